@@ -1,0 +1,42 @@
+/*
+ * The event log: what happened to batches and prompts, for people and programs that read along. Three files
+ * in the log directory, 0600, rotated by size: llm_request_response.log         one block a call: what was
+ * sent and the raw answer (source 2) individual_request_response.log  one block a prompt and its answer
+ * (source 2) events.jsonl                     ENQUEUE, DISPATCH, BATCH_START, LLM_BATCH, BATCH_COMPLETE, … as
+ * JSON lines Written by a thread of its own from a bounded queue; a full queue drops records and counts them,
+ * it never makes the caller wait.
+ */
+#ifndef CARPOOL_SINK_SINK_H
+#define CARPOOL_SINK_SINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+enum sink_stream { SINK_CALLS, SINK_PAIRS, SINK_EVENTS };
+#define SINK_STREAMS 3
+
+struct sink_options {
+    const char *dir;          /* made 0700 when missing */
+    uint64_t rotate_bytes;    /* a file beyond this is renamed to .1, .1 to .2, … */
+    unsigned rotate_keep;     /* rotated files kept of each */
+    uint64_t queue_max_bytes; /* of records not yet written */
+};
+
+struct sink;
+
+/* Starts the thread. Blocks on files. */
+MUST_CHECK
+int sink_open(const struct sink_options *options, struct sink **ret_sink, struct err *e);
+/* Writes what is queued, at most timeout_ms long, then stops the thread. NULL is allowed. */
+void sink_close(struct sink *s, uint32_t timeout_ms);
+
+/* Queues one record (bytes are copied; it should end in a newline). Never blocks. Returns false when it was
+ * dropped. Any thread. */
+bool sink_write(struct sink *s, enum sink_stream stream, struct slice record);
+/* Records dropped since the start, because the queue was full or the disk failed. */
+uint64_t sink_dropped(const struct sink *s);
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * Chats: every answered prompt, in the order they were answered. The one place where an answer lives: a
+ * finished request (requests.h) points here, and a replay is rendered from the chat.
+ *
+ * Tables: chats (id -> record), chats_by_user (username NUL id -> nothing), chats_by_request (request id NUL
+ * id -> request key).
+ */
+#ifndef CARPOOL_STORE_CHATS_H
+#define CARPOOL_STORE_CHATS_H
+
+#include "base/buf.h"
+#include "base/conf.h"
+#include "base/uuid.h"
+#include "store/store.h"
+#include "wire/message.h"
+
+/* All values of an answer, fixed by the coordinator before the commit. Absent slices were not given. A
+ * decoded chat lends from its record. */
+struct chat {
+    struct uuid id; /* time-ordered */
+    struct uuid batch_id;
+    uint8_t key[REQUEST_KEY_SIZE]; /* of its request */
+    enum endpoint endpoint;
+    enum priority priority;
+    bool cached;
+    bool rate_limited; /* the provider said 429 on the way */
+    uint32_t retries;
+    uint64_t time_us;                          /* real time of the answer */
+    uint64_t latency_us;                       /* intake to answer */
+    uint64_t upstream_us;                      /* of which at the provider */
+    uint64_t prompt_tokens, completion_tokens; /* this member's share of its calls' usage */
+    double confidence;                         /* NaN: not known */
+    struct slice request_id, username, prompt, system_prompt, created_at, metadata, model, text,
+        finish_reason;
+};
+
+void chat_encode(struct buf *out, const struct chat *c); /* with a version byte in front */
+/* ERR_CORRUPT. */
+MUST_CHECK
+int chat_decode(struct slice record, struct chat *ret_chat);
+
+/* record is what chat_encode gave for c. */
+MUST_CHECK
+int chats_append(struct store_write *w, const struct chat *c, struct slice record, struct err *e);
+
+/* Lends the record from the transaction. ERR_NOT_FOUND. */
+MUST_CHECK
+int chats_get(struct store_read *r, const struct uuid *id, struct slice *ret_record, struct err *e);
+
+struct chats_filter {
+    struct slice username; /* absent: all. Uses the index. */
+    bool by_priority;
+    enum priority priority;
+    uint64_t from_us, to_us; /* time_us in [from, to); to 0: no end */
+};
+
+/*
+ * The next chats after *after (oldest first; all zeros: from the start) that pass the filter: calls each
+ * until it returns false, max_visited records were looked at, or there are no more. *ret_last is the id last
+ * looked at, *ret_more whether there may be more behind it. A caller that renews the transaction between
+ * calls streams any number of chats in constant memory.
+ */
+MUST_CHECK
+int chats_scan(struct store_read *r, const struct chats_filter *filter, const struct uuid *after,
+               uint32_t max_visited, bool (*each)(void *arg, const struct chat *c), void *arg,
+               struct uuid *ret_last, bool *ret_more, struct err *e);
+
+/* Deletes up to max_chats chats of that request id, in all trust groups, with their index entries, and
+ * replaces the request records they belong to by tombstones (requests.h) that expire as those would have.
+ * *ret_deleted counts; *ret_more when some are left. */
+MUST_CHECK
+int chats_delete_request(struct store_write *w, struct slice request_id, uint32_t max_chats, uint64_t now_s,
+                         uint32_t *ret_deleted, bool *ret_more, struct err *e);
+
+/* Removes at most max_chats chats older than before_us; *ret_removed counts. For retention. */
+MUST_CHECK
+int chats_drop_older(struct store_write *w, uint64_t before_us, uint32_t max_chats, uint32_t *ret_removed,
+                     struct err *e);
+
+MUST_CHECK
+int chats_count(struct store_read *r, uint64_t *ret_count, struct err *e);
+
+#endif

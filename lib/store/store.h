@@ -1,0 +1,78 @@
+/*
+ * The store: one LMDB environment that every process reads and one commit thread of the coordinator writes.
+ * lib/store is the only code that includes lmdb.h; the tables are in chats.h, requests.h, settings.h,
+ * counters.h, meta.h.
+ *
+ * Readers never block and are never blocked. No transaction may span a wait.
+ */
+#ifndef CARPOOL_STORE_STORE_H
+#define CARPOOL_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+#define STORE_SCHEMA_VERSION 1
+
+struct store;       /* the environment; one a process, opened after fork */
+struct store_read;  /* a read transaction */
+struct store_write; /* the write transaction */
+
+enum store_access { STORE_READER, STORE_WRITER };
+
+struct store_options {
+    enum store_access access;
+    uint64_t map_max_bytes; /* the map starts small and grows up to this */
+    uint32_t readers_max;   /* reader slots; fixed by whoever creates the lock file */
+};
+
+/*
+ * Opens <dir>/data.mdb. A writer creates what is missing (directory and files 0700/0600 whatever the umask),
+ * checks the schema version and refuses a network file system (statfs) with a sentence that says what to do.
+ * A reader gets ERR_NOT_FOUND while no writer has created the store. data.mdb is made close-on-exec. Blocks
+ * on files.
+ */
+MUST_CHECK
+int store_open(const char *dir, const struct store_options *options, struct store **ret_store, struct err *e);
+void store_close(struct store *s);
+
+/* A read transaction on the newest commit. Thread-safe; transactions are pooled, so this is about a
+ * microsecond. Another process may have grown the map: that is handled here, guarded against readers of the
+ * same process. ERR_LIMIT when all reader slots are taken. */
+MUST_CHECK
+int store_read_begin(struct store *s, struct store_read **ret_read, struct err *e);
+/* Moves to the newest commit; everything lent before is gone. */
+MUST_CHECK
+int store_read_renew(struct store_read *r, struct err *e);
+void store_read_end(struct store_read *r); /* NULL is allowed */
+/* A number that grows with each commit: two transactions with the same one see the same state. */
+uint64_t store_read_version(const struct store_read *r);
+
+/*
+ * Runs body inside a write transaction and commits durably (fdatasync) when it returned 0; otherwise aborts
+ * and returns what body returned. When the map is full it is grown (doubled, up to map_max_bytes) and body
+ * runs again from the start, so body must have no effect outside the transaction. Before body, the epoch in
+ * `meta` is compared with the one given: ERR_FENCED when another coordinator raised it (epoch 0: no check).
+ * ERR_NOSPC: disk or map full, nothing was written. ERR_IO: the outcome of the commit is not known; the
+ * environment must be reopened. Blocks on the disk. One thread of one process only.
+ */
+typedef int (*store_write_body)(struct store_write *w, void *arg, struct err *e);
+MUST_CHECK
+int store_write(struct store *s, uint64_t epoch, store_write_body body, void *arg, struct err *e);
+
+/* The transaction a writer reads through, for table functions that take either. Lends. */
+struct store_read *store_write_as_read(struct store_write *w);
+
+/* Frees the slots of readers that died (mdb_reader_check). Returns how many; cheap. */
+int store_reap_readers(struct store *s);
+
+struct store_usage {
+    uint64_t map_bytes, used_bytes, map_max_bytes;
+    uint32_t readers, readers_max;
+};
+MUST_CHECK
+int store_usage(struct store *s, struct store_usage *ret_usage, struct err *e);
+
+#endif
