@@ -127,7 +127,7 @@ struct conf {
  * is not an error. Every value is checked against its range; the error names file and line, or the variable,
  * the rule, and the value that broke it. An unknown section or key is an error. Two provider keys
  * (GEMINI_API_KEY and OPENAI_API_KEY) without provider.kind: an error. Relative storage.dir is made absolute.
- * [prices] is read by conf_prices(). Blocks on files only.
+ * Blocks on files only.
  */
 MUST_CHECK
 int conf_load(const char *file, struct conf *ret_conf, struct err *e);

@@ -46,4 +46,16 @@ int histogram_percentiles(struct store_read *r, struct slice prefix, uint32_t fr
                           const double *percentiles, size_t n, uint64_t *ret_values, uint64_t *ret_count,
                           struct err *e);
 
+/*
+ * The names in use (<p> is high, medium or low). Everything from the coordinator but where marked.
+ *   requests.<p>            prompts taken in            answered.<p>          prompts answered by a call
+ *   batches.<p>             batches sealed              calls.<p>             calls sent to the provider
+ *   fill.<p>.<n>            batches of n members        flush.<reason>        batches by flush reason
+ *   tokens.in.<model>       prompt tokens               tokens.out.<model>    completion tokens
+ *   latency.<p>.<bucket>    us from intake to answer    queue.<p>.<bucket>    us from intake to seal
+ *   joined                  duplicates that joined      repairs               members asked again alone
+ *   retries.<reason>        calls sent again            errors.<CODE>         refusals; the worker adds its
+ * own replays                 answers from a finished record; the worker adds its own
+ */
+
 #endif
