@@ -1,0 +1,67 @@
+/* Calls: making, freeing, what they hold; see call.h. */
+#include "coordinator/call.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/control.h"
+#include "coordinator/record.h"
+
+struct call *call_new(struct core *c, struct batch *b, struct provider_ref *provider, size_t n)
+{
+    (void)c;
+    struct call *call = calloc(1, sizeof(*call) + n * sizeof(call->members[0]));
+    if (!call)
+        return NULL;
+    list_init(&call->node);
+    call->batch = b;
+    call->provider = provider_ref_take(provider);
+    call->n = n;
+    return call;
+}
+
+void call_free(struct core *c, struct call *call)
+{
+    if (!call)
+        return;
+    call_release_slot(c, call);
+    heap_remove(&c->timers, &call->timer);
+    list_remove(&call->node);
+    if (call->encoded)
+        provider_call_fini(&call->request);
+    if (call->caller_key) {
+        sodium_memzero(call->caller_key, strlen(call->caller_key));
+        free(call->caller_key);
+    }
+    provider_ref_drop(call->provider);
+    free(call);
+}
+
+void call_members(const struct core *c, const struct call *call, struct provider_member *members)
+{
+    for (size_t i = 0; i < call->n; i++)
+        job_member(c, call->members[i], &members[i]);
+}
+
+void call_make_ready(struct core *c, struct call *call)
+{
+    call->state = CALL_READY;
+    list_append(&c->ready_calls, &call->node);
+}
+
+void call_release_slot(struct core *c, struct call *call)
+{
+    if (!call->holds_slot)
+        return;
+    call->holds_slot = false;
+    c->calls_running[call->batch->priority]--;
+}
+
+void batch_free_if_done(struct core *c, struct batch *b, uint64_t now_us)
+{
+    if (b->pending)
+        return;
+    event_batch_complete(c, b, now_us);
+    free(b);
+}

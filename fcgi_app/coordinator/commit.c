@@ -1,0 +1,271 @@
+/* The commit thread; see commit.h. */
+#include "coordinator/commit.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+void counter_add(struct counter **table, const char *name, uint64_t delta)
+{
+    struct counter *n;
+    HASH_FIND_STR(*table, name, n);
+    if (!n) {
+        n = malloc(sizeof(*n));
+        if (!n)
+            return; /* a figure in the statistics; nothing that was promised */
+        n->delta = 0;
+        strncpy(n->name, name, sizeof(n->name) - 1);
+        n->name[sizeof(n->name) - 1] = 0;
+        HASH_ADD_STR(*table, name, n);
+    }
+    n->delta += delta;
+}
+
+void counters_free(struct counter **table)
+{
+    struct counter *n, *tmp;
+    HASH_ITER (hh, *table, n, tmp) {
+        HASH_DEL(*table, n);
+        free(n);
+    }
+}
+
+struct commit_op *commit_op_new(size_t requests_n, size_t chats_n,
+                                void (*done)(struct core *c, struct commit_op *op, uint64_t now_us))
+{
+    struct commit_op *op =
+        calloc(1, sizeof(*op) + requests_n * sizeof(*op->requests) + chats_n * sizeof(*op->chats));
+    if (!op)
+        return NULL;
+    list_init(&op->node);
+    list_init(&op->asked_node);
+    op->done = done;
+    op->requests = (struct commit_request *)(op + 1);
+    op->requests_n = requests_n;
+    op->chats = (struct commit_chat *)(op->requests + requests_n);
+    op->chats_n = chats_n;
+    return op;
+}
+
+void commit_op_free(struct commit_op *op)
+{
+    if (!op)
+        return;
+    list_remove(&op->node);
+    list_remove(&op->asked_node);
+    counters_free(&op->counters);
+    if (op->overrides)
+        settings_patch_wipe(op->overrides);
+    free(op->overrides);
+    free(op->settings);
+    free(op->delete_id);
+    free(op);
+}
+
+static int apply_settings(struct store_write *w, struct commit_op *op, struct err *e)
+{
+    return op->settings ? settings_save(w, op->overrides, op->settings, e) : 0;
+}
+
+static int apply_delete(struct store_write *w, struct commit_op *op, struct err *e)
+{
+    if (!op->delete_id)
+        return 0;
+    uint32_t deleted = 0;
+    int rc = chats_delete_request(w, slice_of(op->delete_id), op->delete_max, op->real_us / US_PER_S,
+                                  &deleted, &op->more, e);
+    op->deleted_now = deleted;
+    return rc;
+}
+
+static int apply_sweep(struct store_write *w, struct commit_op *op, struct err *e)
+{
+    uint32_t records = 0, chats = 0;
+    if (!op->sweep)
+        return 0;
+    int rc = requests_expire(w, op->real_us / US_PER_S, op->sweep_max, &records, e);
+    if (rc == 0 && op->chats_before_us)
+        rc = chats_drop_older(w, op->chats_before_us, op->sweep_max, &chats, e);
+    op->more = records == op->sweep_max || chats == op->sweep_max;
+    return rc;
+}
+
+static int apply(struct store_write *w, struct commit_op *op, struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < op->requests_n; i++) {
+        const struct commit_request *r = &op->requests[i];
+        rc = r->remove ? requests_delete(w, r->key, e)
+                       : requests_put(w, r->key, &r->record, op->real_us / US_PER_S, e);
+    }
+    for (size_t i = 0; rc == 0 && i < op->chats_n; i++)
+        rc = chats_append(w, &op->chats[i].chat, op->chats[i].record, e);
+    if (rc == 0)
+        rc = apply_settings(w, op, e);
+    if (rc == 0)
+        rc = apply_delete(w, op, e);
+    return rc == 0 ? apply_sweep(w, op, e) : rc;
+}
+
+/* A group and the sum of its counters. */
+struct group {
+    struct list *ops;
+    struct counter *counters;
+    uint32_t day;
+};
+
+static int apply_group(struct store_write *w, void *arg, struct err *e)
+{
+    struct group *g = arg;
+    int rc = 0;
+    list_for_each (it, g->ops) {
+        rc = apply(w, LIST_ENTRY(it, struct commit_op, node), e);
+        if (rc < 0)
+            return rc;
+    }
+    struct counter *n, *tmp;
+    HASH_ITER (hh, g->counters, n, tmp) {
+        rc = counters_add(w, slice_of(n->name), g->day, n->delta, e);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+int commit_apply_group(struct store *s, uint64_t epoch, struct list *group, struct err *e)
+{
+    struct group g = {.ops = group};
+    list_for_each (it, group) {
+        struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
+        struct counter *n, *tmp;
+        if (op->counters)
+            g.day = clock_day(op->real_us);
+        HASH_ITER (hh, op->counters, n, tmp)
+            counter_add(&g.counters, n->name, n->delta);
+    }
+    int rc = store_write(s, epoch, apply_group, &g, e);
+    counters_free(&g.counters);
+    list_for_each (it, group) {
+        struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
+        if (rc == 0)
+            op->deleted += op->deleted_now;
+        op->deleted_now = 0;
+    }
+    return rc;
+}
+
+/* Invariants: an operation is on queued, in the group of the thread, or on finished; sleeping says that the
+ * thread waits for wake. */
+struct commit_thread {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct list queued, finished;
+    bool sleeping, stop;
+    struct store *store;
+    uint64_t epoch;
+    void (*notify)(void *arg);
+    void *arg;
+};
+
+static void move_all(struct list *from, struct list *to)
+{
+    if (list_empty(from))
+        return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    list_init(from);
+}
+
+static void *run(void *arg)
+{
+    struct commit_thread *t = arg;
+    pthread_mutex_lock(&t->lock);
+    for (;;) {
+        while (list_empty(&t->queued) && !t->stop) {
+            t->sleeping = true;
+            pthread_cond_wait(&t->wake, &t->lock);
+            t->sleeping = false;
+        }
+        if (list_empty(&t->queued))
+            break;
+        struct list group;
+        list_init(&group);
+        move_all(&t->queued, &group);
+        pthread_mutex_unlock(&t->lock);
+
+        struct err e = {0};
+        int rc = commit_apply_group(t->store, t->epoch, &group, &e);
+        list_for_each (it, &group) {
+            struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
+            op->rc = rc;
+            op->err = e;
+        }
+        pthread_mutex_lock(&t->lock);
+        move_all(&group, &t->finished);
+        t->notify(t->arg);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return NULL;
+}
+
+int commit_start(struct store *s, uint64_t epoch, void (*notify)(void *arg), void *arg,
+                 struct commit_thread **ret_thread, struct err *e)
+{
+    struct commit_thread *t = calloc(1, sizeof(*t));
+    if (!t)
+        return err_set(e, ERR_NOMEM, "Not enough memory for the commit thread.");
+    t->store = s;
+    t->epoch = epoch;
+    t->notify = notify;
+    t->arg = arg;
+    list_init(&t->queued);
+    list_init(&t->finished);
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->wake, NULL);
+    int number = pthread_create(&t->thread, NULL, run, t);
+    if (number) {
+        free(t);
+        return err_set(e, ERR_LIMIT, "The commit thread cannot be started: %s.", strerror(number));
+    }
+    *ret_thread = t;
+    return 0;
+}
+
+void commit_stop(struct commit_thread *t)
+{
+    if (!t)
+        return;
+    pthread_mutex_lock(&t->lock);
+    t->stop = true;
+    pthread_cond_signal(&t->wake);
+    pthread_mutex_unlock(&t->lock);
+    pthread_join(t->thread, NULL);
+    list_for_each_safe (it, next, &t->finished)
+        commit_op_free(LIST_ENTRY(it, struct commit_op, node));
+    pthread_cond_destroy(&t->wake);
+    pthread_mutex_destroy(&t->lock);
+    free(t);
+}
+
+void commit_submit(struct commit_thread *t, struct list *ops)
+{
+    if (list_empty(ops))
+        return;
+    pthread_mutex_lock(&t->lock);
+    move_all(ops, &t->queued);
+    if (t->sleeping)
+        pthread_cond_signal(&t->wake);
+    pthread_mutex_unlock(&t->lock);
+}
+
+void commit_collect(struct commit_thread *t, struct list *ret_ops)
+{
+    pthread_mutex_lock(&t->lock);
+    move_all(&t->finished, ret_ops);
+    pthread_mutex_unlock(&t->lock);
+}

@@ -1,0 +1,378 @@
+/* What administrators ask of the core; see control.h. */
+#include "coordinator/control.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "coordinator/record.h"
+#include "coordinator/refusal.h"
+#include "json/read.h"
+#include "json/write.h"
+
+#define DELETE_STEP 256 /* chats a transaction; more are deleted in further ones */
+
+struct provider_ref *provider_ref_take(struct provider_ref *p)
+{
+    p->refs++;
+    return p;
+}
+
+void provider_ref_drop(struct provider_ref *p)
+{
+    if (!p || --p->refs)
+        return;
+    sodium_memzero(p->key, sizeof(p->key));
+    free(p);
+}
+
+static struct provider_ref *provider_ref_new(const struct core *c, const struct settings *s, const char *key)
+{
+    struct provider_ref *p = calloc(1, sizeof(*p));
+    if (!p)
+        return NULL;
+    p->refs = 1;
+    p->mode = s->mode;
+    strcpy(p->base_url, s->base_url);
+    strcpy(p->model, s->model);
+    strcpy(p->key, key);
+    p->provider = (struct provider){.kind = s->provider,
+                                    .base_url = p->base_url,
+                                    .model = p->model,
+                                    .api_key = p->key,
+                                    .context_tokens = c->conf->provider.context_tokens};
+    return p;
+}
+
+static struct batcher_config batcher_config(const struct core *c, const struct settings *s)
+{
+    struct batcher_config b = {
+        .slots = c->conf->provider.max_concurrency,
+        .queue_max = c->conf->limits.queue_max,
+        .tenant_share = c->conf->limits.tenant_share,
+        .tokens_max = c->conf->provider.context_tokens,
+        .flush_when_all_wait = c->conf->batch.flush_when_all_wait,
+    };
+    for (int p = 0; p < PRIORITIES; p++)
+        b.priority[p] = (struct batch_policy_config){.window_us = s->priority[p].window_ms * US_PER_MS,
+                                                     .max_batch = s->priority[p].max_batch,
+                                                     .adaptive = s->priority[p].policy == POLICY_ADAPTIVE};
+    return b;
+}
+
+int control_init(struct core *c, struct store_read *r, const char *saved_key, struct err *e)
+{
+    int rc = settings_load_overrides(r, &c->overrides, e);
+    if (rc < 0 && rc != ERR_NOT_FOUND)
+        return rc;
+    const char *key = saved_key[0] ? saved_key : c->conf->provider.api_key;
+    memccpy(c->key, key, 0, sizeof(c->key));
+    settings_resolve(c->conf, &c->overrides, c->key, &c->settings);
+    c->provider = provider_ref_new(c, &c->settings, c->key);
+    struct batcher_config config = batcher_config(c, &c->settings);
+    if (!c->provider || batcher_new(&config, &c->batcher) < 0)
+        return err_set(e, ERR_NOMEM, "Not enough memory to start.");
+    return 0;
+}
+
+void control_fini(struct core *c)
+{
+    list_for_each_safe (it, next, &c->stuck_ops) {
+        list_remove(it);
+        commit_op_free(LIST_ENTRY(it, struct commit_op, node));
+    }
+    batcher_free(c->batcher);
+    provider_ref_drop(c->provider);
+    sodium_memzero(c->key, sizeof(c->key));
+}
+
+static void settings_published(struct core *c, struct commit_op *op, uint64_t now_us)
+{
+    (void)now_us;
+    if (op->rc == 0)
+        c->settings.version = op->settings->version;
+}
+
+struct commit_op *control_publish(struct core *c)
+{
+    struct commit_op *op = commit_op_new(0, 0, settings_published);
+    if (!op)
+        return NULL;
+    op->overrides = malloc(sizeof(*op->overrides));
+    op->settings = malloc(sizeof(*op->settings));
+    if (!op->overrides || !op->settings) {
+        commit_op_free(op);
+        return NULL;
+    }
+    *op->overrides = c->overrides;
+    *op->settings = c->settings;
+    return op;
+}
+
+/* A change of settings on its way: what will be in force once it is durable. */
+struct settings_change {
+    struct settings_patch overrides;
+    struct settings settings;
+    struct provider_ref *provider;
+};
+
+static void change_free(struct settings_change *change)
+{
+    if (!change)
+        return;
+    settings_patch_wipe(&change->overrides);
+    provider_ref_drop(change->provider);
+    free(change);
+}
+
+static void answer_done(struct core *c, struct core_link *l, uint64_t id)
+{
+    size_t mark = wire_frame_begin(&l->out, WIRE_DONE, id);
+    wire_frame_end(&l->out, mark);
+    core_link_dirty(c, l);
+}
+
+static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_us)
+{
+    struct settings_change *change = op->owner;
+    (void)now_us;
+    if (op->rc < 0) {
+        if (op->link)
+            core_refuse(c, op->link, op->id, refusal_get(REFUSAL_STORE_DOWN));
+    } else {
+        c->overrides = change->overrides;
+        c->settings = *op->settings;
+        provider_ref_drop(c->provider);
+        c->provider = provider_ref_take(change->provider);
+        sodium_memzero(c->key, sizeof(c->key));
+        strcpy(c->key, c->provider->key);
+        c->provider_fault.code = 0;
+        struct batcher_config config = batcher_config(c, &c->settings);
+        batcher_configure(c->batcher, &config);
+        if (op->link)
+            answer_done(c, op->link, op->id);
+    }
+    change_free(change);
+}
+
+static void refuse_setting(struct core *c, struct core_link *l, uint64_t id, uint16_t status,
+                           const char *field, const char *message)
+{
+    struct wire_refusal r = {.status = status,
+                             .error_type = slice_of(status == 400 ? "validation_error" : "unavailable_error"),
+                             .error_code = slice_of(status == 400 ? "INVALID_SETTING" : "SETTINGS_NOT_SAVED"),
+                             .message = slice_of(message),
+                             .field = slice_of(field)};
+    core_refuse(c, l, id, &r);
+}
+
+/* Plain http carries prompts and keys in the open: to this machine only, or where the configuration file
+ * allows it. */
+static bool url_allowed(const struct core *c, const char *url)
+{
+    if (strncmp(url, "http://", 7) != 0 || c->conf->provider.allow_http)
+        return true;
+    const char *host = url + 7;
+    size_t n = strcspn(host, "/");
+    static const char *const local[] = {"127.0.0.1", "localhost", "[::1]"};
+    for (size_t i = 0; i < ARRAY_LEN(local); i++) {
+        size_t k = strlen(local[i]);
+        if (n >= k && strncmp(host, local[i], k) == 0 && (n == k || host[k] == ':'))
+            return true;
+    }
+    return false;
+}
+
+/* Fills the change from a parsed patch; false after refusing. */
+static bool prepare_change(struct core *c, struct core_link *l, uint64_t id,
+                           const struct settings_patch *patch, struct settings_change *change)
+{
+    struct err e = {0};
+    char key[CONF_TEXT];
+    strcpy(key, patch->has_api_key ? patch->api_key : c->key);
+    if (patch->has_api_key && !key[0])
+        strcpy(key, c->conf->provider.api_key); /* removed: the configuration's own is in force again */
+    change->overrides = c->overrides;
+    settings_patch_merge(&change->overrides, patch);
+    change->overrides.has_api_key = patch->has_api_key || c->overrides.has_api_key;
+    settings_resolve(c->conf, &change->overrides, key, &change->settings);
+    bool ok = false;
+    if (!url_allowed(c, change->settings.base_url))
+        refuse_setting(c, l, id, 400, "base_url",
+                       "Plain http is allowed to this machine only; use https, or set provider.allow_http in "
+                       "carpool.conf.");
+    else if (patch->has_api_key && c->ports.save_key(c->ports.arg, patch->api_key, &e) < 0)
+        refuse_setting(c, l, id, 503, "api_key", e.text);
+    else if (!(change->provider = provider_ref_new(c, &change->settings, key)))
+        core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
+    else
+        ok = true;
+    sodium_memzero(key, sizeof(key));
+    return ok;
+}
+
+static void commit_change(struct core *c, struct core_link *l, uint64_t id, struct settings_change *change)
+{
+    struct commit_op *op = commit_op_new(0, 0, settings_changed);
+    if (op) {
+        op->overrides = malloc(sizeof(*op->overrides));
+        op->settings = malloc(sizeof(*op->settings));
+    }
+    if (!op || !op->overrides || !op->settings) {
+        commit_op_free(op);
+        change_free(change);
+        core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
+        return;
+    }
+    settings_patch_wipe(&change->overrides); /* the key is in its file */
+    *op->overrides = change->overrides;
+    *op->settings = change->settings;
+    op->owner = change;
+    core_op_ask(c, op, l, id);
+    core_commit(c, op);
+}
+
+int control_settings_put(struct core *c, struct core_link *l, const struct wire_frame *frame)
+{
+    cJSON *body;
+    char field[128] = "";
+    struct err e = {0};
+    int rc = json_parse(frame->payload, &body, &e);
+    if (rc < 0)
+        return rc == ERR_NOMEM ? 0 : rc;
+    struct settings_patch *patch = calloc(1, sizeof(*patch));
+    struct settings_change *change = calloc(1, sizeof(*change));
+    if (!patch || !change) {
+        core_refuse(c, l, frame->id, refusal_get(REFUSAL_NO_MEMORY));
+        change_free(change);
+    } else if (settings_patch_parse(body, patch, field, &e) < 0) {
+        refuse_setting(c, l, frame->id, 400, field, e.text);
+        change_free(change);
+    } else if (prepare_change(c, l, frame->id, patch, change))
+        commit_change(c, l, frame->id, change);
+    else
+        change_free(change);
+    if (patch)
+        settings_patch_wipe(patch);
+    free(patch);
+    cJSON_Delete(body);
+    return 0;
+}
+
+static bool is_running(struct core *c, struct slice request_id)
+{
+    struct job *j, *tmp;
+    HASH_ITER (hh, c->by_key, j, tmp) {
+        if (slice_equal(j->submit.request_id, request_id))
+            return true;
+    }
+    return false;
+}
+
+static int start_delete(struct core *c, struct core_link *l, uint64_t id, struct slice request_id,
+                        uint32_t deleted);
+
+static void chats_deleted(struct core *c, struct commit_op *op, uint64_t now_us)
+{
+    (void)now_us;
+    if (!op->link)
+        return;
+    if (op->rc < 0)
+        core_refuse(c, op->link, op->id, refusal_get(REFUSAL_STORE_DOWN));
+    else if (op->more) {
+        if (start_delete(c, op->link, op->id, slice_of(op->delete_id), op->deleted) < 0)
+            core_refuse(c, op->link, op->id, refusal_get(REFUSAL_NO_MEMORY));
+    } else if (!op->deleted)
+        core_refuse(c, op->link, op->id, refusal_get(REFUSAL_NO_CHAT));
+    else
+        answer_done(c, op->link, op->id);
+}
+
+static int start_delete(struct core *c, struct core_link *l, uint64_t id, struct slice request_id,
+                        uint32_t deleted)
+{
+    struct commit_op *op = commit_op_new(0, 0, chats_deleted);
+    if (op)
+        op->delete_id = strndup(request_id.p, request_id.n);
+    if (!op || !op->delete_id) {
+        commit_op_free(op);
+        return ERR_NOMEM;
+    }
+    op->deleted = deleted;
+    op->delete_max = DELETE_STEP;
+    core_op_ask(c, op, l, id);
+    core_commit(c, op);
+    return 0;
+}
+
+int control_chat_delete(struct core *c, struct core_link *l, const struct wire_frame *frame)
+{
+    if (!frame->payload.n || frame->payload.n > 128)
+        return ERR_INVAL;
+    if (is_running(c, frame->payload))
+        core_refuse(c, l, frame->id, refusal_get(REFUSAL_STILL_RUNNING));
+    else if (start_delete(c, l, frame->id, frame->payload, 0) < 0)
+        core_refuse(c, l, frame->id, refusal_get(REFUSAL_NO_MEMORY));
+    return 0;
+}
+
+static void write_part(struct json_writer *w, const char *name, const struct err *fault, const char *kind)
+{
+    json_key(w, name);
+    json_object_begin(w);
+    json_field_cstr(w, "status", fault->code ? "down" : "ok");
+    if (kind)
+        json_field_cstr(w, "kind", kind);
+    if (fault->code)
+        json_field_cstr(w, "reason", fault->text);
+    json_object_end(w);
+}
+
+static void write_queues(struct json_writer *w, const struct core *c, uint64_t now_us)
+{
+    struct batcher_depth depth;
+    batcher_depth(c->batcher, &depth);
+    json_key(w, "queue");
+    json_object_begin(w);
+    for (int p = PRIORITIES - 1; p >= 0; p--) {
+        json_key(w, priority_key((enum priority)p));
+        json_object_begin(w);
+        json_field_u64(w, "waiting", depth.waiting[p]);
+        json_field_u64(w, "oldest_ms",
+                       depth.oldest_us[p] && depth.oldest_us[p] < now_us
+                           ? (now_us - depth.oldest_us[p]) / US_PER_MS
+                           : 0);
+        json_object_end(w);
+    }
+    json_object_end(w);
+}
+
+void control_status(struct core *c, struct core_link *l, uint64_t id, uint64_t now_us)
+{
+    struct json_writer w;
+    uint32_t running = 0;
+    for (int p = 0; p < PRIORITIES; p++)
+        running += c->calls_running[p];
+    size_t mark = wire_frame_begin(&l->out, WIRE_STATUS, id);
+    json_writer_init(&w, &l->out);
+    json_object_begin(&w);
+    json_field_u64(&w, "pid", (uint64_t)getpid());
+    json_field_u64(&w, "uptime_s", (now_us - c->started_us) / US_PER_S);
+    json_field_u64(&w, "epoch", c->epoch);
+    json_field_cstr(&w, "state",
+                    c->draining                                     ? "draining"
+                    : c->store_fault.code || c->provider_fault.code ? "degraded"
+                                                                    : "ok");
+    write_part(&w, "store", &c->store_fault, NULL);
+    write_part(&w, "provider", &c->provider_fault, conf_provider_name(c->settings.provider));
+    write_queues(&w, c, now_us);
+    json_field_u64(&w, "running", running);
+    json_field_u64(&w, "waiting", c->waiters_n);
+    json_field_u64(&w, "capacity", c->capacity);
+    json_field_u64(&w, "sink_dropped", c->sink_dropped);
+    json_object_end(&w);
+    wire_frame_end(&l->out, mark);
+    core_link_dirty(c, l);
+}

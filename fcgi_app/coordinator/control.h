@@ -1,0 +1,29 @@
+/*
+ * What administrators ask of the core: settings, deletions, status; and the provider those settings put in
+ * force.
+ */
+#ifndef CARPOOL_COORDINATOR_CONTROL_H
+#define CARPOOL_COORDINATOR_CONTROL_H
+
+#include "coordinator/core.h"
+
+/* Resolves configuration, stored overrides and saved key (may be empty) into the settings in force, and makes
+ * the batcher. */
+MUST_CHECK
+int control_init(struct core *c, struct store_read *r, const char *saved_key, struct err *e);
+void control_fini(struct core *c);
+/* The operation that stores the resolved settings, for the driver to commit before it listens. NULL when
+ * memory is short. */
+struct commit_op *control_publish(struct core *c);
+
+/* Answers DONE or REFUSAL once the change is durable and in force. ERR_INVAL: not a settings document. */
+MUST_CHECK
+int control_settings_put(struct core *c, struct core_link *l, const struct wire_frame *frame);
+MUST_CHECK
+int control_chat_delete(struct core *c, struct core_link *l, const struct wire_frame *frame);
+void control_status(struct core *c, struct core_link *l, uint64_t id, uint64_t now_us);
+
+struct provider_ref *provider_ref_take(struct provider_ref *p);
+void provider_ref_drop(struct provider_ref *p);
+
+#endif

@@ -1,0 +1,351 @@
+/* Prompts on their way in; see intake.h. What an earlier coordinator left behind is in recover.c. */
+#include "coordinator/intake.h"
+
+#include <math.h>
+#include <sodium.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "coordinator/call.h"
+#include "coordinator/record.h"
+#include "coordinator/refusal.h"
+
+static struct job *find_job(struct core *c, const uint8_t key[REQUEST_KEY_SIZE])
+{
+    struct job *j;
+    HASH_FIND(hh, c->by_key, key, REQUEST_KEY_SIZE, j);
+    return j;
+}
+
+static void refuse(struct core *c, struct core_link *l, uint64_t id, enum refusal why)
+{
+    core_refuse(c, l, id, refusal_get(why));
+}
+
+static void hash_text(crypto_generichash_state *h, struct slice s)
+{
+    uint64_t n = s.p ? s.n : UINT64_MAX;
+    crypto_generichash_update(h, (const unsigned char *)&n, sizeof(n));
+    if (s.n)
+        crypto_generichash_update(h, (const unsigned char *)s.p, s.n);
+}
+
+/* Everything members of a batch have in common (api.md "Batching"), but for the priority, which the batcher
+ * keeps apart itself. */
+static void batch_key(const struct wire_submit *s, uint8_t ret_key[BATCH_KEY_SIZE])
+{
+    crypto_generichash_state h;
+    double temperature = isnan(s->temperature) ? -1.0 : s->temperature;
+    crypto_generichash_init(&h, NULL, 0, BATCH_KEY_SIZE);
+    crypto_generichash_update(&h, s->trust_group, TRUST_GROUP_SIZE);
+    crypto_generichash_update(&h, (const unsigned char *)&temperature, sizeof(temperature));
+    hash_text(&h, s->model);
+    hash_text(&h, s->system_prompt);
+    hash_text(&h, s->extra);
+    hash_text(&h, s->caller_key);
+    crypto_generichash_final(&h, ret_key, BATCH_KEY_SIZE);
+}
+
+static void fill_member(struct core *c, struct job *j)
+{
+    const struct wire_submit *s = &j->submit;
+    struct provider_member m;
+    job_member(c, j, &m);
+    j->member.priority = s->priority;
+    j->member.alone = (s->flags & SUBMIT_ALONE) != 0;
+    memcpy(j->member.tenant, s->trust_group, TENANT_SIZE);
+    batch_key(s, j->member.key);
+    j->member.arrived_us = j->arrived_us;
+    j->member.tokens = provider_estimate_tokens(&m);
+}
+
+int intake_queue(struct core *c, struct job *j, uint64_t now_us, enum refusal *ret_why)
+{
+    bool tenant_full = false;
+    int rc = batcher_add(c->batcher, &j->member, now_us, &tenant_full);
+    if (rc == 0) {
+        job_set_state(c, j, JOB_QUEUED);
+        event_enqueue(c, j);
+    } else
+        *ret_why = rc == ERR_NOMEM ? REFUSAL_NO_MEMORY
+                   : tenant_full   ? REFUSAL_TENANT_FULL
+                                   : REFUSAL_QUEUE_FULL;
+    return rc;
+}
+
+static void answer_queued(struct core *c, struct core_link *l, uint64_t id)
+{
+    size_t mark = wire_frame_begin(&l->out, WIRE_QUEUED, id);
+    wire_frame_end(&l->out, mark);
+    core_link_dirty(c, l);
+}
+
+/* The QUEUED record of an async job came back. */
+static void accepted(struct core *c, struct commit_op *op, uint64_t now_us)
+{
+    struct job *j = op->owner;
+    enum refusal why;
+    if (op->rc < 0) {
+        if (op->link)
+            refuse(c, op->link, op->id, REFUSAL_STORE_DOWN);
+        buf_clear(&j->refusal);
+        wire_refusal_encode(&j->refusal, refusal_get(REFUSAL_STORE_DOWN));
+        job_tell(c, j);
+        job_set_state(c, j, JOB_REAPED);
+    } else {
+        if (op->link)
+            answer_queued(c, op->link, op->id);
+        if (c->draining || intake_queue(c, j, now_us, &why) < 0)
+            job_set_state(c, j, JOB_PARKED);
+    }
+}
+
+void intake_adopt(struct core *c, struct job *j, uint64_t now_us)
+{
+    enum refusal why;
+    HASH_ADD_KEYPTR(hh, c->by_key, j->submit.key, REQUEST_KEY_SIZE, j);
+    fill_member(c, j);
+    j->deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
+    if (intake_queue(c, j, now_us, &why) < 0)
+        job_set_state(c, j, JOB_PARKED);
+}
+
+/* Async: durable before the 202. */
+static int accept_async(struct core *c, struct core_link *l, uint64_t id, struct job *j)
+{
+    struct commit_op *op = commit_op_new(1, 0, accepted);
+    if (!op)
+        return ERR_NOMEM;
+    op->owner = j;
+    op->requests[0] =
+        (struct commit_request){.key = j->submit.key, .record = record_of(c, j, REQUEST_QUEUED)};
+    op->requests[0].record.submit = (struct slice){j->payload, j->payload_len};
+    core_op_ask(c, op, l, id);
+    job_set_state(c, j, JOB_ACCEPTING);
+    core_commit(c, op);
+    return 0;
+}
+
+/* A prompt that nobody runs yet and no record stands against. */
+static void start(struct core *c, struct core_link *l, uint64_t id, struct job *j, uint64_t now_us)
+{
+    enum refusal why = REFUSAL_NO_MEMORY;
+    HASH_ADD_KEYPTR(hh, c->by_key, j->submit.key, REQUEST_KEY_SIZE, j);
+    j->state = JOB_STATES;
+    fill_member(c, j);
+    j->deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
+    int rc;
+    if (job_is_async(j)) {
+        bool full = c->jobs_n[JOB_ACCEPTING] + c->jobs_n[JOB_PARKED] + c->jobs_n[JOB_QUEUED] >=
+                    c->conf->limits.queue_max;
+        why = full ? REFUSAL_QUEUE_FULL : why;
+        rc = full ? ERR_LIMIT : accept_async(c, l, id, j);
+    } else {
+        rc = job_add_waiter(c, j, l, id, false, j->deadline_us);
+        if (rc == 0 && (rc = intake_queue(c, j, now_us, &why)) < 0)
+            waiter_free(c, LIST_ENTRY(list_first(&j->waiters), struct waiter, job_node));
+    }
+    if (rc == 0) {
+        core_count(c, "requests", priority_key(j->submit.priority), 1);
+        return;
+    }
+    refuse(c, l, id, why);
+    HASH_DEL(c->by_key, j);
+    job_free(j);
+}
+
+static void replay(struct core *c, struct core_link *l, uint64_t id, struct slice chat)
+{
+    struct wire_answer answer = {.flags = ANSWER_REPLAYED, .chat = chat};
+    size_t mark = wire_frame_begin(&l->out, WIRE_ANSWER, id);
+    wire_answer_encode(&l->out, &answer);
+    wire_frame_end(&l->out, mark);
+    core_link_dirty(c, l);
+    core_count(c, "replays", NULL, 1);
+}
+
+/* What a stored record means for a request that comes again. Returns true when the request was answered from
+ * it. */
+static bool answer_from_record(struct core *c, struct core_link *l, uint64_t id, const struct wire_submit *s,
+                               const struct request_record *record, struct slice chat)
+{
+    if (record->state == REQUEST_DELETED) {
+        refuse(c, l, id, REFUSAL_DELETED);
+        return true;
+    }
+    if (memcmp(record->fingerprint, s->fingerprint, REQUEST_KEY_SIZE) != 0) {
+        refuse(c, l, id, REFUSAL_ID_REUSED);
+        return true;
+    }
+    switch (record->state) {
+    case REQUEST_DONE:
+        if (s->flags & SUBMIT_ASYNC)
+            answer_queued(c, l, id);
+        else
+            replay(c, l, id, chat);
+        return true;
+    case REQUEST_FAILED:
+        if (!record->final)
+            return false;
+        break;
+    case REQUEST_UNKNOWN:
+    case REQUEST_DISPATCHED: /* no job runs it, so it is an earlier coordinator's */
+        if (c->conf->idempotency.on_unknown == ON_UNKNOWN_RETRY)
+            return false;
+        refuse(c, l, id, REFUSAL_OUTCOME_UNKNOWN);
+        return true;
+    default:
+        return false;
+    }
+    struct wire_refusal refusal;
+    if (wire_refusal_decode(record->refusal, &refusal) < 0)
+        return false;
+    core_refuse(c, l, id, &refusal);
+    return true;
+}
+
+/* True when the prompt is dealt with: joined, refused or answered from its record. */
+static bool known_already(struct core *c, struct core_link *l, uint64_t id, const struct wire_submit *s,
+                          uint64_t now_us)
+{
+    struct job *running = find_job(c, s->key);
+    if (running) {
+        if (memcmp(running->submit.fingerprint, s->fingerprint, REQUEST_KEY_SIZE) != 0)
+            refuse(c, l, id, REFUSAL_ID_REUSED);
+        else if (s->flags & SUBMIT_ASYNC)
+            answer_queued(c, l, id);
+        else if (job_add_waiter(c, running, l, id, false, now_us + s->wait_ms * US_PER_MS) < 0)
+            refuse(c, l, id, REFUSAL_NO_MEMORY);
+        else {
+            LIST_ENTRY(running->waiters.prev, struct waiter, job_node)->joined = true;
+            core_count(c, "joined", NULL, 1);
+        }
+        return true;
+    }
+    if (s->flags & SUBMIT_FRESH_ID)
+        return false;
+    struct request_record record;
+    struct slice chat = {0};
+    int rc = c->ports.lookup(c->ports.arg, s->key, &record, &chat, NULL);
+    if (rc == ERR_NOT_FOUND)
+        return false;
+    if (rc < 0) {
+        refuse(c, l, id, REFUSAL_STORE_DOWN);
+        return true;
+    }
+    bool answered = answer_from_record(c, l, id, s, &record, chat);
+    c->ports.lookup_end(c->ports.arg);
+    return answered;
+}
+
+int intake_submit(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us)
+{
+    struct job *j;
+    int rc = job_new(frame->payload, now_us, &j);
+    if (rc == ERR_NOMEM) {
+        refuse(c, l, frame->id, REFUSAL_NO_MEMORY);
+        return 0;
+    }
+    if (rc < 0)
+        return rc;
+    if (known_already(c, l, frame->id, &j->submit, now_us)) {
+        job_free(j);
+        return 0;
+    }
+    enum refusal why;
+    if (c->draining)
+        why = REFUSAL_DRAINING;
+    else if (c->store_fault.code)
+        why = REFUSAL_STORE_DOWN;
+    else if (job_is_async(j) && j->submit.caller_key.p)
+        why = REFUSAL_ASYNC_WITH_KEY;
+    else {
+        start(c, l, frame->id, j, now_us);
+        return 0;
+    }
+    refuse(c, l, frame->id, why);
+    job_free(j);
+    return 0;
+}
+
+void intake_leave(struct core *c, struct waiter *w, uint64_t now_us)
+{
+    struct job *j = w->job;
+    (void)now_us;
+    waiter_free(c, w);
+    if (j->state != JOB_QUEUED || job_is_async(j) || job_is_awaited(j))
+        return;
+    batcher_remove(c->batcher, &j->member);
+    job_tell(c, j); /* watchers only */
+    job_set_state(c, j, JOB_REAPED);
+}
+
+void intake_cancel(struct core *c, struct core_link *l, uint64_t id, uint64_t now_us)
+{
+    list_for_each_safe (it, next, &l->waiters) {
+        struct waiter *w = LIST_ENTRY(it, struct waiter, link_node);
+        if (w->id == id) {
+            intake_leave(c, w, now_us);
+            return;
+        }
+    }
+}
+
+static void answer_progress(struct core *c, struct core_link *l, uint64_t id, enum wire_progress progress)
+{
+    size_t mark = wire_frame_begin(&l->out, WIRE_PROGRESS, id);
+    bytes_put_u8(&l->out, (uint8_t)progress);
+    wire_frame_end(&l->out, mark);
+    core_link_dirty(c, l);
+}
+
+static enum wire_progress progress_of(const struct job *j)
+{
+    return j->state <= JOB_QUEUED ? PROGRESS_QUEUED : PROGRESS_RUNNING;
+}
+
+int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us)
+{
+    struct wire_watch watch;
+    int rc = wire_watch_decode(frame->payload, &watch);
+    if (rc < 0)
+        return rc;
+    struct job *j = find_job(c, watch.key);
+    if (!j)
+        answer_progress(c, l, frame->id, PROGRESS_UNKNOWN_ID);
+    else if (!watch.wait_ms ||
+             job_add_waiter(c, j, l, frame->id, true, now_us + watch.wait_ms * US_PER_MS) < 0)
+        answer_progress(c, l, frame->id, progress_of(j));
+    return 0;
+}
+
+void intake_deadline(struct core *c, struct waiter *w, uint64_t now_us)
+{
+    if (w->watches)
+        answer_progress(c, w->link, w->id, progress_of(w->job));
+    else
+        refuse(c, w->link, w->id, REFUSAL_DEADLINE);
+    intake_leave(c, w, now_us);
+}
+
+void intake_unpark(struct core *c, uint64_t now_us)
+{
+    enum refusal why;
+    list_for_each_safe (it, next, &c->jobs[JOB_PARKED]) {
+        if (c->draining || intake_queue(c, LIST_ENTRY(it, struct job, node), now_us, &why) < 0)
+            return;
+    }
+}
+
+void intake_refuse_queued(struct core *c, uint64_t now_us)
+{
+    (void)now_us;
+    list_for_each_safe (it, next, &c->jobs[JOB_QUEUED]) {
+        struct job *j = LIST_ENTRY(it, struct job, node);
+        batcher_remove(c->batcher, &j->member);
+        wire_refusal_encode(&j->refusal, refusal_get(REFUSAL_DRAINING));
+        job_tell(c, j);
+        job_set_state(c, j, JOB_REAPED);
+    }
+}

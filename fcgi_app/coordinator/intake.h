@@ -1,0 +1,39 @@
+/*
+ * Intake: prompts on their way in, and everybody who waits for one: submits, joins, replays, watches,
+ * cancellations, deadlines.
+ */
+#ifndef CARPOOL_COORDINATOR_INTAKE_H
+#define CARPOOL_COORDINATOR_INTAKE_H
+
+#include "coordinator/core.h"
+#include "coordinator/refusal.h"
+
+/* A prompt. Answers (now or later) with ANSWER, REFUSAL or QUEUED. ERR_INVAL: no submit. */
+MUST_CHECK
+int intake_submit(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us);
+/* The client behind that submit went away. */
+void intake_cancel(struct core *c, struct core_link *l, uint64_t id, uint64_t now_us);
+MUST_CHECK
+int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us);
+
+/* A waiter leaves without an answer; a job that nobody awaits any more is dropped if it is still queued. */
+void intake_leave(struct core *c, struct waiter *w, uint64_t now_us);
+/* A waiter's time is up. */
+void intake_deadline(struct core *c, struct waiter *w, uint64_t now_us);
+
+/* Takes up again what an earlier coordinator left: async requests are queued, its dispatched records become
+ * unknown. */
+MUST_CHECK
+int intake_recover(struct core *c, struct store_read *r, uint64_t now_us, struct err *e);
+/* Puts a job that has a place in the hash into the batcher; on failure its state is as before and *ret_why
+ * says why. */
+MUST_CHECK
+int intake_queue(struct core *c, struct job *j, uint64_t now_us, enum refusal *ret_why);
+/* Takes an async job that is recorded already: into the batcher, or parked. */
+void intake_adopt(struct core *c, struct job *j, uint64_t now_us);
+/* Queues parked jobs while there is room. */
+void intake_unpark(struct core *c, uint64_t now_us);
+/* Draining: queued prompts are refused; async ones stay recorded for the next coordinator. */
+void intake_refuse_queued(struct core *c, uint64_t now_us);
+
+#endif

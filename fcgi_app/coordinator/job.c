@@ -1,0 +1,130 @@
+/* Jobs and those who wait for them; see job.h. */
+#include "coordinator/job.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "coordinator/core.h"
+
+#define RECORD_MAX (64u << 20)
+
+int job_new(struct slice payload, uint64_t now_us, struct job **ret_job)
+{
+    struct job *j = calloc(1, sizeof(*j));
+    if (!j)
+        return ERR_NOMEM;
+    list_init(&j->node);
+    list_init(&j->waiters);
+    list_init(&j->member.node);
+    buf_init(&j->chat, RECORD_MAX);
+    buf_init(&j->refusal, RECORD_MAX);
+    j->state = JOB_STATES;
+    j->arrived_us = now_us;
+    j->payload_len = payload.n;
+    j->payload = malloc(payload.n ? payload.n : 1);
+    int rc = ERR_NOMEM;
+    if (!j->payload)
+        goto out;
+    memcpy(j->payload, payload.p, payload.n);
+    rc = wire_submit_decode((struct slice){j->payload, payload.n}, &j->submit);
+out:
+    if (rc < 0)
+        job_free(j);
+    else
+        *ret_job = j;
+    return rc;
+}
+
+void job_free(struct job *j)
+{
+    if (!j)
+        return;
+    buf_fini(&j->chat);
+    buf_fini(&j->refusal);
+    free(j->payload);
+    free(j);
+}
+
+void job_set_state(struct core *c, struct job *j, enum job_state state)
+{
+    if (j->state != JOB_STATES)
+        c->jobs_n[j->state]--;
+    list_remove(&j->node);
+    if (state == JOB_REAPED && j->state != JOB_STATES)
+        HASH_DEL(c->by_key, j);
+    j->state = state;
+    c->jobs_n[state]++;
+    list_append(&c->jobs[state], &j->node);
+}
+
+int job_add_waiter(struct core *c, struct job *j, struct core_link *link, uint64_t id, bool watches,
+                   uint64_t deadline_us)
+{
+    struct waiter *w = calloc(1, sizeof(*w));
+    if (!w)
+        return ERR_NOMEM;
+    *w = (struct waiter){.job = j, .link = link, .id = id, .watches = watches, .deadline.at_us = deadline_us};
+    int rc = heap_push(&c->deadlines, &w->deadline);
+    if (rc < 0) {
+        free(w);
+        return rc;
+    }
+    list_append(&j->waiters, &w->job_node);
+    list_append(&link->waiters, &w->link_node);
+    if (!watches) {
+        c->waiters_n++;
+        if (deadline_us > j->deadline_us)
+            j->deadline_us = deadline_us;
+    }
+    return 0;
+}
+
+void waiter_free(struct core *c, struct waiter *w)
+{
+    if (!w->watches)
+        c->waiters_n--;
+    heap_remove(&c->deadlines, &w->deadline);
+    list_remove(&w->job_node);
+    list_remove(&w->link_node);
+    free(w);
+}
+
+bool job_is_awaited(const struct job *j)
+{
+    list_for_each (it, &j->waiters) {
+        if (!LIST_ENTRY(it, struct waiter, job_node)->watches)
+            return true;
+    }
+    return false;
+}
+
+/* The frame that tells w how its job ended. */
+static void tell(struct core *c, const struct job *j, const struct waiter *w)
+{
+    struct buf *out = &w->link->out;
+    size_t mark;
+    if (w->watches) {
+        mark = wire_frame_begin(out, WIRE_PROGRESS, w->id);
+        bytes_put_u8(out, PROGRESS_FINISHED);
+    } else if (j->chat.len) {
+        struct wire_answer answer = {
+            .flags = w->joined ? ANSWER_JOINED : 0, .timing = j->timing, .chat = buf_slice(&j->chat)};
+        mark = wire_frame_begin(out, WIRE_ANSWER, w->id);
+        wire_answer_encode(out, &answer);
+    } else {
+        mark = wire_frame_begin(out, WIRE_REFUSAL, w->id);
+        buf_append_slice(out, buf_slice(&j->refusal));
+    }
+    wire_frame_end(out, mark);
+    core_link_dirty(c, w->link);
+}
+
+void job_tell(struct core *c, struct job *j)
+{
+    list_for_each_safe (it, next, &j->waiters) {
+        struct waiter *w = LIST_ENTRY(it, struct waiter, job_node);
+        tell(c, j, w);
+        waiter_free(c, w);
+    }
+}

@@ -1,0 +1,93 @@
+/*
+ * A job: one prompt from intake to the moment its outcome is durable and told. Whoever waits for it hangs on
+ * it as a waiter, so a duplicate request joins by adding one. A job is on exactly one list and the list is
+ * its state; only job_set_state moves it.
+ */
+#ifndef CARPOOL_COORDINATOR_JOB_H
+#define CARPOOL_COORDINATOR_JOB_H
+
+#include <uthash.h>
+
+#include "base/buf.h"
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/uuid.h"
+#include "batch/batcher.h"
+#include "wire/message.h"
+
+struct core;
+struct core_link;
+struct call;
+struct batch;
+
+enum job_state {
+    JOB_ACCEPTING,  /* async: its QUEUED record is on its way to the disk */
+    JOB_PARKED,     /* async and durable, but the queue is full: queued when there is room */
+    JOB_QUEUED,     /* in the batcher */
+    JOB_CALLING,    /* in a call, from sealing to the last answer */
+    JOB_COMMITTING, /* its outcome is on its way to the disk */
+    JOB_REAPED,     /* told; freed at the end of the turn */
+    JOB_STATES
+};
+
+/* Somebody who waits for a job: for its answer (SUBMIT) or for its end (WATCH). Invariant: on the lists of
+ * its job and of its link. */
+struct waiter {
+    struct list job_node, link_node;
+    struct heap_node deadline;
+    struct job *job;
+    struct core_link *link;
+    uint64_t id;  /* of the frame to answer */
+    bool watches; /* WATCH: gets PROGRESS */
+    bool joined;  /* came when the job was there already */
+};
+
+struct job {
+    struct list node; /* the list of its state */
+    enum job_state state;
+    UT_hash_handle hh; /* by submit.key, in core.by_key */
+    struct batch_member member;
+    struct list waiters;
+    char *payload; /* submit lends from it; owned */
+    size_t payload_len;
+    struct wire_submit submit;
+    struct batch *batch;  /* while CALLING and COMMITTING */
+    uint64_t arrived_us;  /* monotonic */
+    uint64_t deadline_us; /* latest of its waiters so far; for async of its own wait */
+    uint64_t sealed_us;
+    struct wire_timing timing;
+    bool recorded;    /* its dispatched record is durable */
+    uint8_t repairs;  /* calls after the first that asked again for its part */
+    uint32_t retries; /* calls sent again after a failure */
+    bool rate_limited;
+    uint64_t prompt_tokens, completion_tokens; /* shares of all its calls so far */
+    /* Its outcome: one of the two is filled before JOB_COMMITTING. */
+    struct buf chat;    /* record of the answer */
+    struct buf refusal; /* payload of WIRE_REFUSAL */
+};
+
+/* A job that owns a copy of payload, in no state yet (on no list, not in the hash). ERR_NOMEM, or ERR_INVAL
+ * for a payload that is no submit. */
+MUST_CHECK
+int job_new(struct slice payload, uint64_t now_us, struct job **ret_job);
+void job_free(struct job *j);
+void job_set_state(struct core *c, struct job *j, enum job_state state);
+
+/* Adds somebody who waits, until deadline_us. ERR_NOMEM. */
+MUST_CHECK
+int job_add_waiter(struct core *c, struct job *j, struct core_link *link, uint64_t id, bool watches,
+                   uint64_t deadline_us);
+/* Takes a waiter off its lists and frees it. */
+void waiter_free(struct core *c, struct waiter *w);
+/* Whether anybody still waits for the answer itself. */
+bool job_is_awaited(const struct job *j);
+
+/* Tells every waiter the outcome (chat or refusal) and takes them off. */
+void job_tell(struct core *c, struct job *j);
+
+static inline bool job_is_async(const struct job *j)
+{
+    return j->submit.flags & SUBMIT_ASYNC;
+}
+
+#endif

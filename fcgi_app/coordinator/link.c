@@ -1,0 +1,245 @@
+/* Connections of workers; see link.h. */
+#include "coordinator/link.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/socket_path.h"
+
+#define BACKLOG     4096
+#define READ_STEP   (16u << 10)
+#define PENDING_MAX (64u << 20) /* a worker that does not take its answers is cut off */
+
+/* Invariants: in holds the bytes of at most one unfinished frame between reads; sending is true while a
+ * uv_write is under way. */
+struct link {
+    struct list node;
+    struct core_link core; /* core.out: frames not yet written */
+    struct links *links;
+    uv_pipe_t pipe;
+    uv_write_t write;
+    struct buf in, sending_bytes;
+    bool sending, closing;
+};
+
+static void link_closed(uv_handle_t *handle)
+{
+    struct link *k = handle->data;
+    buf_fini(&k->in);
+    buf_fini(&k->sending_bytes);
+    free(k);
+}
+
+static void link_close(struct link *k)
+{
+    if (k->closing)
+        return;
+    k->closing = true;
+    core_link_fini(k->links->core, &k->core, clock_mono_us());
+    list_remove(&k->node);
+    k->links->n--;
+    uv_close((uv_handle_t *)&k->pipe, link_closed);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
+{
+    struct link *k = handle->data;
+    (void)suggested;
+    char *room = buf_reserve(&k->in, READ_STEP);
+    *ret_buf = uv_buf_init(room, room ? READ_STEP : 0); /* 0: libuv reports ENOBUFS and the link is closed */
+}
+
+/* Hands every whole frame to the core. */
+static int take_frames(struct link *k)
+{
+    uint64_t now_us = clock_mono_us();
+    size_t used = 0;
+    int rc;
+    for (;;) {
+        struct wire_frame frame;
+        size_t size = 0;
+        struct slice rest = {k->in.data + used, k->in.len - used};
+        rc = wire_frame_parse(rest, &frame, &size);
+        if (rc <= 0)
+            break;
+        rc = core_receive(k->links->core, &k->core, &frame, now_us);
+        if (rc < 0)
+            break;
+        used += size;
+    }
+    buf_consume(&k->in, used);
+    return rc;
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *bytes)
+{
+    struct link *k = stream->data;
+    (void)bytes;
+    if (n == 0)
+        return;
+    if (n < 0) {
+        link_close(k);
+        return;
+    }
+    buf_advance(&k->in, (size_t)n);
+    if (take_frames(k) < 0) {
+        log_warning("A worker sent something that is not the protocol of this version; its connection is "
+                    "closed. Were the programs updated while running?");
+        link_close(k);
+    }
+}
+
+static bool same_user(uv_pipe_t *pipe)
+{
+    struct ucred peer;
+    socklen_t n = sizeof(peer);
+    uv_os_fd_t fd;
+    return uv_fileno((uv_handle_t *)pipe, &fd) == 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
+           (peer.uid == geteuid() || peer.uid == 0);
+}
+
+static void on_connection(uv_stream_t *server, int status)
+{
+    struct links *l = server->data;
+    if (status < 0)
+        return;
+    struct link *k = calloc(1, sizeof(*k));
+    if (!k)
+        return; /* libuv keeps the connection pending and calls again */
+    list_init(&k->node);
+    k->links = l;
+    core_link_init(&k->core);
+    buf_init(&k->in, WIRE_MAX_PAYLOAD + WIRE_HEADER_SIZE + READ_STEP);
+    buf_init(&k->sending_bytes, WIRE_MAX_PAYLOAD * 4ull);
+    uv_pipe_init(l->loop, &k->pipe, 0);
+    k->pipe.data = k;
+    list_append(&l->open, &k->node);
+    l->n++;
+    if (uv_accept(server, (uv_stream_t *)&k->pipe) < 0 || l->n > l->max || !same_user(&k->pipe) ||
+        uv_read_start((uv_stream_t *)&k->pipe, on_alloc, on_read) < 0)
+        link_close(k);
+}
+
+static int bind_socket(const char *path, int *ret_fd, struct err *e)
+{
+    struct sockaddr_un address;
+    int dirfd = -1;
+    int rc = socket_address(path, &address, &dirfd, e);
+    if (rc < 0)
+        return rc;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    unlink(path);
+    mode_t mask = umask(0177);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        rc = err_set_errno(e, "Cannot listen on %s", path);
+    umask(mask);
+    if (dirfd >= 0)
+        close(dirfd);
+    if (rc < 0 && fd >= 0)
+        close(fd);
+    if (rc == 0)
+        *ret_fd = fd;
+    return rc;
+}
+
+int links_open(struct links *l, uv_loop_t *loop, struct core *core, const char *path, uint32_t max,
+               struct err *e)
+{
+    int fd = -1;
+    *l = (struct links){.loop = loop, .core = core, .max = max};
+    list_init(&l->open);
+    int rc = bind_socket(path, &fd, e);
+    if (rc < 0)
+        return rc;
+    uv_pipe_init(loop, &l->listener, 0);
+    l->listener.data = l;
+    int uv = uv_pipe_open(&l->listener, fd);
+    if (uv == 0)
+        uv = uv_listen((uv_stream_t *)&l->listener, BACKLOG, on_connection);
+    l->listening = true;
+    return uv < 0 ? err_set(e, ERR_IO, "Cannot listen on %s: %s.", path, uv_strerror(uv)) : 0;
+}
+
+static void flush(struct link *k);
+
+static void on_written(uv_write_t *request, int status)
+{
+    struct link *k = request->data;
+    k->sending = false;
+    if (k->closing)
+        return;
+    if (status < 0)
+        link_close(k);
+    else
+        flush(k);
+}
+
+/* Writes at once what the socket takes; the rest follows when there is room. */
+static void flush(struct link *k)
+{
+    struct buf *out = &k->core.out;
+    if (buf_failed(out) || out->len > PENDING_MAX) {
+        link_close(k);
+        return;
+    }
+    if (!out->len || k->sending)
+        return;
+    uv_buf_t bytes = uv_buf_init(out->data, (unsigned)out->len);
+    int n = uv_try_write((uv_stream_t *)&k->pipe, &bytes, 1);
+    if (n < 0 && n != UV_EAGAIN) {
+        link_close(k);
+        return;
+    }
+    if (n > 0 && (size_t)n == out->len) {
+        buf_clear(out);
+        if (out->cap > READ_STEP * 4)
+            buf_fini(out); /* a large answer went by: do not hold its memory */
+        return;
+    }
+    buf_consume(out, n > 0 ? (size_t)n : 0);
+    struct buf rest = k->sending_bytes;
+    k->sending_bytes = *out;
+    *out = rest;
+    buf_clear(out);
+    bytes = uv_buf_init(k->sending_bytes.data, (unsigned)k->sending_bytes.len);
+    k->write.data = k;
+    k->sending = true;
+    if (uv_write(&k->write, (uv_stream_t *)&k->pipe, &bytes, 1, on_written) < 0)
+        link_close(k);
+}
+
+void links_flush(struct links *l)
+{
+    list_for_each_safe (it, next, &l->core->dirty_links) {
+        struct core_link *c = LIST_ENTRY(it, struct core_link, dirty_node);
+        list_remove(it);
+        flush(CONTAINER_OF(c, struct link, core));
+    }
+}
+
+bool links_pending(const struct links *l)
+{
+    for (const struct list *it = l->open.next; it != &l->open; it = it->next) {
+        const struct link *k = (const struct link *)((const char *)it - offsetof(struct link, node));
+        if (k->sending || k->core.out.len)
+            return true;
+    }
+    return false;
+}
+
+void links_close(struct links *l)
+{
+    list_for_each_safe (it, next, &l->open)
+        link_close(LIST_ENTRY(it, struct link, node));
+    if (l->listening)
+        uv_close((uv_handle_t *)&l->listener, NULL);
+    l->listening = false;
+}

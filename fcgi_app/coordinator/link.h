@@ -1,0 +1,33 @@
+/*
+ * The coordinator's socket and its connections: bytes in, frames to the core, frames out. One connection a
+ * worker thread.
+ */
+#ifndef CARPOOL_COORDINATOR_LINK_H
+#define CARPOOL_COORDINATOR_LINK_H
+
+#include <uv.h>
+
+#include "coordinator/core.h"
+
+struct links {
+    uv_loop_t *loop;
+    struct core *core;
+    uv_pipe_t listener;
+    bool listening;
+    struct list open; /* struct link.node */
+    uint32_t n, max;  /* connections */
+};
+
+/* Binds (replacing a stale socket: the caller holds the lock) and listens. Only processes of this uid are let
+ * in. Blocks on nothing. */
+MUST_CHECK
+int links_open(struct links *l, uv_loop_t *loop, struct core *core, const char *path, uint32_t max,
+               struct err *e);
+/* Writes what the core left for its links. At the end of each turn. */
+void links_flush(struct links *l);
+/* True while some link has bytes that its worker has not taken. */
+bool links_pending(const struct links *l);
+/* Closes everything; the loop must run once more for the close callbacks. */
+void links_close(struct links *l);
+
+#endif

@@ -1,0 +1,36 @@
+/* One coordinator a storage directory; see lock.h. */
+#include "coordinator/lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/dir.h"
+
+int lock_take(const char *dir, int *ret_fd, struct err *e)
+{
+    char path[PATH_MAX], text[32];
+    if (snprintf(path, sizeof(path), "%s/coordinator.lock", dir) >= (int)sizeof(path))
+        return err_set(e, ERR_INVAL, "The storage directory's name is too long: %s.", dir);
+    int rc = dir_make(dir, e);
+    if (rc < 0)
+        return rc;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_set_errno(e, "Cannot open %s", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        rc = errno == EWOULDBLOCK ? err_set(e, ERR_EXISTS, "A coordinator runs already: %s is locked.", path)
+                                  : err_set_errno(e, "Cannot lock %s", path);
+    int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+    if (rc == 0 && (fchmod(fd, 0600) < 0 || ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n))
+        rc = err_set_errno(e, "Cannot write %s", path);
+    if (rc < 0)
+        close(fd);
+    else
+        *ret_fd = fd;
+    return rc;
+}

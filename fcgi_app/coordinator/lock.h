@@ -1,0 +1,15 @@
+/*
+ * One coordinator a storage directory: a lock file held for life, its first line the pid. Whoever holds it
+ * may bind the socket.
+ */
+#ifndef CARPOOL_COORDINATOR_LOCK_H
+#define CARPOOL_COORDINATOR_LOCK_H
+
+#include "base/err.h"
+
+/* Makes dir when it is missing (0700), locks <dir>/coordinator.lock (made 0600) and writes the pid.
+ * ERR_EXISTS: another coordinator holds it. The descriptor in *ret_fd is the lock; closing it releases. */
+MUST_CHECK
+int lock_take(const char *dir, int *ret_fd, struct err *e);
+
+#endif

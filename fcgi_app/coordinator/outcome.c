@@ -1,0 +1,375 @@
+/*
+ * What a call came to, member by member (api.md "Request ids" and "Batching"): answers and refusals become
+ * durable in one commit and are told after it; members without their part are asked for again, alone; a
+ * filtered batch is bisected; a call that certainly did not run is sent again where waiting helps.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "batch/retry.h"
+#include "coordinator/call.h"
+#include "coordinator/record.h"
+#include "coordinator/refusal.h"
+
+#define OUTCOME_ARENA_MAX (256u << 20)
+
+/* Jobs whose outcomes share a commit. */
+struct settlement {
+    struct commit_op *op;
+    size_t n;
+    struct job *jobs[];
+};
+
+static struct retry_config retry_config(const struct core *c)
+{
+    return (struct retry_config){.attempts = c->conf->retry.attempts,
+                                 .base_ms = c->conf->retry.base_ms,
+                                 .cap_ms = c->conf->retry.cap_ms};
+}
+
+/* A job's outcome is durable: tell it and let it go. */
+static void end_job(struct core *c, struct job *j, uint64_t now_us)
+{
+    struct batch *b = j->batch;
+    job_tell(c, j);
+    job_set_state(c, j, JOB_REAPED);
+    b->pending--;
+    batch_free_if_done(c, b, now_us);
+}
+
+static void settled(struct core *c, struct commit_op *op, uint64_t now_us);
+
+static struct settlement *settlement_new(size_t n)
+{
+    struct settlement *s = calloc(1, sizeof(*s) + n * sizeof(s->jobs[0]));
+    struct commit_op *op = s ? commit_op_new(n, n, settled) : NULL;
+    if (!op) {
+        free(s);
+        return NULL;
+    }
+    op->requests_n = op->chats_n = 0;
+    op->owner = s;
+    s->op = op;
+    return s;
+}
+
+static void settled(struct core *c, struct commit_op *op, uint64_t now_us)
+{
+    struct settlement *s = op->owner;
+    if (op->rc < 0) {
+        /* The answers were paid for: core_maintain tries again. */
+        op->kept = true;
+        list_append(&c->stuck_ops, &op->node);
+        return;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        struct job *j = s->jobs[i];
+        j->timing.commit_us += now_us - op->queued_us;
+        if (j->chat.len)
+            j->batch->answered++;
+        else
+            j->batch->failed++;
+        end_job(c, j, now_us);
+    }
+    free(s);
+}
+
+/* Sends the settlement to the disk, or frees it when it is empty. */
+static void settle(struct core *c, struct settlement *s, uint64_t now_us)
+{
+    if (!s->n) {
+        commit_op_free(s->op);
+        free(s);
+        return;
+    }
+    s->op->queued_us = now_us;
+    core_op_take_counters(c, s->op);
+    core_commit(c, s->op);
+}
+
+static void add_answer(struct core *c, struct settlement *s, struct call *call, struct job *j,
+                       const struct provider_part *part, uint64_t now_us)
+{
+    struct commit_op *op = s->op;
+    struct commit_chat *chat = &op->chats[op->chats_n];
+    if (record_chat(c, j, call->provider->provider.model, part, now_us, &chat->chat) < 0) {
+        /* It was paid for but cannot be kept: as after a crash. */
+        wire_refusal_encode(&j->refusal, refusal_get(REFUSAL_OUTCOME_UNKNOWN));
+        buf_clear(&j->chat);
+    }
+    struct commit_request *r = &op->requests[op->requests_n++];
+    *r = (struct commit_request){.key = j->submit.key,
+                                 .record = record_of(c, j, j->chat.len ? REQUEST_DONE : REQUEST_UNKNOWN)};
+    if (j->chat.len) {
+        /* The texts of the chat lend from the outcome's arena, which goes; those of the record stay. */
+        chat->record = buf_slice(&j->chat);
+        if (chat_decode(chat->record, &chat->chat) == 0)
+            op->chats_n++;
+        r->record.chat_id = chat->chat.id;
+        core_count(c, "answered", priority_key(j->submit.priority), 1);
+        core_count_value(c, "latency", priority_key(j->submit.priority), chat->chat.latency_us);
+        event_pair(c, j, &chat->chat);
+    } else
+        r->record.refusal = buf_slice(&j->refusal);
+    s->jobs[s->n++] = j;
+    job_set_state(c, j, JOB_COMMITTING);
+}
+
+/* state FAILED: nothing was bought (final: it was answered, with no); UNKNOWN: it may have been. */
+static void add_refusal(struct core *c, struct settlement *s, struct job *j,
+                        const struct wire_refusal *refusal, enum request_state state, bool final)
+{
+    char code[64];
+    snprintf(code, sizeof(code), "%.*s", (int)refusal->error_code.n, refusal->error_code.p);
+    core_count(c, "errors", code, 1);
+    buf_clear(&j->refusal);
+    wire_refusal_encode(&j->refusal, refusal);
+    struct commit_op *op = s->op;
+    struct commit_request *r = &op->requests[op->requests_n++];
+    *r = (struct commit_request){.key = j->submit.key};
+    if (state == REQUEST_FAILED && !final && !job_is_async(j))
+        r->remove = true; /* the id may run again */
+    else {
+        r->record = record_of(c, j, state);
+        r->record.final = final;
+        r->record.refusal = buf_slice(&j->refusal);
+    }
+    s->jobs[s->n++] = j;
+    job_set_state(c, j, JOB_COMMITTING);
+}
+
+static struct wire_refusal refusal_of(const struct job *j, const struct provider_outcome *o)
+{
+    struct wire_refusal r = {
+        .status = (uint16_t)o->status,
+        .retry_after_ms = o->retry_after_ms,
+        .error_type = slice_of(o->error_type),
+        .error_code = slice_of(o->error_code),
+        .message = o->message,
+    };
+    if (r.status == 401 && !j->submit.caller_key.p)
+        r.status = 502; /* the server's own key is wrong: not the client's fault */
+    if ((r.status == 429 || r.status == 503) && !r.retry_after_ms)
+        r.retry_after_ms = 1000;
+    return r;
+}
+
+/* A new call for members[0..n), to be recorded and sent when a slot is free. False when memory is short. */
+static bool ask_again(struct core *c, struct call *call, struct job **members, size_t n)
+{
+    struct call *again = call_new(c, call->batch, call->provider, n);
+    if (!again)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        again->members[i] = members[i];
+        members[i]->repairs++;
+    }
+    again->needs_record = true;
+    core_count(c, "repairs", NULL, n);
+    call_make_ready(c, again);
+    return true;
+}
+
+static bool may_repair(const struct core *c, const struct job *j)
+{
+    return j->repairs < c->conf->retry.attempts;
+}
+
+/*
+ * A content filter stopped a call of several: the halves are asked for apart, so that only the offender
+ * fails; when the repairs allowed would not reach single members, all go alone. Returns how many members were
+ * taken care of (all or none).
+ */
+static size_t bisect(struct core *c, struct call *call)
+{
+    size_t half = (call->n + 1) / 2;
+    uint32_t left = c->conf->retry.attempts - call->members[0]->repairs;
+    if (!may_repair(c, call->members[0]))
+        return 0;
+    if (left == 1)
+        half = 1;
+    size_t taken = 0;
+    while (taken < call->n) {
+        size_t n = call->n - taken < half ? call->n - taken : half;
+        if (!ask_again(c, call, call->members + taken, n))
+            break;
+        taken += n;
+    }
+    return taken;
+}
+
+/* One member's part of the outcome. */
+static void settle_member(struct core *c, struct settlement *s, struct call *call, struct job *j,
+                          const struct provider_outcome *o, const struct provider_part *part, uint64_t now_us)
+{
+    struct wire_refusal refusal = refusal_of(j, o);
+    switch (part->verdict) {
+    case VERDICT_ANSWERED:
+        add_answer(c, s, call, j, part, now_us);
+        break;
+    case VERDICT_MISSING:
+        if (!may_repair(c, j) || !ask_again(c, call, &j, 1))
+            add_refusal(c, s, j, &refusal, REQUEST_UNKNOWN, false);
+        break;
+    case VERDICT_FILTERED:
+        add_refusal(c, s, j, &refusal, REQUEST_FAILED, true);
+        break;
+    case VERDICT_FAILED:
+        /* A repair that failed does not undo the call before it, which was bought. */
+        add_refusal(c, s, j, &refusal, j->repairs ? REQUEST_UNKNOWN : REQUEST_FAILED, false);
+        break;
+    case VERDICT_UNKNOWN:
+        add_refusal(c, s, j, &refusal, REQUEST_UNKNOWN, false);
+        break;
+    }
+}
+
+/* A call that certainly did not run, sent again later if that may help. True: the call lives on. */
+static bool retry(struct core *c, struct call *call, const struct provider_outcome *o, uint64_t now_us)
+{
+    struct retry_config config = retry_config(c);
+    uint64_t deadline = 0;
+    uint32_t random;
+    if (o->parts[0].verdict != VERDICT_FAILED || !o->retry_helps || c->draining)
+        return false;
+    for (size_t i = 0; i < call->n; i++) {
+        struct job *j = call->members[i];
+        if ((job_is_awaited(j) || job_is_async(j)) && j->deadline_us > deadline)
+            deadline = j->deadline_us;
+    }
+    c->ports.random(c->ports.arg, &random, sizeof(random));
+    call->failures++;
+    uint32_t delay_ms = retry_delay_ms(&config, call->failures, o->retry_after_ms, random);
+    if (!retry_allowed(&config, call->failures, delay_ms, now_us, deadline))
+        return false;
+    call->timer.at_us = now_us + delay_ms * US_PER_MS;
+    if (heap_push(&c->timers, &call->timer) < 0)
+        return false;
+    call->state = CALL_DELAYED;
+    for (size_t i = 0; i < call->n; i++)
+        call->members[i]->retries++;
+    core_count(c, "retries", o->error_code, 1);
+    event_retry(c, call, delay_ms);
+    return true;
+}
+
+static void account(struct core *c, struct call *call, const struct provider_outcome *o, uint64_t now_us)
+{
+    struct slice model = call->members[0]->submit.model;
+    char name[COUNTER_NAME_MAX / 2];
+    snprintf(name, sizeof(name), "%.*s", (int)(model.p ? model.n : strlen(call->provider->provider.model)),
+             model.p ? model.p : call->provider->provider.model);
+    core_count(c, "tokens.in", name, o->prompt_tokens);
+    core_count(c, "tokens.out", name, o->completion_tokens);
+    call->batch->tokens += o->prompt_tokens + o->completion_tokens;
+    for (size_t i = 0; i < call->n; i++) {
+        struct job *j = call->members[i];
+        j->timing.upstream_us += now_us - call->sent_us;
+        j->prompt_tokens += o->parts[i].prompt_tokens;
+        j->completion_tokens += o->parts[i].completion_tokens;
+        j->rate_limited |= o->rate_limited;
+    }
+}
+
+/* Remembers for /health whether the provider works: a failure of its own, not of one prompt. */
+static void note_health(struct core *c, const struct provider_outcome *o)
+{
+    enum verdict v = o->parts[0].verdict;
+    if (v == VERDICT_ANSWERED)
+        c->provider_fault.code = 0;
+    else if (o->status >= 500 || o->status == 401)
+        err_set(&c->provider_fault, ERR_IO, "%.*s", (int)o->message.n, o->message.p);
+}
+
+static int decode(struct core *c, struct call *call, const struct provider_response *response,
+                  struct arena *arena, struct provider_outcome *ret_outcome)
+{
+    struct provider_member *members = arena_alloc(arena, call->n * sizeof(*members));
+    if (!members)
+        return ERR_NOMEM;
+    call_members(c, call, members);
+    if (call->provider->provider.kind == PROVIDER_MOCK)
+        return mock_answer(members, call->n, arena, ret_outcome);
+    struct provider provider = call->provider->provider;
+    if (call->caller_key)
+        provider.api_key = call->caller_key;
+    return provider_decode(&provider, &call->request, members, response, arena, ret_outcome);
+}
+
+void outcome_settle(struct core *c, struct call *call, const struct provider_response *response,
+                    uint64_t now_us)
+{
+    struct arena arena;
+    struct provider_outcome o;
+    arena_init(&arena, OUTCOME_ARENA_MAX);
+    struct settlement *s = settlement_new(call->n);
+    uint64_t before = c->ports.mono_us(c->ports.arg);
+    if (!s || decode(c, call, response, &arena, &o) < 0) {
+        if (s) {
+            commit_op_free(s->op);
+            free(s);
+        }
+        outcome_lose_call(c, call, now_us);
+        goto out;
+    }
+    uint64_t split_us = c->ports.mono_us(c->ports.arg) - before;
+    account(c, call, &o, now_us);
+    note_health(c, &o);
+    event_call_end(c, call, response, &o, now_us);
+    if (retry(c, call, &o, now_us)) {
+        settle(c, s, now_us);
+        goto out;
+    }
+    size_t first = o.parts[0].verdict == VERDICT_FILTERED && call->n > 1 ? bisect(c, call) : 0;
+    for (size_t i = first; i < call->n; i++) {
+        call->members[i]->timing.split_us += split_us;
+        settle_member(c, s, call, call->members[i], &o, &o.parts[i], now_us);
+    }
+    call_free(c, call);
+    settle(c, s, now_us);
+out:
+    arena_fini(&arena);
+}
+
+/* Tells the members without a commit: nothing durable stands for them, or nothing can be written. */
+static void tell_now(struct core *c, struct call *call, const struct wire_refusal *refusal, uint64_t now_us)
+{
+    struct batch *b = call->batch;
+    b->pending++; /* keeps the batch until the call, which points to it, is gone */
+    for (size_t i = 0; i < call->n; i++) {
+        struct job *j = call->members[i];
+        buf_clear(&j->refusal);
+        wire_refusal_encode(&j->refusal, refusal);
+        b->failed++;
+        end_job(c, j, now_us);
+    }
+    call_free(c, call);
+    b->pending--;
+    batch_free_if_done(c, b, now_us);
+}
+
+void outcome_lose_call(struct core *c, struct call *call, uint64_t now_us)
+{
+    /* The dispatched records stay: whoever asks again hears that the outcome is unknown, which is true. */
+    tell_now(c, call, refusal_get(REFUSAL_OUTCOME_UNKNOWN), now_us);
+}
+
+void outcome_refuse_call(struct core *c, struct call *call, const struct wire_refusal *refusal,
+                         uint64_t now_us)
+{
+    bool durable = false;
+    for (size_t i = 0; i < call->n; i++)
+        durable |= call->members[i]->recorded || job_is_async(call->members[i]);
+    struct settlement *s = durable ? settlement_new(call->n) : NULL;
+    if (!s) {
+        tell_now(c, call, refusal, now_us);
+        return;
+    }
+    for (size_t i = 0; i < call->n; i++)
+        add_refusal(c, s, call->members[i], refusal,
+                    call->members[i]->repairs ? REQUEST_UNKNOWN : REQUEST_FAILED, false);
+    call_free(c, call);
+    settle(c, s, now_us);
+}

@@ -1,0 +1,137 @@
+/*
+ * What an earlier coordinator left behind (api.md "Request ids", after a crash), and the housekeeping that
+ * runs once a second.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "coordinator/intake.h"
+#include "coordinator/record.h"
+
+#define SWEEP_STEP 256 /* records a transaction */
+
+/* What a recovery collects from the unfinished records. */
+struct recovery {
+    struct core *c;
+    uint64_t now_us;
+    uint8_t (*unknown)[REQUEST_KEY_SIZE]; /* keys of dispatched records of older epochs */
+    struct request_record *records;       /* theirs, without lent parts */
+    size_t n, cap;
+    int rc;
+};
+
+static bool note_unknown(struct recovery *v, const uint8_t key[REQUEST_KEY_SIZE],
+                         const struct request_record *record)
+{
+    if (v->n == v->cap) {
+        size_t cap = v->cap ? v->cap * 2 : 64;
+        void *keys = realloc(v->unknown, cap * sizeof(*v->unknown));
+        if (keys)
+            v->unknown = keys;
+        void *records = realloc(v->records, cap * sizeof(*v->records));
+        if (records)
+            v->records = records;
+        if (!keys || !records) {
+            v->rc = ERR_NOMEM;
+            return false;
+        }
+        v->cap = cap;
+    }
+    memcpy(v->unknown[v->n], key, REQUEST_KEY_SIZE);
+    v->records[v->n] = *record;
+    v->records[v->n].state = REQUEST_UNKNOWN;
+    v->records[v->n].submit = v->records[v->n].refusal = (struct slice){0};
+    v->n++;
+    return true;
+}
+
+static bool take_up(void *arg, const uint8_t key[REQUEST_KEY_SIZE], const struct request_record *record)
+{
+    struct recovery *v = arg;
+    struct core *c = v->c;
+    struct job *j;
+    if (record->state == REQUEST_DISPATCHED)
+        return note_unknown(v, key, record);
+    int rc = job_new(record->submit, v->now_us, &j);
+    if (rc == ERR_INVAL)
+        return true; /* not a request this version wrote: it expires */
+    if (rc < 0) {
+        v->rc = rc;
+        return false;
+    }
+    intake_adopt(c, j, v->now_us);
+    return true;
+}
+
+static void told_unknown(struct core *c, struct commit_op *op, uint64_t now_us)
+{
+    (void)c;
+    (void)now_us;
+    struct recovery *v = op->owner;
+    free(v->unknown);
+    free(v->records);
+    free(v);
+}
+
+/* Overwrites the dispatched records of older epochs. Lost (store down) they stay what they are, which means
+ * the same. */
+static int commit_unknown(struct core *c, struct recovery *v)
+{
+    struct commit_op *op = commit_op_new(v->n, 0, told_unknown);
+    if (!op)
+        return ERR_NOMEM;
+    op->owner = v;
+    for (size_t i = 0; i < v->n; i++)
+        op->requests[i] = (struct commit_request){.key = v->unknown[i], .record = v->records[i]};
+    core_commit(c, op);
+    return 0;
+}
+
+int intake_recover(struct core *c, struct store_read *r, uint64_t now_us, struct err *e)
+{
+    struct recovery *v = calloc(1, sizeof(*v));
+    if (!v)
+        return err_set(e, ERR_NOMEM, "Not enough memory to start.");
+    v->c = c;
+    v->now_us = now_us;
+    int rc = requests_unfinished(r, c->epoch, take_up, v, e);
+    if (rc == 0 && v->rc < 0)
+        rc = err_set(e, v->rc, "Not enough memory to take up unfinished requests.");
+    if (rc == 0 && v->n && (rc = commit_unknown(c, v)) == 0)
+        return 0;
+    free(v->unknown);
+    free(v->records);
+    free(v);
+    return rc;
+}
+
+static void swept(struct core *c, struct commit_op *op, uint64_t now_us)
+{
+    (void)now_us;
+    c->sweeping = false;
+    c->sweep_more = op->rc == 0 && op->more;
+}
+
+void core_maintain(struct core *c, uint64_t now_us)
+{
+    intake_unpark(c, now_us);
+    list_for_each_safe (it, next, &c->stuck_ops) {
+        list_remove(it);
+        core_commit(c, LIST_ENTRY(it, struct commit_op, node));
+    }
+    if (c->sweeping)
+        return;
+    struct commit_op *op = commit_op_new(0, 0, swept);
+    if (!op)
+        return;
+    uint64_t keep_s = (uint64_t)c->conf->storage.chat_retention_days * 86400;
+    uint64_t ttl_s = (uint64_t)c->conf->idempotency.ttl_hours * 3600;
+    op->sweep = true;
+    op->sweep_max = SWEEP_STEP;
+    if (keep_s) /* an answer is kept as long as its request id is, whatever the retention */
+        op->chats_before_us = c->ports.real_us(c->ports.arg) - (keep_s > ttl_s ? keep_s : ttl_s) * US_PER_S;
+    core_op_take_counters(c, op);
+    c->sweeping = true;
+    core_commit(c, op);
+}

@@ -1,0 +1,53 @@
+/* The coordinator's own refusals; see refusal.h. */
+#include "coordinator/refusal.h"
+
+#define ENTRY(status_, retry_ms, type_, code_, message_)                                                     \
+    {                                                                                                        \
+        .status = (status_), .retry_after_ms = (retry_ms), .error_type = {(type_), sizeof(type_) - 1},       \
+        .error_code = {(code_), sizeof(code_) - 1}, .message = {                                             \
+            (message_),                                                                                      \
+            sizeof(message_) - 1                                                                             \
+        }                                                                                                    \
+    }
+
+static const struct wire_refusal refusals[] = {
+    [REFUSAL_DRAINING] = ENTRY(503, 1000, "unavailable_error", "SHUTTING_DOWN",
+                               "The service is shutting down; nothing was sent. Ask again in a moment."),
+    [REFUSAL_QUEUE_FULL] =
+        ENTRY(503, 1000, "unavailable_error", "QUEUE_FULL",
+              "As many prompts wait as limits.queue_max allows; nothing was sent. Ask again later."),
+    [REFUSAL_TENANT_FULL] = ENTRY(
+        429, 1000, "rate_limit_error", "TENANT_QUEUE_FULL",
+        "Your prompts fill your share of the queue (limits.tenant_share); wait for some of them first."),
+    [REFUSAL_ID_REUSED] =
+        ENTRY(409, 0, "conflict_error", "REQUEST_ID_REUSED",
+              "This request_id was used for another request; choose a new one for a new question."),
+    [REFUSAL_OUTCOME_UNKNOWN] = ENTRY(424, 0, "outcome_unknown", "OUTCOME_UNKNOWN",
+                                      "The call for this request_id was cut off after it was sent, so it may "
+                                      "have been charged; ask again under a new request_id."),
+    [REFUSAL_DELETED] = ENTRY(410, 0, "gone_error", "REQUEST_DELETED",
+                              "The answer of this request_id was deleted; ask again under a new request_id."),
+    [REFUSAL_DEADLINE] = ENTRY(504, 0, "timeout_error", "DEADLINE_PASSED",
+                               "No answer in the time this priority allows. GET /v1/requests/{request_id} "
+                               "has it if it still arrives."),
+    [REFUSAL_STORE_DOWN] =
+        ENTRY(503, 5000, "unavailable_error", "STORE_UNAVAILABLE",
+              "The store cannot be written (see /health), so the prompt was not sent. Ask again later."),
+    [REFUSAL_NO_MEMORY] = ENTRY(503, 1000, "unavailable_error", "OUT_OF_MEMORY",
+                                "The coordinator is short of memory; nothing was sent. Ask again later."),
+    [REFUSAL_STILL_RUNNING] = ENTRY(409, 1000, "conflict_error", "REQUEST_RUNNING",
+                                    "This request is still running; delete it when it has ended."),
+    [REFUSAL_NO_CHAT] =
+        ENTRY(404, 0, "not_found_error", "CHAT_NOT_FOUND", "No chat is stored under this request_id."),
+    [REFUSAL_TOO_LARGE] =
+        ENTRY(400, 0, "validation_error", "PROMPT_TOO_LARGE",
+              "The prompt and its max_tokens do not fit the model's context (provider.context_tokens)."),
+    [REFUSAL_ASYNC_WITH_KEY] = ENTRY(400, 0, "validation_error", "ASYNC_WITH_KEY",
+                                     "A request that brings its own provider key cannot be answered later, "
+                                     "since that key is never stored."),
+};
+
+const struct wire_refusal *refusal_get(enum refusal r)
+{
+    return &refusals[r];
+}

@@ -1,0 +1,27 @@
+/* The words of the coordinator's own refusals, in one place: status, type, code and a sentence that says what
+ * to do. */
+#ifndef CARPOOL_COORDINATOR_REFUSAL_H
+#define CARPOOL_COORDINATOR_REFUSAL_H
+
+#include "wire/message.h"
+
+enum refusal {
+    REFUSAL_DRAINING,
+    REFUSAL_QUEUE_FULL,
+    REFUSAL_TENANT_FULL,
+    REFUSAL_ID_REUSED,
+    REFUSAL_OUTCOME_UNKNOWN,
+    REFUSAL_DELETED,
+    REFUSAL_DEADLINE,
+    REFUSAL_STORE_DOWN,
+    REFUSAL_NO_MEMORY,
+    REFUSAL_STILL_RUNNING,
+    REFUSAL_NO_CHAT,
+    REFUSAL_TOO_LARGE,
+    REFUSAL_ASYNC_WITH_KEY
+};
+
+/* Lends static text. */
+const struct wire_refusal *refusal_get(enum refusal r);
+
+#endif

@@ -1,0 +1,38 @@
+/*
+ * HTTP to the provider: libcurl's multi interface on the coordinator's loop. The only code that includes
+ * curl.
+ *
+ * A request is sent at most once: libcurl's own resend of a POST on a reused connection that died is refused
+ * by a seek callback.
+ */
+#ifndef CARPOOL_COORDINATOR_UPSTREAM_H
+#define CARPOOL_COORDINATOR_UPSTREAM_H
+
+#include <uv.h>
+
+#include "coordinator/call.h"
+
+struct upstream;
+
+struct upstream_options {
+    uint32_t timeout_ms; /* of a call in all */
+    bool allow_http; /* to any host; otherwise https, and http to this machine (checked where base_url is set)
+                      */
+    size_t answer_max_bytes; /* a longer answer is cut off and the call is lost */
+    uint32_t connections_max;
+};
+
+/* done is called from the loop when a call came back; the response lends until it returns. */
+MUST_CHECK
+int upstream_open(uv_loop_t *loop, const struct upstream_options *options,
+                  void (*done)(void *arg, struct call *call, const struct provider_response *response),
+                  void *arg, struct upstream **ret_upstream, struct err *e);
+/* Abandons what is running (done is not called) and frees everything once the loop has run its close
+ * callbacks. NULL is allowed. */
+void upstream_close(struct upstream *u);
+
+/* Starts call->request. Never blocks. On failure nothing was sent and done is not called. */
+MUST_CHECK
+int upstream_send(struct upstream *u, struct call *call, struct err *e);
+
+#endif
