@@ -261,8 +261,7 @@ void dispatch_pump(struct core *c, uint64_t now_us)
     if (c->store_fault.code)
         return; /* nothing is sent that could not be recorded; the next sweep that succeeds clears it */
     while (slots_free(c)) {
-        uint32_t bound = c->provider->mode == MODE_CONCURRENT ? slots_free(c) : 0;
-        if (!batcher_take(c->batcher, now_us, c->calls_running, bound, &taken))
+        if (!batcher_take(c->batcher, now_us, c->calls_running, c->provider->mode == MODE_CONCURRENT, &taken))
             break;
         seal(c, &taken, now_us);
     }

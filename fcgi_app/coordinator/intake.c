@@ -53,7 +53,8 @@ static void fill_member(struct core *c, struct job *j)
     struct provider_member m;
     job_member(c, j, &m);
     j->member.priority = s->priority;
-    j->member.alone = (s->flags & SUBMIT_ALONE) != 0;
+    j->member.alone =
+        (s->flags & SUBMIT_ALONE) || (c->provider->mode == MODE_COMBINED && !provider_combinable(&m));
     memcpy(j->member.tenant, s->trust_group, TENANT_SIZE);
     batch_key(s, j->member.key);
     j->member.arrived_us = j->arrived_us;

@@ -283,12 +283,7 @@ static int open_core(struct program *p, uint64_t epoch, struct err *e)
 
 static int open_sink(struct program *p, struct err *e)
 {
-    char dir[PATH_MAX];
-    if (p->conf->log.dir[0])
-        snprintf(dir, sizeof(dir), "%s", p->conf->log.dir);
-    else
-        snprintf(dir, sizeof(dir), "%s/logs", p->conf->storage.dir);
-    struct sink_options options = {.dir = dir,
+    struct sink_options options = {.dir = p->conf->log.dir,
                                    .rotate_bytes = LOG_ROTATE_BYTES,
                                    .rotate_keep = LOG_ROTATE_KEEP,
                                    .queue_max_bytes = LOG_QUEUE_BYTES};

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/conf.h"
+#include "base/dir.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "coordinator/lock.h"
@@ -137,10 +138,12 @@ static int open_log(const struct conf *conf, bool background, struct err *e)
         level = LOG_LEVEL_INFO;
     if (conf->log.file[0])
         snprintf(path, sizeof(path), "%s", conf->log.file);
-    else if (background && conf->log.dir[0])
+    else if (background) {
+        int rc = dir_make(conf->log.dir, e);
+        if (rc < 0)
+            return rc;
         snprintf(path, sizeof(path), "%s/coordinator.log", conf->log.dir);
-    else if (background)
-        snprintf(path, sizeof(path), "%s/coordinator.log", conf->storage.dir);
+    }
     return log_open("carpoold", level, path, e);
 }
 

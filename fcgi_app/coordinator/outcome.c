@@ -156,18 +156,19 @@ static struct wire_refusal refusal_of(const struct job *j, const struct provider
     return r;
 }
 
-/* A new call for members[0..n), to be recorded and sent when a slot is free. False when memory is short. */
-static bool ask_again(struct core *c, struct call *call, struct job **members, size_t n)
+/* A new call for members[0..n) (bought: after one that may have been charged, which counts as a repair), to
+ * be recorded and sent when a slot is free. False when memory is short. */
+static bool ask_again(struct core *c, struct call *call, struct job **members, size_t n, bool bought)
 {
     struct call *again = call_new(c, call->batch, call->provider, n);
     if (!again)
         return false;
     for (size_t i = 0; i < n; i++) {
         again->members[i] = members[i];
-        members[i]->repairs++;
+        members[i]->repairs += bought;
     }
     again->needs_record = true;
-    core_count(c, "repairs", NULL, n);
+    core_count(c, "repairs", NULL, bought ? n : 0);
     call_make_ready(c, again);
     return true;
 }
@@ -193,7 +194,7 @@ static size_t bisect(struct core *c, struct call *call)
     size_t taken = 0;
     while (taken < call->n) {
         size_t n = call->n - taken < half ? call->n - taken : half;
-        if (!ask_again(c, call, call->members + taken, n))
+        if (!ask_again(c, call, call->members + taken, n, true))
             break;
         taken += n;
     }
@@ -210,7 +211,7 @@ static void settle_member(struct core *c, struct settlement *s, struct call *cal
         add_answer(c, s, call, j, part, now_us);
         break;
     case VERDICT_MISSING:
-        if (!may_repair(c, j) || !ask_again(c, call, &j, 1))
+        if ((!o->nothing_ran && !may_repair(c, j)) || !ask_again(c, call, &j, 1, !o->nothing_ran))
             add_refusal(c, s, j, &refusal, REQUEST_UNKNOWN, false);
         break;
     case VERDICT_FILTERED:

@@ -109,6 +109,8 @@ int intake_recover(struct core *c, struct store_read *r, uint64_t now_us, struct
 static void swept(struct core *c, struct commit_op *op, uint64_t now_us)
 {
     (void)now_us;
+    if (op->rc < 0)
+        core_op_return_counters(c, op);
     c->sweeping = false;
     c->sweep_more = op->rc == 0 && op->more;
 }

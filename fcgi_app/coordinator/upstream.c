@@ -129,7 +129,9 @@ static struct provider_response describe(struct transfer *t, CURLcode code)
         r.transport = TRANSPORT_COMPLETE;
     else {
         bool unsent = request_bytes == 0 && t->sent == 0;
-        r.transport = unsent ? TRANSPORT_NOT_SENT : TRANSPORT_LOST;
+        r.transport = unsent                             ? TRANSPORT_NOT_SENT
+                      : code == CURLE_OPERATION_TIMEDOUT ? TRANSPORT_TIMED_OUT
+                                                         : TRANSPORT_LOST;
         r.transport_error = buf_failed(&t->answer) ? "the answer is larger than allowed"
                             : t->error[0]          ? t->error
                                                    : curl_easy_strerror(code);

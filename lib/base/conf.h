@@ -11,6 +11,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -55,7 +56,7 @@ struct conf {
         uint32_t processes, threads, manage_threads, capacity;
     } worker;
     struct {
-        char socket[CONF_TEXT];
+        char socket[CONF_TEXT]; /* default: <storage.dir>/coordinator.sock */
         bool autostart;
         uint32_t idle_exit_s;
     } coordinator;
@@ -74,7 +75,7 @@ struct conf {
         char api_key_file[CONF_TEXT];
         enum provider_mode mode;
         uint32_t max_concurrency, timeout_ms;
-        double temperature;
+        double temperature; /* NaN: left to the provider */
         uint32_t max_tokens, context_tokens;
         bool allow_http;
         uint32_t mock_latency_ms;
@@ -118,16 +119,17 @@ struct conf {
     } log;
     struct conf_price prices[CONF_PRICES_MAX]; /* [prices], one line a model */
     size_t prices_n;
-    char file[PATH_MAX]; /* the file that was read; empty when there was none */
+    char file[PATH_MAX]; /* the file that was read, absolute; empty when there was none */
 };
 
 /*
  * Fills *ret_conf. file may be NULL: then $CARPOOL_CONF, else carpool.conf beside the running program, else
  * ../carpool.conf from there, else ~/.config/carpool.conf, else /etc/carpool/carpool.conf; none of them found
  * is not an error. Every value is checked against its range; the error names file and line, or the variable,
- * the rule, and the value that broke it. An unknown section or key is an error. Two provider keys
- * (GEMINI_API_KEY and OPENAI_API_KEY) without provider.kind: an error. Relative storage.dir is made absolute.
- * Blocks on files only.
+ * the rule, and the value that broke it. An unknown section or key, or a CARPOOL_ variable that is no option,
+ * is an error; an empty variable counts as not set. Two provider keys (GEMINI_API_KEY and OPENAI_API_KEY)
+ * without provider.kind, or provider.api_key without any: an error. Relative paths are made absolute, from
+ * the current directory. Blocks on files only.
  */
 MUST_CHECK
 int conf_load(const char *file, struct conf *ret_conf, struct err *e);

@@ -6,6 +6,8 @@
 
 #include "base/slice.h"
 
+/* The size of the character at the front of s (1 to 4 bytes), or 0 when there is none that is valid. */
+size_t utf8_char_size(struct slice s);
 /* The number of leading bytes that are valid UTF-8: s.n when all are. */
 size_t utf8_valid_prefix(struct slice s);
 /* The longest prefix of at most max_bytes that does not cut a character. s must be valid. */

@@ -1,12 +1,25 @@
 /*
  * The batcher: waiting prompts in groups that may share a call, and the rules for when a group's call is due
- * and which due group goes next (api.md "Batching"). Pure: time comes in as an argument, nothing is sent from
- * here.
+ * and which due group goes next (api.md "Batching"). Pure: time comes in as an argument (never going back),
+ * nothing is sent from here. Not for several threads at once.
  *
- * A group holds the waiting members of one priority and one batch key, oldest first. A group is due when it
- * holds max_batch members, when its oldest member has waited the window, when nobody is left to join (waiting
- * >= capacity), when its policy is adaptive and no call is running, or when its members go alone. Taking a
- * batch seals it: until then it goes on filling.
+ * A group holds the waiting members of one priority, tenant and batch key, oldest first. It is due
+ *   alone     when its one member shares with nobody,
+ *   full      when it holds max_batch members, or tokens_max tokens,
+ *   window    when its oldest member has waited the window,
+ *   all_wait  when nobody is left to join (clients waiting >= capacity),
+ *   idle      when its policy is adaptive and no call runs at all. Once one runs, an adaptive group is due as
+ *             any other, and leaves early at the next take without a running call: low latency while there
+ *             is little to do, full batches under load. So take again whenever a call has ended.
+ * Taking a batch seals it: until then the group goes on filling. What one batch cannot hold stays in the
+ * group, whose window then counts from its new oldest member.
+ *
+ * Ageing: the effective priority of a group is its own, and one higher for each step its oldest member has
+ * waited beyond the window; a step is 4 windows, at least 1 s.
+ *
+ * Slots: a group of priority p and effective priority e may run while fewer than `slots` calls run in all,
+ * and fewer than max(1, slots - 2) of p for e LOW, max(1, slots - 1) of p for e MEDIUM. That p's calls are
+ * counted but e's bound holds is what lets an aged LOW group past the LOW calls that run: nothing starves.
  */
 #ifndef CARPOOL_BATCH_BATCHER_H
 #define CARPOOL_BATCH_BATCHER_H
@@ -48,9 +61,9 @@ struct batch_policy_config {
 
 struct batcher_config {
     struct batch_policy_config priority[PRIORITIES];
-    uint32_t slots; /* calls that may run at once; LOW holds at most slots-2 and MEDIUM slots-1, at least 1 */
+    uint32_t slots;      /* calls that may run at once, at least 1 */
     uint32_t queue_max;  /* members waiting, all in all */
-    double tenant_share; /* of queue_max that one tenant may hold, 0..1 */
+    double tenant_share; /* 0..1 of queue_max, at least 1: what a tenant may hold while others wait */
     uint64_t tokens_max; /* estimated tokens of a batch; 0: no limit. A member larger than this goes alone. */
     bool flush_when_all_wait;
 };
@@ -59,13 +72,14 @@ struct batcher;
 
 MUST_CHECK
 int batcher_new(const struct batcher_config *config, struct batcher **ret_batcher);
-void batcher_free(struct batcher *b); /* must be empty */
+void batcher_free(struct batcher *b); /* must be empty; NULL is allowed */
 /* In force for everything that waits, too. */
 void batcher_configure(struct batcher *b, const struct batcher_config *config);
 
-/* Queues m (its fields set, group NULL). now_us is for later aging; m->arrived_us may lie before it.
- * ERR_LIMIT: queue_max is reached (*ret_tenant_full false) or the tenant's share of it (true; only when
- * others wait too or the tenant alone holds it). ERR_NOMEM. */
+/* Queues m (its fields set, group NULL). m->arrived_us may lie before now_us (tried again: it keeps its
+ * place) and is set to now_us if it lies after it. ERR_LIMIT with *ret_tenant_full true: its tenant has its
+ * share while others wait too, or has the whole queue to itself; false: the queue is full. ERR_NOMEM. On
+ * failure m is in no group and nothing has changed. No malloc for a member that joins a group. */
 MUST_CHECK
 int batcher_add(struct batcher *b, struct batch_member *m, uint64_t now_us, bool *ret_tenant_full);
 /* Takes a member out again (cancelled, deadline passed). Harmless when it is not in. */
@@ -81,17 +95,18 @@ struct batch_taken {
     enum flush_reason reason;
 };
 
-/* running[p]: calls of priority p that hold a slot now. max_members bounds the batch further (concurrent
- * mode: free slots); 0: no bound. Returns true and fills *ret_taken (its list is initialised here) when a
- * group is due and its priority may have a slot. Of several: highest effective priority first (a group gains
- * one level each time it has waited ageing_windows = 4 windows past being due), then tenants in turn, then
- * the oldest. Call until false. */
-bool batcher_take(struct batcher *b, uint64_t now_us, const uint32_t running[PRIORITIES],
-                  uint32_t max_members, struct batch_taken *ret_taken);
+/* running[p]: calls that hold a slot now and were taken as priority p. one_each: every member will hold a
+ * slot of its own (concurrent mode), so the slots that are free to the group bound the batch too. Returns
+ * true and fills *ret_taken (its list is initialised here) when a group is due and may run. Of several: the
+ * highest effective priority first, in it the tenant served longest ago in that effective priority, of that
+ * tenant the oldest group. Call until false, with running counted up. A member goes whatever its size; more
+ * join it while the sum stays within tokens_max. */
+bool batcher_take(struct batcher *b, uint64_t now_us, const uint32_t running[PRIORITIES], bool one_each,
+                  struct batch_taken *ret_taken);
 
 /* When the next group falls due by its window, or UINT64_MAX. Groups that are due already and wait for a slot
  * do not count. */
-uint64_t batcher_next_due_us(const struct batcher *b, uint64_t now_us);
+uint64_t batcher_next_due_us(struct batcher *b, uint64_t now_us);
 
 struct batcher_depth {
     uint32_t waiting[PRIORITIES];

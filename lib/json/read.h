@@ -28,7 +28,7 @@ int json_get_text(const cJSON *object, const char *key, size_t max_bytes, struct
 MUST_CHECK
 int json_get_double(const cJSON *object, const char *key, double min, double max, double *ret_number,
                     bool *ret_present, struct err *e);
-/* Whole numbers only, up to 2^53. */
+/* Whole numbers only, below 2^53, which a double cannot tell from 2^53 + 1. */
 MUST_CHECK
 int json_get_u64(const cJSON *object, const char *key, uint64_t min, uint64_t max, uint64_t *ret_number,
                  bool *ret_present, struct err *e);

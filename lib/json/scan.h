@@ -21,9 +21,9 @@ struct json_fault {
 
 /*
  * Checks the whole text: valid UTF-8, one value, depth <= JSON_MAX_DEPTH, no duplicate keys in an object
- * (compared after unescaping), no \u0000, no lone surrogates, no bytes after the value other than white
- * space. 0, or ERR_INVAL with *ret_fault filled, or ERR_NOMEM. Time is linear in the text but for objects of
- * many keys, where it is n log n.
+ * (compared after unescaping), no \u0000, no lone surrogates, no numbers of more than 63 characters (cJSON's
+ * limit) or beyond a double, no bytes after the value other than white space. 0, or ERR_INVAL with *ret_fault
+ * filled, or ERR_NOMEM. Time is linear in the text but for objects of many keys, where it is n log n.
  */
 MUST_CHECK
 int json_scan(struct slice text, struct json_fault *ret_fault);

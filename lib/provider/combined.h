@@ -10,6 +10,8 @@
 
 #include "provider/provider.h"
 
+/* The three below append to out; the caller checks buf_failed(). */
+
 /* The system instruction for a combined call: what the object must look like, the priority's style (HIGH
  * short and fast, MEDIUM balanced, LOW detailed), each member's max_tokens, and the system prompt that the
  * members share, if any. */
@@ -18,20 +20,29 @@ void combined_instruction(struct buf *out, const struct provider_member *members
 /* The user text: every question under its id, as JSON, so that no question can close its own quotes. */
 void combined_questions(struct buf *out, const struct provider_member *members, size_t n,
                         char (*ids)[PROVIDER_ID_SIZE]);
-/* The JSON schema (draft 2020-12 subset that OpenAI's strict mode takes): all ids required. with_additional:
- * say additionalProperties false (OpenAI wants it, Gemini's responseSchema refuses it). */
-void combined_schema(struct buf *out, size_t n, char (*ids)[PROVIDER_ID_SIZE], bool with_additional);
+/* The JSON schema of the answer: all ids required, each {"echo", "answer"}. OpenAI's strict mode wants
+ * additionalProperties false; Gemini's responseSchema refuses that word, writes types in capitals and sorts
+ * members by name (answer before echo) unless told their order. */
+enum combined_dialect { COMBINED_OPENAI, COMBINED_GEMINI };
+void combined_schema(struct buf *out, size_t n, char (*ids)[PROVIDER_ID_SIZE], enum combined_dialect dialect);
 
-/* The words of a prompt that its echo must repeat: the first 8, at most 64 bytes. */
-struct slice combined_echo(struct slice prompt);
+/* One id a member: "q" and 8 characters of [a-z0-9], distinct, and found in no prompt or system prompt of the
+ * call. ERR_INVAL when random keeps repeating itself. */
+MUST_CHECK
+int combined_ids(const struct provider_member *members, size_t n,
+                 void (*random)(void *arg, void *bytes, size_t n), void *random_arg,
+                 char (*ret_ids)[PROVIDER_ID_SIZE]);
+/* max_tokens of the whole call: the members' sum and an allowance for ids, echoes and JSON. */
+uint32_t combined_max_tokens(const struct provider_member *members, size_t n);
 
 enum split_result { SPLIT_OK, SPLIT_DISCARD };
 
 /*
- * Splits the model's text. SPLIT_OK: texts[i] is the answer of member i, or absent when its id is missing
- * (ask again alone). SPLIT_DISCARD: *ret_reason (static) says why nothing of it may be used: not JSON, not an
- * object, an id that was not sent, an id twice, an echo that does not match, an entry of another shape. A
- * text in a Markdown code fence is taken out of it first. ERR_NOMEM.
+ * Splits the model's text. SPLIT_OK: ret_texts[i] (from arena) is the answer of member i, or absent when its
+ * id is missing or its answer is empty or blank (ask again alone). SPLIT_DISCARD: *ret_reason (static) says
+ * why nothing of it may be used: not JSON, not an object, an id that was not sent, an id twice, an echo that
+ * does not match (echo.h), an entry that is anything but two strings named echo and answer. A text that is
+ * one Markdown code fence as a whole is taken out of it first. Then ret_texts is untouched. ERR_NOMEM.
  */
 MUST_CHECK
 int combined_split(struct slice model_text, const struct provider_member *members, size_t n,

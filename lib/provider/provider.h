@@ -25,9 +25,13 @@ struct provider {
 
 /* One prompt of a call. Slices lend. */
 struct provider_member {
-    struct slice prompt, system_prompt, messages, model, extra; /* as in struct wire_submit */
-    double temperature;                                         /* NaN: leave it to the provider */
-    uint32_t max_tokens;                                        /* never 0 */
+    struct slice prompt;        /* empty only when messages end with the question */
+    struct slice system_prompt; /* may be absent, as all below */
+    struct slice messages;      /* JSON array of a history, each {"role", "content"} as OpenAI has it */
+    struct slice model;         /* absent: the provider's default */
+    struct slice extra;         /* JSON object of further parameters, named as OpenAI names them */
+    double temperature;         /* NaN: leave it to the provider */
+    uint32_t max_tokens;        /* never 0 */
     enum priority priority;
 };
 
@@ -44,10 +48,22 @@ struct provider_call {
     char (*ids)[PROVIDER_ID_SIZE]; /* combined calls of more than one member: one id each; else NULL */
 };
 
+/* The mode a kind works in when mode is configured: MODE_DEFAULT resolved (combined for gemini and openai,
+ * array for model_service, concurrent for mock, which makes no calls), and combined where the provider has
+ * no native call of several prompts (gemini in array mode). */
+enum provider_mode provider_mode_for(enum provider_kind kind, enum provider_mode mode);
+/* The base_url used when none is configured; empty for kinds that have none. */
+const char *provider_default_base_url(enum provider_kind kind);
+/* False for a member that must go alone: a history, an empty prompt, or parameters in extra that would break
+ * or change a shared answer (stop, response_format, tools, …: all but a short list of sampling ones). */
+bool provider_combinable(const struct provider_member *m);
+
 /*
  * Builds the call for n >= 1 members that share a batch key. n == 1 is always a plain call, whatever the
  * mode. random fills bytes (libsodium in production, a seeded generator in tests). ERR_LIMIT: larger than
- * max_body_bytes. ERR_INVAL: a header value with CR or LF; e says which. ERR_NOMEM.
+ * max_body_bytes. ERR_INVAL, with a sentence in e: a header value with CR or LF, a base_url or a model name
+ * that makes no URL, messages or extra the provider does not take, several members in concurrent mode or
+ * with one that is not combinable, a kind that makes no calls. ERR_NOMEM.
  */
 MUST_CHECK
 int provider_encode(const struct provider *p, enum provider_mode mode, const struct provider_member *members,
@@ -63,7 +79,8 @@ uint64_t provider_estimate_tokens(const struct provider_member *m);
 enum transport {
     TRANSPORT_COMPLETE, /* a whole HTTP response */
     TRANSPORT_NOT_SENT, /* certainly no byte of the request was read: connect, TLS or DNS failed */
-    TRANSPORT_LOST      /* reset, time-out, cut short, too large: it may have run */
+    TRANSPORT_LOST,     /* reset, cut short, too large: it may have run */
+    TRANSPORT_TIMED_OUT /* no whole response in the time a call may take: it may have run */
 };
 struct provider_response {
     enum transport transport;
@@ -71,14 +88,13 @@ struct provider_response {
     struct slice content_type; /* may be absent */
     struct slice retry_after;  /* header value; may be absent */
     struct slice body;
-    const char *transport_error; /* NOT_SENT, LOST: a sentence; static or lent */
+    const char *transport_error; /* not COMPLETE: a sentence; static or lent */
 };
 
 enum verdict {
     VERDICT_ANSWERED, /* text is its answer */
     VERDICT_MISSING,  /* a complete answer that does not hold its part: ask for it again, alone */
-    VERDICT_FILTERED, /* the content filter stopped the call: bisect when it had several members, else final
-                       */
+    VERDICT_FILTERED, /* the content filter stopped the call: bisect when it had several, else final */
     VERDICT_FAILED,   /* certainly not bought: complete 4xx, 429, 500, 503, or not sent */
     VERDICT_UNKNOWN   /* it may have been bought: lost, or 502/504 and any other 5xx */
 };
@@ -96,10 +112,14 @@ struct provider_part {
 struct provider_outcome {
     struct provider_part *parts;               /* members, in the order of provider_encode; from the arena */
     uint64_t prompt_tokens, completion_tokens; /* the call's usage (estimated for mock) */
-    bool discarded; /* a combined answer was thrown away whole (doubled, extra, mismatched ids, unparseable,
-                       truncated) */
+    bool discarded;   /* a combined answer was thrown away whole (doubled, extra, mismatched ids, unparseable,
+                         truncated) */
+    bool nothing_ran; /* MISSING only because the call was refused as a whole: asking again pays for nothing
+                         twice, and a member that then fails was never bought */
     /* When not every part is ANSWERED: why, for the client. */
-    int status;        /* HTTP status for the client (api.md): 400, 401, 429, 502, 503, 504 … */
+    int status; /* HTTP status for the client (api.md): 400, 401, 429, 502, 503, 504 …; 0 when all are.
+                   401 is the provider's word on the key: the client's own business only when the client
+                   brought it; with the server's key the coordinator makes it 502. */
     bool retry_helps;  /* FAILED only: waiting may help (429 without quota exhaustion, 500, 503, not sent) */
     bool rate_limited; /* the provider said 429 */
     uint32_t retry_after_ms;             /* 0: it did not say */
@@ -108,7 +128,12 @@ struct provider_outcome {
     struct slice discard_reason;         /* discarded: why, for the log */
 };
 
-/* Never fails for what the provider sent, however hostile: that becomes verdicts. ERR_NOMEM only. */
+/*
+ * Never fails for what the provider sent, however hostile: that becomes verdicts. ERR_NOMEM only. A complete
+ * answer of another shape (HTML with 200, a refused shape of JSON) is MISSING for all with status 502. So is
+ * a call of several members that the provider refused as such (400, 413, 422: too long for its context, too
+ * many max_tokens, no structured output), with status 400 and nothing_ran: each member alone may pass.
+ */
 MUST_CHECK
 int provider_decode(const struct provider *p, const struct provider_call *call,
                     const struct provider_member *members, const struct provider_response *response,

@@ -1,10 +1,12 @@
 /*
  * The event log: what happened to batches and prompts, for people and programs that read along. Three files
- * in the log directory, 0600, rotated by size: llm_request_response.log         one block a call: what was
- * sent and the raw answer (source 2) individual_request_response.log  one block a prompt and its answer
- * (source 2) events.jsonl                     ENQUEUE, DISPATCH, BATCH_START, LLM_BATCH, BATCH_COMPLETE, … as
- * JSON lines Written by a thread of its own from a bounded queue; a full queue drops records and counts them,
- * it never makes the caller wait.
+ * in the log directory, 0600, rotated by size:
+ *   llm_request_response.log         a block for each call: what was sent and the raw answer (source 2)
+ *   individual_request_response.log  a block for each prompt and its answer (source 2)
+ *   events.jsonl                     ENQUEUE, DISPATCH, BATCH_START, LLM_BATCH, BATCH_COMPLETE, … as JSON
+ * lines Written by a thread of its own from a bounded queue: a full queue drops records and counts them, and
+ * so does a disk that fails, which is tried again each second. The caller never waits. Files may be moved
+ * away or removed at any time; new ones are made within a second.
  */
 #ifndef CARPOOL_SINK_SINK_H
 #define CARPOOL_SINK_SINK_H
@@ -20,17 +22,19 @@ enum sink_stream { SINK_CALLS, SINK_PAIRS, SINK_EVENTS };
 
 struct sink_options {
     const char *dir;          /* made 0700 when missing */
-    uint64_t rotate_bytes;    /* a file beyond this is renamed to .1, .1 to .2, … */
+    uint64_t rotate_bytes;    /* a file that would grow beyond is renamed to .1, .1 to .2, …; 0: never */
     unsigned rotate_keep;     /* rotated files kept of each */
     uint64_t queue_max_bytes; /* of records not yet written */
 };
 
 struct sink;
 
-/* Starts the thread. Blocks on files. */
+/* Opens the files and starts the thread, in which all signals are blocked. Blocks on files. Not before fork.
+ */
 MUST_CHECK
 int sink_open(const struct sink_options *options, struct sink **ret_sink, struct err *e);
-/* Writes what is queued, at most timeout_ms long, then stops the thread. NULL is allowed. */
+/* Writes what is queued, at most timeout_ms long, then stops the thread. One that hangs on its disk is left
+ * to itself and frees s if it ever comes back. No other call on s may run or follow. NULL is allowed. */
 void sink_close(struct sink *s, uint32_t timeout_ms);
 
 /* Queues one record (bytes are copied; it should end in a newline). Never blocks. Returns false when it was

@@ -20,6 +20,8 @@
 #define WIRE_HEADER_SIZE 16
 #define WIRE_MAX_PAYLOAD (32u << 20)
 
+#define WIRE_REQUEST_ID_MAX 128 /* bytes; api.md "Rules for every endpoint" */
+
 enum wire_type {
     /* worker to coordinator */
     WIRE_HELLO = 1,        /* struct wire_hello, first frame of a connection */
@@ -50,13 +52,14 @@ struct wire_frame {
 /*
  * Looks at the bytes received so far. 1: a frame is there and *ret_frame is filled, *ret_size bytes belong to
  * it. 0: more bytes are needed; *ret_size is how many in all, as far as is known. ERR_INVAL: not our protocol
- * (version, unknown type, reserved bits, length).
+ * (version, unknown type, reserved bits, id 0, a length that this type cannot have); the connection is
+ * closed.
  */
 MUST_CHECK
 int wire_frame_parse(struct slice received, struct wire_frame *ret_frame, size_t *ret_size);
 
 /* Appends a header whose length is not known yet; wire_frame_end() fills it in. Between them the payload is
- * appended. */
+ * appended. A payload above WIRE_MAX_PAYLOAD marks out as failed, as any failed append does. */
 size_t wire_frame_begin(struct buf *out, enum wire_type type, uint64_t id); /* returns the mark for …_end */
 void wire_frame_end(struct buf *out, size_t mark);
 

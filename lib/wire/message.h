@@ -15,8 +15,9 @@
 #include "base/slice.h"
 #include "base/uuid.h"
 
-#define REQUEST_KEY_SIZE 32
-#define TRUST_GROUP_SIZE 16
+#define REQUEST_KEY_SIZE  32
+#define REQUEST_KEY_STAMP 6 /* leading bytes of a key that are the time stamp of a version 7 UUID */
+#define TRUST_GROUP_SIZE  16
 
 /* Families of request ids: ids of different families never meet (api.md "Request ids"). */
 enum family { FAMILY_QUERY = 1, FAMILY_INVOKE = 2, FAMILY_OPENAI = 3 };
@@ -137,7 +138,10 @@ int wire_count_decode(struct slice payload, void (*add)(void *arg, struct slice 
 
 /* The two hashes of a request (api.md "Request ids"), unkeyed BLAKE2b-256 over unambiguous encodings. The
  * fingerprint covers prompt, system prompt, messages, model, extra, temperature, max_tokens, priority and
- * family; not created_at, metadata, username or keys. */
+ * family; not created_at, metadata, username or keys.
+ *
+ * The key of a version 7 UUID begins with that id's own time stamp instead of hash: requests of one moment
+ * then share pages of the store, which a commit would otherwise write one by one. 26 bytes of hash remain. */
 void wire_request_key(const uint8_t trust_group[TRUST_GROUP_SIZE], enum family family,
                       struct slice request_id, uint8_t ret_key[REQUEST_KEY_SIZE]);
 void wire_submit_fingerprint(const struct wire_submit *m, uint8_t ret_fingerprint[REQUEST_KEY_SIZE]);

@@ -1,0 +1,165 @@
+/* What the codecs have in common: the list of them, URLs, headers, and readers of provider JSON. */
+#include "provider/codec.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#define DAY_MS    86400000ull
+#define COUNT_MAX 1e9 /* tokens; no call has more, and counters stay far from their end */
+
+const struct codec *codec_for(enum provider_kind kind)
+{
+    switch (kind) {
+    case PROVIDER_OPENAI:
+        return &codec_openai;
+    case PROVIDER_GEMINI:
+        return &codec_gemini;
+    case PROVIDER_MOCK:
+    case PROVIDER_MODEL_SERVICE:
+        break;
+    }
+    return NULL;
+}
+
+struct slice codec_model(const struct provider *p, const struct provider_member *m)
+{
+    return m->model.n ? m->model : slice_of(p->model);
+}
+
+static bool url_safe(const char *url)
+{
+    bool http = strncasecmp(url, "http://", 7) == 0 && url[7];
+    bool https = strncasecmp(url, "https://", 8) == 0 && url[8];
+    if (!http && !https)
+        return false;
+    for (const unsigned char *c = (const unsigned char *)url; *c; c++)
+        if (*c <= ' ' || *c >= 0x7f || *c == '?' || *c == '#')
+            return false;
+    return true;
+}
+
+int codec_url(const struct provider *p, const char *default_base_url, const char *path, char **ret_url,
+              struct err *e)
+{
+    const char *base = p->base_url && p->base_url[0] ? p->base_url : default_base_url;
+    if (!url_safe(base))
+        return err_set(
+            e, ERR_INVAL,
+            "provider.base_url must be an http or https address without spaces, query or fragment.");
+    size_t n = strlen(base);
+    while (base[n - 1] == '/')
+        n--;
+    size_t path_n = strlen(path);
+    char *url = malloc(n + path_n + 1);
+    if (!url)
+        return ERR_NOMEM;
+    memcpy(url, base, n);
+    memcpy(url + n, path, path_n + 1);
+    *ret_url = url;
+    return 0;
+}
+
+int codec_headers(const struct provider *p, const char *name, const char *scheme, char **ret_headers,
+                  struct err *e)
+{
+    const char *key = p->api_key ? p->api_key : "";
+    for (const unsigned char *c = (const unsigned char *)key; *c; c++)
+        if (*c < ' ' || *c == 0x7f)
+            return err_set(e, ERR_INVAL,
+                           "The provider's API key holds a line break or another control character, which "
+                           "no HTTP header may carry.");
+    static const char json[] = "Content-Type: application/json\nAccept: application/json\n";
+    /* Sized in one go, so that no copy of the key stays behind in memory that grew. */
+    size_t size = sizeof(json) + strlen(name) + strlen(scheme) + strlen(key) + 4;
+    char *headers = malloc(size);
+    if (!headers)
+        return ERR_NOMEM;
+    if (key[0])
+        snprintf(headers, size, "%s%s: %s%s\n", json, name, scheme, key);
+    else
+        memcpy(headers, json, sizeof(json));
+    *ret_headers = headers;
+    return 0;
+}
+
+void codec_combined_text(struct json_writer *w,
+                         void (*compose)(struct buf *out, const struct provider_member *members, size_t n,
+                                         char (*ids)[PROVIDER_ID_SIZE]),
+                         const struct provider_member *members, const struct provider_call *call)
+{
+    struct buf text;
+    buf_init(&text, w->out->max);
+    compose(&text, members, call->members, call->ids);
+    json_text(w, buf_slice(&text));
+    w->out->failed = w->out->failed || buf_failed(&text);
+    buf_fini(&text);
+}
+
+void codec_combined_schema(struct json_writer *w, const struct provider_call *call,
+                           enum combined_dialect dialect)
+{
+    struct buf schema;
+    buf_init(&schema, w->out->max);
+    combined_schema(&schema, call->members, call->ids, dialect);
+    json_raw(w, buf_slice(&schema));
+    w->out->failed = w->out->failed || buf_failed(&schema);
+    buf_fini(&schema);
+}
+
+uint32_t codec_duration_ms(struct slice text)
+{
+    uint64_t us = 0, unit = 1000000; /* of the digit being read, in microseconds at first */
+    size_t i = 0;
+    bool digits = false;
+    for (; i < text.n && text.p[i] >= '0' && text.p[i] <= '9'; i++, digits = true)
+        if (us <= DAY_MS * 1000000) /* a day's worth of milliseconds, read as seconds */
+            us = us * 10 + (uint64_t)(text.p[i] - '0') * unit;
+    if (i < text.n && text.p[i] == '.')
+        for (i++; i < text.n && text.p[i] >= '0' && text.p[i] <= '9'; i++, digits = true) {
+            unit /= 10;
+            us += (uint64_t)(text.p[i] - '0') * unit;
+        }
+    struct slice suffix = {text.p + i, text.n - i};
+    if (!digits)
+        return 0;
+    uint64_t ms;
+    if (suffix.n == 0 || slice_is(suffix, "s"))
+        ms = (us + 999) / 1000;
+    else if (slice_is(suffix, "ms"))
+        ms = (us + 999999) / 1000000;
+    else
+        return 0;
+    return (uint32_t)(ms > DAY_MS ? DAY_MS : ms);
+}
+
+uint64_t codec_count(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= COUNT_MAX))
+        return 0;
+    uint64_t count = (uint64_t)item->valuedouble;
+    return (double)count == item->valuedouble ? count : 0;
+}
+
+struct slice codec_text(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsString(item) ? slice_of(item->valuestring) : (struct slice){0};
+}
+
+int codec_text_append(struct arena *arena, struct slice *text, struct slice more)
+{
+    if (!text->n) {
+        *text = more;
+        return 0;
+    }
+    char *joined = arena_alloc(arena, text->n + more.n);
+    if (!joined)
+        return ERR_NOMEM;
+    memcpy(joined, text->p, text->n);
+    if (more.n)
+        memcpy(joined + text->n, more.p, more.n);
+    *text = (struct slice){joined, text->n + more.n};
+    return 0;
+}

@@ -1,0 +1,160 @@
+/*
+ * The switchboard: which codec builds a call, in which mode, within which limits. decode.c is the way back.
+ * Called by the coordinator's dispatch.
+ */
+#include "provider/provider.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+#include "provider/codec.h"
+#include "provider/extra.h"
+
+/* Escapes lengthen a byte at most seven times (a control character inside JSON inside a JSON string), and
+ * every member adds an id, a schema entry and a length; so a body that passed the check of its parts never
+ * meets this ceiling, and a failed buffer means an exhausted heap. */
+#define BODY_GROWTH 8
+#define BODY_MEMBER 4096
+
+enum provider_mode provider_mode_for(enum provider_kind kind, enum provider_mode mode)
+{
+    const struct codec *codec = codec_for(kind);
+    if (mode == MODE_DEFAULT) {
+        if (kind == PROVIDER_MOCK)
+            return MODE_CONCURRENT;
+        return kind == PROVIDER_MODEL_SERVICE ? MODE_ARRAY : MODE_COMBINED;
+    }
+    return mode == MODE_ARRAY && codec && !codec->has_array ? MODE_COMBINED : mode;
+}
+
+const char *provider_default_base_url(enum provider_kind kind)
+{
+    const struct codec *codec = codec_for(kind);
+    return codec ? codec->default_base_url : "";
+}
+
+/* Parameters that mean the same for one answer and for several in one text. */
+static bool shared_parameter(struct slice key)
+{
+    static const char *const names[] = {
+        "top_p",
+        "top_k",
+        "min_p",
+        "seed",
+        "presence_penalty",
+        "frequency_penalty",
+        "user",
+        "store",
+        "service_tier",
+        "reasoning_effort",
+        "verbosity",
+        "metadata",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (slice_is(key, names[i]))
+            return true;
+    return false;
+}
+
+bool provider_combinable(const struct provider_member *m)
+{
+    if (m->messages.n || !m->prompt.n)
+        return false;
+    if (!m->extra.n)
+        return true;
+    if (extra_check(m->extra, '{', "extra", NULL))
+        return false;
+    struct extra_item item;
+    for (size_t at = 0; extra_next(m->extra, &at, &item);)
+        if (!shared_parameter(item.key))
+            return false;
+    return true;
+}
+
+uint64_t provider_estimate_tokens(const struct provider_member *m)
+{
+    uint64_t bytes = (uint64_t)m->prompt.n + m->system_prompt.n + m->messages.n;
+    return (bytes + 2) / 3 + m->max_tokens;
+}
+
+void provider_call_fini(struct provider_call *c)
+{
+    if (!c)
+        return;
+    if (c->headers)
+        sodium_memzero(c->headers, strlen(c->headers));
+    free(c->headers);
+    free(c->url);
+    free(c->ids);
+    buf_fini(&c->body);
+    *c = (struct provider_call){0};
+}
+
+static int check_members(enum provider_mode mode, const struct provider_member *members, size_t n,
+                         size_t max_body_bytes, struct err *e)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct provider_member *m = &members[i];
+        bytes += m->prompt.n + m->system_prompt.n + m->messages.n + m->extra.n;
+        if (n > 1 && !provider_combinable(m))
+            return err_set(e, ERR_INVAL, "A prompt with a history or parameters of its own shares no call.");
+    }
+    if (n > 1 && mode == MODE_CONCURRENT)
+        return err_set(e, ERR_INVAL, "In concurrent mode a call carries one prompt.");
+    if (bytes > max_body_bytes)
+        return err_set(e, ERR_LIMIT, "The call would be larger than %zu bytes.", max_body_bytes);
+    return 0;
+}
+
+static int make_ids(const struct provider_member *members, size_t n,
+                    void (*random)(void *arg, void *bytes, size_t n), void *random_arg,
+                    char (**ret_ids)[PROVIDER_ID_SIZE], struct err *e)
+{
+    char(*ids)[PROVIDER_ID_SIZE] = calloc(n, sizeof(*ids));
+    if (!ids)
+        return ERR_NOMEM;
+    int rc = combined_ids(members, n, random, random_arg, ids);
+    if (rc) {
+        free(ids);
+        return err_set(e, rc, "The random source repeats itself, so no ids can be made.");
+    }
+    *ret_ids = ids;
+    return 0;
+}
+
+int provider_encode(const struct provider *p, enum provider_mode mode, const struct provider_member *members,
+                    size_t n, size_t max_body_bytes, void (*random)(void *arg, void *bytes, size_t n),
+                    void *random_arg, struct provider_call *ret_call, struct err *e)
+{
+    const struct codec *codec = codec_for(p->kind);
+    if (!codec)
+        return err_set(e, ERR_INVAL, "A provider of kind %s makes no calls over HTTP.",
+                       conf_provider_name(p->kind));
+    struct provider_call call = {.members = n};
+    call.mode = n == 1 ? MODE_CONCURRENT : provider_mode_for(p->kind, mode);
+    buf_init(&call.body, max_body_bytes * BODY_GROWTH + (n + 1) * BODY_MEMBER);
+
+    int rc = check_members(call.mode, members, n, max_body_bytes, e);
+    if (rc)
+        goto out;
+    if (call.mode == MODE_COMBINED)
+        rc = make_ids(members, n, random, random_arg, &call.ids, e);
+    if (rc)
+        goto out;
+    rc = codec->encode(p, members, n, &call, e);
+    if (rc)
+        goto out;
+    if (buf_failed(&call.body))
+        rc = ERR_NOMEM;
+    else if (call.body.len > max_body_bytes)
+        rc = err_set(e, ERR_LIMIT, "The call is larger than %zu bytes.", max_body_bytes);
+out:
+    if (rc == ERR_NOMEM)
+        err_set(e, ERR_NOMEM, "Memory ran out while a call was built.");
+    if (rc)
+        provider_call_fini(&call);
+    else
+        *ret_call = call;
+    return rc;
+}
