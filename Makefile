@@ -6,24 +6,32 @@
 BUILD ?= build/release
 T     ?=
 PREFIX ?= /usr/local
+DESTDIR ?=
 
-PKGS   := libuv libcjson libsodium lmdb inih libcurl
-CC     ?= gcc
+ifeq ($(origin CC),default)
+CC     := gcc
+endif
+# V=1 shows the commands.
+Q      := $(if $(V),,@)
 OPT    ?= -O2
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wformat=2 \
           -Wundef -Wvla -Wwrite-strings -Werror
 HARDEN := -fstack-protector-strong -fPIE $(if $(filter -O0,$(OPT)),,-D_FORTIFY_SOURCE=2)
 CFLAGS += -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) -pthread -D_GNU_SOURCE -Ilib -Ifcgi_app -MMD -MP $(EXTRA)
-LDFLAGS += -pie -Wl,-z,relro,-z,now -pthread $(EXTRA)
+LDFLAGS += -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(EXTRA)
 
-LIB_SRC    := $(wildcard lib/*/*.c)
-WORKER_SRC := $(wildcard fcgi_app/worker/*.c)
-COORD_SRC  := $(wildcard fcgi_app/coordinator/*.c)
-UNIT_SRC   := $(wildcard tests/unit/test_*.c)
+LIB_SRC      := $(wildcard lib/*/*.c)
+WORKER_SRC   := $(wildcard fcgi_app/worker/*.c)
+COORD_SRC    := $(wildcard fcgi_app/coordinator/*.c)
+UNIT_SRC     := $(wildcard tests/unit/test_*.c)
+SCENARIO_SRC := $(wildcard tests/scenario/*.c)
+BENCH_SRC    := $(wildcard tests/bench/*.c)
 
 LIB      := $(BUILD)/libcarpool.a
 PROGRAMS := $(if $(WORKER_SRC),$(BUILD)/carpool.fcgi) $(if $(COORD_SRC),$(BUILD)/carpoold)
 UNIT     := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/%)
+SCENARIO := $(if $(SCENARIO_SRC),$(BUILD)/tests/scenario)
+BENCH    := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
 
 obj = $(1:%.c=$(BUILD)/obj/%.o)
 
@@ -31,34 +39,170 @@ LIB_LIBS    := -lcjson -lsodium -llmdb -linih -lm
 WORKER_LIBS := -lfcgi $(LIB_LIBS)
 COORD_LIBS  := -luv -lcurl $(LIB_LIBS)
 
+SANITIZE := BUILD=build/asan OPT=-O1 EXTRA="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
+
 .PHONY: all
 all: $(PROGRAMS) ## build the programs
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c -o $@ $<
+	@echo "  CC   $<"
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
 
 # Made anew each time, so that objects of deleted sources do not linger in it.
 $(LIB): $(call obj,$(LIB_SRC))
 	@mkdir -p $(@D); rm -f $@
-	$(AR) rcs $@ $^
+	@echo "  AR   $@"
+	$(Q)$(AR) rcs $@ $^
+
+# The document is inside the program (.incbin), which -MMD does not see.
+$(BUILD)/obj/fcgi_app/worker/api_docs.o: web/openapi.json
 
 $(BUILD)/carpool.fcgi: $(call obj,$(WORKER_SRC)) $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(WORKER_LIBS)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WORKER_LIBS)
 
 $(BUILD)/carpoold: $(call obj,$(COORD_SRC)) $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(COORD_LIBS)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(COORD_LIBS)
 
-$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIB)
+# A unit test that needs objects of a program names their sources in a comment of one line:
+# /* LINK: fcgi_app/worker/route.c fcgi_app/worker/path.c */
+.SECONDEXPANSION:
+linked = $(call obj,$(shell sed -n 's,^/[/*] *LINK: *\([^*]*\).*,\1,p' $(1)))
+$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $$(call linked,tests/unit/$$*.c) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) -lcriterion
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcriterion -lfcgi -luv -lcurl $(LIB_LIBS)
+
+# The real coordinator under a fake clock: everything of it but main().
+$(BUILD)/tests/scenario: $(call obj,$(SCENARIO_SRC) $(filter-out %/main.c,$(COORD_SRC))) $(LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(COORD_LIBS)
+
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WORKER_LIBS)
+
+BUILDER = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
+# What etc/setup installs must be there before anything is built, hence the second make.
+.PHONY: setup
+setup: ## install what is missing (Debian packages)
+	@etc/setup
+
+.PHONY: run
+run: ## install, build, and run in the foreground: PORT=8000 HOST=127.0.0.1
+	@etc/setup
+	@$(BUILDER) all
+	@CARPOOL_BUILD="$${CARPOOL_BUILD:-$(abspath $(BUILD))}" etc/run
+
+.PHONY: tests
+tests: $(PROGRAMS) $(UNIT) $(SCENARIO) ## build the programs and all tests
+
+.PHONY: test
+test: ## all tests: unit, scenario, integration; T=name for some
+	@etc/setup
+	@$(BUILDER) tests
+	@BUILD=$(BUILD) T=$(T) tests/run unit scenario integration
 
 .PHONY: unit
 unit: $(UNIT) ## unit tests only
-	@set -e; for t in $(foreach u,$(UNIT),$(if $(findstring $(T),$(u)),$(u))); do echo "$$t"; $(UNIT_RUNNER) $$t $(UNIT_FLAGS); done
+	@BUILD=$(BUILD) T=$(T) UNIT_RUNNER="$(UNIT_RUNNER)" UNIT_FLAGS="$(UNIT_FLAGS)" UNITS="$(UNIT)" tests/run unit
+
+.PHONY: scenario
+scenario: $(SCENARIO) ## scenario tests only
+	@BUILD=$(BUILD) T=$(T) tests/run scenario
+
+.PHONY: integration
+integration: $(PROGRAMS) ## integration tests only
+	@BUILD=$(BUILD) T=$(T) tests/run integration
+
+# Each Criterion test is a process of its own, started anew: hence --trace-children.
+.PHONY: valgrind
+valgrind: $(UNIT) ## unit tests under valgrind
+	@BUILD=$(BUILD) T=$(T) UNITS="$(UNIT)" UNIT_FLAGS="--jobs=2 --timeout=120" \
+	    UNIT_RUNNER="valgrind -q --trace-children=yes --leak-check=full --errors-for-leak-kinds=definite" tests/run unit
+
+.PHONY: asan
+asan: ## everything under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
+	@$(BUILDER) $(SANITIZE) tests
+	@BUILD=build/asan T=$(T) SANITIZED=1 tests/run unit scenario integration
+
+.PHONY: tsan
+tsan: ## everything under ThreadSanitizer, in build/tsan
+	@$(BUILDER) BUILD=build/tsan OPT=-O1 EXTRA=-fsanitize=thread tests
+	@BUILD=build/tsan T=$(T) SANITIZED=1 tests/run unit scenario integration
+
+.PHONY: check
+check: ## test, then lint, valgrind and the sanitizers
+	@etc/setup check
+	@$(BUILDER) tests
+	@tests/tally '$(MAKE) --no-print-directory test' '$(MAKE) --no-print-directory lint' \
+	    '$(MAKE) --no-print-directory check-extra'
+
+.PHONY: check-extra
+check-extra: ## what check adds to test and lint
+	@etc/setup check
+	@tests/tally '$(MAKE) --no-print-directory valgrind' '$(MAKE) --no-print-directory asan'
+
+.PHONY: bench
+bench: $(PROGRAMS) $(BENCH) ## compare with a bare FastCGI echo (needs wrk)
+	@BUILD=$(BUILD) node tests/bench/bench.js
+
+.PHONY: lint
+lint: ## formatting, clang-tidy, layers, configuration, scripts
+	@etc/setup check
+	@tests/lint/all.sh
+
+C_FILES = $(shell find lib fcgi_app tests -name '*.[ch]')
+
+.PHONY: format
+format: ## put all C sources into the house format
+	clang-format -i $(C_FILES)
+
+.PHONY: coverage
+coverage: ## line coverage of all tests, in build/coverage/index.html
+	@etc/setup check
+	@$(BUILDER) BUILD=build/coverage OPT=-O0 EXTRA=--coverage tests
+	@find build/coverage -name '*.gcda' -delete
+	@BUILD=build/coverage T=$(T) SANITIZED=1 tests/run unit scenario integration
+	gcovr -r . --object-directory build/coverage -f lib/ -f fcgi_app/ \
+	    --html-details build/coverage/index.html --print-summary
+
+HOME_DIR = $(DESTDIR)$(PREFIX)/lib/carpool
+
+.PHONY: install
+install: $(PROGRAMS) ## copy to $(DESTDIR)$(PREFIX)/lib/carpool
+	install -d $(HOME_DIR)/etc/errors $(HOME_DIR)/web
+	install $(PROGRAMS) $(HOME_DIR)/
+	install -m 644 lighttpd.conf $(HOME_DIR)/
+	install etc/run etc/lighttpd-env.sh $(HOME_DIR)/etc/
+	install -m 644 etc/instance.sh etc/follow.js etc/carpool.conf $(HOME_DIR)/etc/
+	install -m 644 etc/errors/*.html $(HOME_DIR)/etc/errors/
+	cp -R web/. $(HOME_DIR)/web/
+
+URL ?= http://127.0.0.1:8000
+
+.PHONY: quick-batch
+quick-batch: ## 3 HIGH, 3 MEDIUM and 2 LOW prompts to a running server: URL=…
+	@node etc/quick-batch $(URL)
+
+.PHONY: batching-live
+batching-live: ## several batching scenarios against a running server: URL=…
+	@node etc/batching-live $(URL)
 
 .PHONY: clean
 clean: ## remove what was built (state in var/ stays)
 	rm -rf build
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | sort | awk -F '\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+
+# Objects of tests are kept, or every run would compile them again.
+.SECONDARY:
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -10,11 +10,11 @@
 
 struct call *call_new(struct core *c, struct batch *b, struct provider_ref *provider, size_t n)
 {
-    (void)c;
     struct call *call = calloc(1, sizeof(*call) + n * sizeof(call->members[0]));
     if (!call)
         return NULL;
     list_init(&call->node);
+    list_append(&c->calls, &call->all_node);
     call->batch = b;
     call->provider = provider_ref_take(provider);
     call->n = n;
@@ -28,6 +28,7 @@ void call_free(struct core *c, struct call *call)
     call_release_slot(c, call);
     heap_remove(&c->timers, &call->timer);
     list_remove(&call->node);
+    list_remove(&call->all_node);
     if (call->encoded)
         provider_call_fini(&call->request);
     if (call->caller_key) {

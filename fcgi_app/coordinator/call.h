@@ -31,6 +31,7 @@ enum call_state {
 
 struct call {
     struct list node;       /* in core.ready_calls while READY */
+    struct list all_node;   /* in core.calls */
     struct heap_node timer; /* DELAYED; RUNNING when the provider is the mock */
     enum call_state state;
     struct batch *batch;

@@ -181,9 +181,38 @@ static void move_all(struct list *from, struct list *to)
     list_init(from);
 }
 
+/* Commits the group and notes how it went. An operation that the store refuses for what it is must not take
+ * the others with it. */
+static void apply_all(struct commit_thread *t, struct list *group)
+{
+    struct err e = {0};
+    int rc = commit_apply_group(t->store, t->epoch, group, &e);
+    bool alone = group->next->next == group;
+    bool refused = rc == ERR_INVAL || rc == ERR_EXISTS || rc == ERR_CORRUPT || rc == ERR_LIMIT;
+    struct list rest, one;
+    list_init(&rest);
+    if (refused && !alone)
+        move_all(group, &rest);
+    list_for_each (it, group) {
+        struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
+        op->rc = rc;
+        op->err = e;
+        op->refused = refused;
+    }
+    while (!list_empty(&rest)) {
+        struct list *first = list_first(&rest);
+        list_remove(first);
+        list_init(&one);
+        list_append(&one, first);
+        apply_all(t, &one);
+        move_all(&one, group);
+    }
+}
+
 static void *run(void *arg)
 {
     struct commit_thread *t = arg;
+    pthread_setname_np(pthread_self(), "commit");
     pthread_mutex_lock(&t->lock);
     for (;;) {
         while (list_empty(&t->queued) && !t->stop) {
@@ -198,13 +227,7 @@ static void *run(void *arg)
         move_all(&t->queued, &group);
         pthread_mutex_unlock(&t->lock);
 
-        struct err e = {0};
-        int rc = commit_apply_group(t->store, t->epoch, &group, &e);
-        list_for_each (it, &group) {
-            struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
-            op->rc = rc;
-            op->err = e;
-        }
+        apply_all(t, &group);
         pthread_mutex_lock(&t->lock);
         move_all(&group, &t->finished);
         t->notify(t->arg);

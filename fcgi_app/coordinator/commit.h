@@ -51,6 +51,7 @@ struct commit_op {
     uint64_t id;                   /* of the frame to answer */
     bool kept;                     /* done wants it to live on */
     int rc;
+    bool refused; /* rc < 0 for what the operation is: it would fail again */
     struct err err;
     uint64_t queued_us;
 

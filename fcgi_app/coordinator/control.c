@@ -62,15 +62,24 @@ static struct batcher_config batcher_config(const struct core *c, const struct s
     return b;
 }
 
-int control_init(struct core *c, struct store_read *r, const char *saved_key, struct err *e)
+/* The key for a provider: the one put for it, else the configuration's if that is about the same provider. */
+static const char *key_in_force(const struct core *c, const struct saved_key *saved, enum provider_kind kind)
+{
+    if (saved->text[0] && saved->kind == kind)
+        return saved->text;
+    return c->conf->provider.kind == kind ? c->conf->provider.api_key : "";
+}
+
+int control_init(struct core *c, struct store_read *r, const struct saved_key *saved_key, struct err *e)
 {
     int rc = settings_load_overrides(r, &c->overrides, e);
     if (rc < 0 && rc != ERR_NOT_FOUND)
         return rc;
-    const char *key = saved_key[0] ? saved_key : c->conf->provider.api_key;
-    memccpy(c->key, key, 0, sizeof(c->key));
-    settings_resolve(c->conf, &c->overrides, c->key, &c->settings);
-    c->provider = provider_ref_new(c, &c->settings, c->key);
+    c->saved_key = *saved_key;
+    enum provider_kind kind = settings_provider(c->conf, &c->overrides, saved_key->text[0] != 0);
+    const char *key = key_in_force(c, &c->saved_key, kind);
+    settings_resolve(c->conf, &c->overrides, key, &c->settings);
+    c->provider = provider_ref_new(c, &c->settings, key);
     struct batcher_config config = batcher_config(c, &c->settings);
     if (!c->provider || batcher_new(&config, &c->batcher) < 0)
         return err_set(e, ERR_NOMEM, "Not enough memory to start.");
@@ -80,12 +89,14 @@ int control_init(struct core *c, struct store_read *r, const char *saved_key, st
 void control_fini(struct core *c)
 {
     list_for_each_safe (it, next, &c->stuck_ops) {
+        struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
         list_remove(it);
-        commit_op_free(LIST_ENTRY(it, struct commit_op, node));
+        free(op->owner); /* a settlement: only those get stuck */
+        commit_op_free(op);
     }
     batcher_free(c->batcher);
     provider_ref_drop(c->provider);
-    sodium_memzero(c->key, sizeof(c->key));
+    sodium_memzero(&c->saved_key, sizeof(c->saved_key));
 }
 
 static void settings_published(struct core *c, struct commit_op *op, uint64_t now_us)
@@ -115,6 +126,7 @@ struct commit_op *control_publish(struct core *c)
 struct settings_change {
     struct settings_patch overrides;
     struct settings settings;
+    struct saved_key saved_key;
     struct provider_ref *provider;
 };
 
@@ -123,6 +135,7 @@ static void change_free(struct settings_change *change)
     if (!change)
         return;
     settings_patch_wipe(&change->overrides);
+    sodium_memzero(&change->saved_key, sizeof(change->saved_key));
     provider_ref_drop(change->provider);
     free(change);
 }
@@ -138,6 +151,8 @@ static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_
 {
     struct settings_change *change = op->owner;
     (void)now_us;
+    if (c->changing == change)
+        c->changing = NULL;
     if (op->rc < 0) {
         if (op->link)
             core_refuse(c, op->link, op->id, refusal_get(REFUSAL_STORE_DOWN));
@@ -146,8 +161,7 @@ static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_
         c->settings = *op->settings;
         provider_ref_drop(c->provider);
         c->provider = provider_ref_take(change->provider);
-        sodium_memzero(c->key, sizeof(c->key));
-        strcpy(c->key, c->provider->key);
+        c->saved_key = change->saved_key;
         c->provider_fault.code = 0;
         struct batcher_config config = batcher_config(c, &c->settings);
         batcher_configure(c->batcher, &config);
@@ -190,26 +204,29 @@ static bool prepare_change(struct core *c, struct core_link *l, uint64_t id,
                            const struct settings_patch *patch, struct settings_change *change)
 {
     struct err e = {0};
-    char key[CONF_TEXT];
-    strcpy(key, patch->has_api_key ? patch->api_key : c->key);
-    if (patch->has_api_key && !key[0])
-        strcpy(key, c->conf->provider.api_key); /* removed: the configuration's own is in force again */
-    change->overrides = c->overrides;
+    /* A change builds on the one that is still on its way to the disk, or it would undo it. */
+    const struct settings_patch *before = c->changing ? &c->changing->overrides : &c->overrides;
+    change->overrides = *before;
     settings_patch_merge(&change->overrides, patch);
-    change->overrides.has_api_key = patch->has_api_key || c->overrides.has_api_key;
+    change->saved_key = c->changing ? c->changing->saved_key : c->saved_key;
+    if (patch->has_api_key)
+        strcpy(change->saved_key.text, patch->api_key);
+    enum provider_kind kind = settings_provider(c->conf, &change->overrides, change->saved_key.text[0] != 0);
+    if (patch->has_api_key)
+        change->saved_key.kind = kind;
+    const char *key = key_in_force(c, &change->saved_key, kind);
     settings_resolve(c->conf, &change->overrides, key, &change->settings);
     bool ok = false;
     if (!url_allowed(c, change->settings.base_url))
         refuse_setting(c, l, id, 400, "base_url",
                        "Plain http is allowed to this machine only; use https, or set provider.allow_http in "
                        "carpool.conf.");
-    else if (patch->has_api_key && c->ports.save_key(c->ports.arg, patch->api_key, &e) < 0)
+    else if (patch->has_api_key && c->ports.save_key(c->ports.arg, &change->saved_key, &e) < 0)
         refuse_setting(c, l, id, 503, "api_key", e.text);
     else if (!(change->provider = provider_ref_new(c, &change->settings, key)))
         core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
     else
         ok = true;
-    sodium_memzero(key, sizeof(key));
     return ok;
 }
 
@@ -230,6 +247,7 @@ static void commit_change(struct core *c, struct core_link *l, uint64_t id, stru
     *op->overrides = change->overrides;
     *op->settings = change->settings;
     op->owner = change;
+    c->changing = change;
     core_op_ask(c, op, l, id);
     core_commit(c, op);
 }

@@ -10,7 +10,7 @@
 /* Resolves configuration, stored overrides and saved key (may be empty) into the settings in force, and makes
  * the batcher. */
 MUST_CHECK
-int control_init(struct core *c, struct store_read *r, const char *saved_key, struct err *e);
+int control_init(struct core *c, struct store_read *r, const struct saved_key *saved_key, struct err *e);
 void control_fini(struct core *c);
 /* The operation that stores the resolved settings, for the driver to commit before it listens. NULL when
  * memory is short. */

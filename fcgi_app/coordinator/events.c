@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "coordinator/call.h"
 #include "coordinator/record.h"
+#include "provider/redact.h"
 #include "json/write.h"
 
 /* Begins an event line in the scratch buffer. */
@@ -96,8 +97,12 @@ static void call_block(struct core *c, const struct call *call, const struct pro
     else
         buf_append_text(&c->scratch, "--- answered by the embedded mock ---");
     buf_append_text(&c->scratch, "\n\n");
-    if (!buf_failed(&c->scratch))
-        c->ports.log(c->ports.arg, SINK_CALLS, buf_slice(&c->scratch));
+    if (buf_failed(&c->scratch))
+        return;
+    /* Some providers repeat a key they do not accept. */
+    redact_secret(c->scratch.data, c->scratch.len,
+                  slice_of(call->caller_key ? call->caller_key : call->provider->key));
+    c->ports.log(c->ports.arg, SINK_CALLS, buf_slice(&c->scratch));
 }
 
 void event_call_end(struct core *c, const struct call *call, const struct provider_response *response,

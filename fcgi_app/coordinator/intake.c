@@ -1,4 +1,5 @@
-/* Prompts on their way in; see intake.h. What an earlier coordinator left behind is in recover.c. */
+/* Prompts on their way in; see intake.h. What an earlier coordinator left
+ * behind is in recover.c, asynchronous duplicates are in keep.c. */
 #include "coordinator/intake.h"
 
 #include <math.h>
@@ -10,13 +11,6 @@
 #include "coordinator/call.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
-
-static struct job *find_job(struct core *c, const uint8_t key[REQUEST_KEY_SIZE])
-{
-    struct job *j;
-    HASH_FIND(hh, c->by_key, key, REQUEST_KEY_SIZE, j);
-    return j;
-}
 
 static void refuse(struct core *c, struct core_link *l, uint64_t id, enum refusal why)
 {
@@ -75,7 +69,7 @@ int intake_queue(struct core *c, struct job *j, uint64_t now_us, enum refusal *r
     return rc;
 }
 
-static void answer_queued(struct core *c, struct core_link *l, uint64_t id)
+void intake_answer_queued(struct core *c, struct core_link *l, uint64_t id)
 {
     size_t mark = wire_frame_begin(&l->out, WIRE_QUEUED, id);
     wire_frame_end(&l->out, mark);
@@ -96,7 +90,7 @@ static void accepted(struct core *c, struct commit_op *op, uint64_t now_us)
         job_set_state(c, j, JOB_REAPED);
     } else {
         if (op->link)
-            answer_queued(c, op->link, op->id);
+            intake_answer_queued(c, op->link, op->id);
         if (c->draining || intake_queue(c, j, now_us, &why) < 0)
             job_set_state(c, j, JOB_PARKED);
     }
@@ -108,7 +102,7 @@ void intake_adopt(struct core *c, struct job *j, uint64_t now_us)
     HASH_ADD_KEYPTR(hh, c->by_key, j->submit.key, REQUEST_KEY_SIZE, j);
     fill_member(c, j);
     j->deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
-    if (intake_queue(c, j, now_us, &why) < 0)
+    if (c->draining || intake_queue(c, j, now_us, &why) < 0)
         job_set_state(c, j, JOB_PARKED);
 }
 
@@ -175,6 +169,8 @@ static bool answer_from_record(struct core *c, struct core_link *l, uint64_t id,
         refuse(c, l, id, REFUSAL_DELETED);
         return true;
     }
+    if (record->state == REQUEST_FAILED && !record->final)
+        return false; /* nothing was bought: the id is free again */
     if (memcmp(record->fingerprint, s->fingerprint, REQUEST_KEY_SIZE) != 0) {
         refuse(c, l, id, REFUSAL_ID_REUSED);
         return true;
@@ -182,13 +178,11 @@ static bool answer_from_record(struct core *c, struct core_link *l, uint64_t id,
     switch (record->state) {
     case REQUEST_DONE:
         if (s->flags & SUBMIT_ASYNC)
-            answer_queued(c, l, id);
+            intake_answer_queued(c, l, id);
         else
             replay(c, l, id, chat);
         return true;
     case REQUEST_FAILED:
-        if (!record->final)
-            return false;
         break;
     case REQUEST_UNKNOWN:
     case REQUEST_DISPATCHED: /* no job runs it, so it is an earlier coordinator's */
@@ -210,12 +204,10 @@ static bool answer_from_record(struct core *c, struct core_link *l, uint64_t id,
 static bool known_already(struct core *c, struct core_link *l, uint64_t id, const struct wire_submit *s,
                           uint64_t now_us)
 {
-    struct job *running = find_job(c, s->key);
+    struct job *running = job_find(c, s->key);
     if (running) {
         if (memcmp(running->submit.fingerprint, s->fingerprint, REQUEST_KEY_SIZE) != 0)
             refuse(c, l, id, REFUSAL_ID_REUSED);
-        else if (s->flags & SUBMIT_ASYNC)
-            answer_queued(c, l, id);
         else if (job_add_waiter(c, running, l, id, false, now_us + s->wait_ms * US_PER_MS) < 0)
             refuse(c, l, id, REFUSAL_NO_MEMORY);
         else {
@@ -250,6 +242,11 @@ int intake_submit(struct core *c, struct core_link *l, const struct wire_frame *
     }
     if (rc < 0)
         return rc;
+    struct job *running = job_is_async(j) ? job_find(c, j->submit.key) : NULL;
+    if (running && memcmp(running->submit.fingerprint, j->submit.fingerprint, REQUEST_KEY_SIZE) == 0) {
+        intake_keep(c, l, frame->id, running, j, now_us);
+        return 0;
+    }
     if (known_already(c, l, frame->id, &j->submit, now_us)) {
         job_free(j);
         return 0;
@@ -312,7 +309,7 @@ int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *f
     int rc = wire_watch_decode(frame->payload, &watch);
     if (rc < 0)
         return rc;
-    struct job *j = find_job(c, watch.key);
+    struct job *j = job_find(c, watch.key);
     if (!j)
         answer_progress(c, l, frame->id, PROGRESS_UNKNOWN_ID);
     else if (!watch.wait_ms ||

@@ -16,6 +16,12 @@ void intake_cancel(struct core *c, struct core_link *l, uint64_t id, uint64_t no
 MUST_CHECK
 int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us);
 
+/* An asynchronous duplicate j of running: told QUEUED once a record stands for it that outlives this process,
+ * or why running failed. Takes j. */
+void intake_keep(struct core *c, struct core_link *l, uint64_t id, struct job *running, struct job *j,
+                 uint64_t now_us);
+void intake_answer_queued(struct core *c, struct core_link *l, uint64_t id);
+
 /* A waiter leaves without an answer; a job that nobody awaits any more is dropped if it is still queued. */
 void intake_leave(struct core *c, struct waiter *w, uint64_t now_us);
 /* A waiter's time is up. */

@@ -46,6 +46,13 @@ void job_free(struct job *j)
     free(j);
 }
 
+struct job *job_find(const struct core *c, const uint8_t key[REQUEST_KEY_SIZE])
+{
+    struct job *j;
+    HASH_FIND(hh, c->by_key, key, REQUEST_KEY_SIZE, j);
+    return j;
+}
+
 void job_set_state(struct core *c, struct job *j, enum job_state state)
 {
     if (j->state != JOB_STATES)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sodium.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,14 +18,29 @@ static int key_path(const char *dir, const char *name, char ret_path[PATH_MAX], 
     return 0;
 }
 
-int keyfile_read(const char *dir, char *ret_key, size_t size, struct err *e)
+/* Takes the two lines apart. */
+static int parse(char *text, const char *path, struct saved_key *ret_key, struct err *e)
 {
-    char path[PATH_MAX];
+    char *rest = text, *key = strsep(&rest, "\n"), *kind = strsep(&rest, "\n");
+    struct saved_key k = {0};
+    if (strlen(key) >= sizeof(k.text) || !kind || conf_provider_parse(kind, &k.kind) < 0)
+        return err_set(e, ERR_INVAL,
+                       "%s is not what PUT /v1/settings writes: a line with the key, a line with the "
+                       "provider's name. Remove it and put the key again.",
+                       path);
+    strcpy(k.text, key);
+    *ret_key = k;
+    return 0;
+}
+
+int keyfile_read(const char *dir, struct saved_key *ret_key, struct err *e)
+{
+    char path[PATH_MAX], text[CONF_TEXT + 64];
     struct stat st;
     int rc = key_path(dir, "provider.key", path, e);
     if (rc < 0)
         return rc;
-    ret_key[0] = 0;
+    *ret_key = (struct saved_key){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return errno == ENOENT ? 0 : err_set_errno(e, "Cannot open %s", path);
@@ -33,13 +49,14 @@ int keyfile_read(const char *dir, char *ret_key, size_t size, struct err *e)
         rc = err_set_errno(e, "Cannot look at %s", path);
     else if (st.st_mode & 077)
         rc = err_set(e, ERR_PERM, "%s can be read by others; run: chmod 600 %s", path, path);
-    else if ((n = read(fd, ret_key, size - 1)) < 0)
+    else if ((n = read(fd, text, sizeof(text) - 1)) < 0)
         rc = err_set_errno(e, "Cannot read %s", path);
     close(fd);
     if (rc == 0) {
-        ret_key[n] = 0;
-        ret_key[strcspn(ret_key, "\r\n")] = 0;
+        text[n] = 0;
+        rc = parse(text, path, ret_key, e);
     }
+    sodium_memzero(text, sizeof(text));
     return rc;
 }
 
@@ -53,15 +70,15 @@ static int sync_dir(const char *dir)
     return rc;
 }
 
-int keyfile_write(const char *dir, const char *key, struct err *e)
+int keyfile_write(const char *dir, const struct saved_key *key, struct err *e)
 {
-    char path[PATH_MAX], fresh[PATH_MAX];
+    char path[PATH_MAX], fresh[PATH_MAX], text[CONF_TEXT + 64];
     int rc = key_path(dir, "provider.key", path, e);
     if (rc == 0)
         rc = key_path(dir, "provider.key.new", fresh, e);
     if (rc < 0)
         return rc;
-    if (!key[0]) {
+    if (!key->text[0]) {
         if (unlink(path) < 0 && errno != ENOENT)
             return err_set_errno(e, "Cannot remove %s", path);
         return sync_dir(dir) < 0 ? err_set_errno(e, "Cannot sync %s", dir) : 0;
@@ -70,11 +87,12 @@ int keyfile_write(const char *dir, const char *key, struct err *e)
     int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_set_errno(e, "Cannot create %s", fresh);
-    size_t n = strlen(key);
-    bool written = write(fd, key, n) == (ssize_t)n && write(fd, "\n", 1) == 1 && fsync(fd) == 0;
+    int n = snprintf(text, sizeof(text), "%s\n%s\n", key->text, conf_provider_name(key->kind));
+    bool written = write(fd, text, (size_t)n) == n && fsync(fd) == 0;
     if (!written)
         rc = err_set_errno(e, "Cannot write %s", fresh);
     close(fd);
+    sodium_memzero(text, sizeof(text));
     if (rc == 0 && (rename(fresh, path) < 0 || sync_dir(dir) < 0))
         rc = err_set_errno(e, "Cannot replace %s", path);
     if (rc < 0)

@@ -3,15 +3,20 @@
 #ifndef CARPOOL_COORDINATOR_KEYFILE_H
 #define CARPOOL_COORDINATOR_KEYFILE_H
 
-#include <stddef.h>
-
+#include "base/conf.h"
 #include "base/err.h"
 
-/* ret_key gets the terminated key, empty when there is none. Refuses a file that others could read. */
+/* A key and the provider it was put for: it is never sent to another. text is empty when there is none. */
+struct saved_key {
+    char text[CONF_TEXT];
+    enum provider_kind kind;
+};
+
+/* *ret_key is empty when there is no file. Refuses a file that others could read. */
 MUST_CHECK
-int keyfile_read(const char *dir, char *ret_key, size_t size, struct err *e);
-/* Replaces the file durably (written beside, synced, renamed); "" removes it. */
+int keyfile_read(const char *dir, struct saved_key *ret_key, struct err *e);
+/* Replaces the file durably (written beside, synced, renamed); an empty key removes it. */
 MUST_CHECK
-int keyfile_write(const char *dir, const char *key, struct err *e);
+int keyfile_write(const char *dir, const struct saved_key *key, struct err *e);
 
 #endif

@@ -102,7 +102,7 @@ static void port_log(void *arg, enum sink_stream stream, struct slice record)
     sink_write(((struct program *)arg)->sink, stream, record);
 }
 
-static int port_save_key(void *arg, const char *key, struct err *e)
+static int port_save_key(void *arg, const struct saved_key *key, struct err *e)
 {
     return keyfile_write(((struct program *)arg)->conf->storage.dir, key, e);
 }
@@ -255,16 +255,16 @@ static int open_core(struct program *p, uint64_t epoch, struct err *e)
         .log = port_log,
         .save_key = port_save_key,
     };
-    char key[CONF_TEXT];
+    struct saved_key key;
     struct store_read *r;
-    int rc = keyfile_read(p->conf->storage.dir, key, sizeof(key), e);
+    int rc = keyfile_read(p->conf->storage.dir, &key, e);
     if (rc == 0)
         rc = store_read_begin(p->store, &r, e);
     if (rc == 0) {
-        rc = core_init(&p->core, p->conf, &ports, epoch, r, key, clock_mono_us(), e);
+        rc = core_init(&p->core, p->conf, &ports, epoch, r, &key, clock_mono_us(), e);
         store_read_end(r);
     }
-    sodium_memzero(key, sizeof(key));
+    sodium_memzero(&key, sizeof(key));
     if (rc < 0)
         return rc;
     struct commit_op *op = control_publish(&p->core);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "batch/retry.h"
 #include "coordinator/call.h"
 #include "coordinator/record.h"
@@ -55,10 +56,26 @@ static struct settlement *settlement_new(size_t n)
     return s;
 }
 
+/* The store does not take the outcome for what it is. The dispatched records stay, so "unknown" is what
+ * holds. */
+static void lose(struct settlement *s, const struct err *e)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        struct job *j = s->jobs[i];
+        log_write(LOG_LEVEL_ERROR, j->batch->id_text, "The outcome of this batch cannot be stored: %s",
+                  e->text);
+        buf_clear(&j->chat);
+        buf_clear(&j->refusal);
+        wire_refusal_encode(&j->refusal, refusal_get(REFUSAL_OUTCOME_UNKNOWN));
+    }
+}
+
 static void settled(struct core *c, struct commit_op *op, uint64_t now_us)
 {
     struct settlement *s = op->owner;
-    if (op->rc < 0) {
+    if (op->refused)
+        lose(s, &op->err);
+    else if (op->rc < 0) {
         /* The answers were paid for: core_maintain tries again. */
         op->kept = true;
         list_append(&c->stuck_ops, &op->node);
@@ -140,7 +157,8 @@ static void add_refusal(struct core *c, struct settlement *s, struct job *j,
     job_set_state(c, j, JOB_COMMITTING);
 }
 
-static struct wire_refusal refusal_of(const struct job *j, const struct provider_outcome *o)
+static struct wire_refusal refusal_of(const struct job *j, const struct provider_outcome *o,
+                                      enum verdict verdict)
 {
     struct wire_refusal r = {
         .status = (uint16_t)o->status,
@@ -149,6 +167,12 @@ static struct wire_refusal refusal_of(const struct job *j, const struct provider
         .error_code = slice_of(o->error_code),
         .message = o->message,
     };
+    if (verdict == VERDICT_UNKNOWN) {
+        const struct wire_refusal *unknown = refusal_get(REFUSAL_OUTCOME_UNKNOWN);
+        r.status = unknown->status;
+        r.error_type = unknown->error_type;
+        r.error_code = unknown->error_code;
+    }
     if (r.status == 401 && !j->submit.caller_key.p)
         r.status = 502; /* the server's own key is wrong: not the client's fault */
     if ((r.status == 429 || r.status == 503) && !r.retry_after_ms)
@@ -205,7 +229,7 @@ static size_t bisect(struct core *c, struct call *call)
 static void settle_member(struct core *c, struct settlement *s, struct call *call, struct job *j,
                           const struct provider_outcome *o, const struct provider_part *part, uint64_t now_us)
 {
-    struct wire_refusal refusal = refusal_of(j, o);
+    struct wire_refusal refusal = refusal_of(j, o, part->verdict);
     switch (part->verdict) {
     case VERDICT_ANSWERED:
         add_answer(c, s, call, j, part, now_us);

@@ -72,6 +72,11 @@ int record_chat(struct core *c, struct job *j, const char *model, const struct p
         .finish_reason = part->finish_reason,
     };
     uuid_v7(ret_chat->time_us, &ret_chat->id);
+    /* Ids only grow. After the clock was set back by much, the id's time is the later one and counts, since
+     * chats are found by it. */
+    uint64_t id_us = uuid_time_us(&ret_chat->id);
+    if (id_us > ret_chat->time_us + CHAT_ID_SLACK_US / 2)
+        ret_chat->time_us = id_us;
     memcpy(ret_chat->key, s->key, sizeof(ret_chat->key));
     buf_clear(&j->chat);
     chat_encode(&j->chat, ret_chat);

@@ -161,7 +161,7 @@ static void on_socket(uv_poll_t *poll, int status, int events)
     struct upstream *u = w->upstream;
     int running, flags = 0;
     if (status < 0)
-        flags = CURL_CSELECT_ERR;
+        flags = CURL_CSELECT_IN | CURL_CSELECT_OUT; /* libcurl finds the error itself, and its name */
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)

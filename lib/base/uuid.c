@@ -69,6 +69,14 @@ void uuid_v7(uint64_t real_us, struct uuid *ret_id)
     b[8] = (uint8_t)(0x80 | (b[8] & 0x3f));
 }
 
+uint64_t uuid_time_us(const struct uuid *id)
+{
+    uint64_t ms = 0;
+    for (int i = 0; i < 6; i++)
+        ms = ms << 8 | id->bytes[i];
+    return ms * 1000;
+}
+
 void uuid_format(const struct uuid *id, char ret_text[UUID_TEXT_SIZE])
 {
     static const char hex[] = "0123456789abcdef";

@@ -18,6 +18,8 @@ struct uuid {
 /* A version 7 UUID. Within a process each is greater (memcmp) than the one before, also when the real clock
  * steps back. Thread-safe; fork-safe as far as the random part goes (libsodium). */
 void uuid_v7(uint64_t real_us, struct uuid *ret_id);
+/* The time stamp of a version 7 UUID, to the millisecond. */
+uint64_t uuid_time_us(const struct uuid *id);
 void uuid_format(const struct uuid *id, char ret_text[UUID_TEXT_SIZE]);
 bool uuid_parse(struct slice text, struct uuid *ret_id);
 

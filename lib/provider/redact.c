@@ -1,8 +1,9 @@
 /* Provider's words made fit for a client: short, one line, and without keys, which some providers repeat in
  * their error messages. */
-#include "provider/outcome.h"
+#include "provider/redact.h"
 
 #include "base/utf8.h"
+#include "provider/outcome.h"
 
 #define TOKEN_BYTES_MIN 16 /* "sk-…" and "AIza…" shorter than this are no keys */
 
@@ -11,7 +12,7 @@ static void star(char *p, size_t n)
     memset(p, '*', n);
 }
 
-static void redact_text(char *p, size_t n, struct slice secret)
+void redact_secret(char *p, size_t n, struct slice secret)
 {
     char *at = p, *end = p + n;
     while (secret.n && (at = memmem(at, (size_t)(end - at), secret.p, secret.n))) {
@@ -55,7 +56,7 @@ int outcome_clean(struct arena *arena, struct slice words, const char *key, size
     char *p = arena_copy(arena, words);
     if (!p)
         return ERR_NOMEM;
-    redact_text(p, words.n, secret);
+    redact_secret(p, words.n, secret);
     redact_tokens(p, words.n);
     for (size_t i = 0; i < words.n; i++)
         if ((unsigned char)p[i] < ' ' || p[i] == 0x7f)

@@ -109,6 +109,7 @@ static void write_queued(struct sink *s)
 static void *run(void *arg)
 {
     struct sink *s = arg;
+    pthread_setname_np(pthread_self(), "sink");
     pthread_mutex_lock(&s->lock);
     while (wait_for_records(s))
         write_queued(s);

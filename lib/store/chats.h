@@ -14,10 +14,15 @@
 #include "store/store.h"
 #include "wire/message.h"
 
+#define CHAT_NAME_MAX 128 /* bytes of a username or a request id */
+
+/* The time in a chat's id and its time_us differ by at most this; a scan from or to a time relies on it. */
+#define CHAT_ID_SLACK_US 3600000000ull
+
 /* All values of an answer, fixed by the coordinator before the commit. Absent slices were not given. A
  * decoded chat lends from its record. */
 struct chat {
-    struct uuid id; /* time-ordered */
+    struct uuid id; /* version 7: ordered by time */
     struct uuid batch_id;
     uint8_t key[REQUEST_KEY_SIZE]; /* of its request */
     enum endpoint endpoint;
@@ -39,7 +44,8 @@ void chat_encode(struct buf *out, const struct chat *c); /* with a version byte 
 MUST_CHECK
 int chat_decode(struct slice record, struct chat *ret_chat);
 
-/* record is what chat_encode gave for c. */
+/* record is what chat_encode gave for c. ERR_EXISTS when that id is stored already; ERR_INVAL for a username
+ * or request id over CHAT_NAME_MAX. */
 MUST_CHECK
 int chats_append(struct store_write *w, const struct chat *c, struct slice record, struct err *e);
 
@@ -57,8 +63,9 @@ struct chats_filter {
 /*
  * The next chats after *after (oldest first; all zeros: from the start) that pass the filter: calls each
  * until it returns false, max_visited records were looked at, or there are no more. *ret_last is the id last
- * looked at, *ret_more whether there may be more behind it. A caller that renews the transaction between
- * calls streams any number of chats in constant memory.
+ * looked at (*after when there was none; the one each returned false for counts as looked at), *ret_more
+ * whether there are more behind it to look at. each must not write. ERR_CORRUPT at a damaged record. A caller
+ * that renews the transaction between calls streams any number of chats in constant memory.
  */
 MUST_CHECK
 int chats_scan(struct store_read *r, const struct chats_filter *filter, const struct uuid *after,
@@ -72,7 +79,9 @@ MUST_CHECK
 int chats_delete_request(struct store_write *w, struct slice request_id, uint32_t max_chats, uint64_t now_s,
                          uint32_t *ret_deleted, bool *ret_more, struct err *e);
 
-/* Removes at most max_chats chats older than before_us; *ret_removed counts. For retention. */
+/* Removes at most max_chats chats older than before_us, the oldest first; *ret_removed counts. For retention.
+ * Request records that point to them stay: what is kept for less than idempotency.ttl_hours can be found DONE
+ * with its chat gone. */
 MUST_CHECK
 int chats_drop_older(struct store_write *w, uint64_t before_us, uint32_t max_chats, uint32_t *ret_removed,
                      struct err *e);

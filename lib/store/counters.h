@@ -2,7 +2,8 @@
  * Counters: named u64 sums, in total and by day (UTC). Analytics and stats read these and nothing else, so
  * they cost the same at a million chats as at ten.
  *
- * Names are dotted, lower case: "requests.high", "flush.window", "latency.high.001250" (a histogram bucket).
+ * Names are dotted, lower case: "requests.high", "flush.window", "latency.high.0000001216" (a histogram
+ * bucket).
  * Key in LMDB: name NUL day, where day is "00000000" for the total, so that one name's days are neighbours.
  *
  * A histogram is a family of counters, one a bucket that has been hit. Buckets are HdrHistogram's with one
@@ -16,11 +17,13 @@
 
 #define COUNTER_NAME_MAX 200
 
-/* Adds to the total and to the day (as clock_day() gives it). */
+/* Adds to the total and to the day (as clock_day() gives it; 0: the total only). Sums stop at the top of u64.
+ * ERR_INVAL: a name that is empty, longer than COUNTER_NAME_MAX or has a zero byte. */
 MUST_CHECK
 int counters_add(struct store_write *w, struct slice name, uint32_t day, uint64_t delta, struct err *e);
 
-/* Sum over the days from..to inclusive (20260101); 0, 0: the total. 0 for a name never counted. */
+/* Sum over the days from..to inclusive (20260101; one of them 0: open at that end); 0, 0: the total. 0 for a
+ * name never counted. */
 MUST_CHECK
 int counters_sum(struct store_read *r, struct slice name, uint32_t from_day, uint32_t to_day,
                  uint64_t *ret_sum, struct err *e);
@@ -37,7 +40,7 @@ int counters_days(struct store_read *r, struct slice name, uint32_t from_day, ui
                   void (*each)(void *arg, uint32_t day, uint64_t sum), void *arg, struct err *e);
 
 /* Appends "<prefix>.<bucket>" to out, where the bucket's ten digits are the lowest value that falls into it.
- */
+ * Values that ten digits cannot say count as the largest that they can. */
 void histogram_bucket_name(struct buf *out, const char *prefix, uint64_t value);
 /* The value at each percentile (0..100, ascending) of the histogram: the middle of its bucket. Zeros when it
  * is empty; *ret_count is the number of values. */

@@ -113,4 +113,7 @@ async function main() {
   if (failures) { console.error(`${failures} requests failed`); process.exitCode = 1; }
 }
 
-main().catch((e) => { console.error(e); process.exitCode = 1; });
+main().catch((e) => {
+  console.error(e);
+  process.exit(1); // the harness ends what still runs
+});

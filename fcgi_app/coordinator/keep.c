@@ -1,0 +1,81 @@
+/*
+ * Asynchronous duplicates of a prompt that somebody waits for: "it is kept" must be true when it is told,
+ * whatever becomes of those who wait. Called by intake.c for a duplicate with the same body as the running
+ * one.
+ */
+#include "base/clock.h"
+#include "coordinator/intake.h"
+#include "coordinator/record.h"
+
+/* It fails and its record is on its way out of the store. */
+static bool is_failing(const struct job *j)
+{
+    return j->state == JOB_COMMITTING && !j->chat.len && !job_is_async(j);
+}
+
+/* Whether a record stands for j that outlives this process. */
+static bool is_durable(const struct job *j)
+{
+    return !is_failing(j) && (j->recorded || (job_is_async(j) && j->state != JOB_ACCEPTING));
+}
+
+/* Tells an asynchronous duplicate of running what holds for it now. l may be NULL: it left. */
+static void tell_kept(struct core *c, struct core_link *l, uint64_t id, struct job *running,
+                      const struct job *duplicate, uint64_t now_us)
+{
+    uint64_t deadline_us = now_us + duplicate->submit.wait_ms * US_PER_MS;
+    if (is_failing(running)) {
+        if (l && job_add_waiter(c, running, l, id, false, deadline_us) < 0)
+            core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
+        return;
+    }
+    running->submit.flags |= SUBMIT_ASYNC;
+    if (deadline_us > running->deadline_us)
+        running->deadline_us = deadline_us;
+    if (l)
+        intake_answer_queued(c, l, id);
+}
+
+/* What intake_keep() put on the disk, or waited behind, is there. */
+static void kept(struct core *c, struct commit_op *op, uint64_t now_us)
+{
+    struct job *j = op->owner, *running = job_find(c, j->submit.key);
+    bool wrote = op->requests_n > 0;
+    if (op->rc == 0 && running && (wrote || is_failing(running) || is_durable(running)))
+        tell_kept(c, op->link, op->id, running, j, now_us);
+    else if (op->rc == 0 && !running && wrote) {
+        intake_adopt(c, j, now_us); /* nobody waits for the other any more: this one runs in its place */
+        if (op->link)
+            intake_answer_queued(c, op->link, op->id);
+        return;
+    } else if (op->link)
+        core_refuse(c, op->link, op->id, refusal_get(REFUSAL_STORE_DOWN));
+    job_free(j);
+}
+
+/* The operation stands behind all that the running one has on its way to the disk and before all that it will
+ * have. */
+void intake_keep(struct core *c, struct core_link *l, uint64_t id, struct job *running, struct job *j,
+                 uint64_t now_us)
+{
+    bool write = running->state == JOB_QUEUED;
+    if (is_failing(running) || is_durable(running)) {
+        tell_kept(c, l, id, running, j, now_us);
+        job_free(j);
+        return;
+    }
+    struct commit_op *op = commit_op_new(write, 0, kept);
+    if (!op) {
+        core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
+        job_free(j);
+        return;
+    }
+    op->owner = j;
+    if (write) {
+        op->requests[0] =
+            (struct commit_request){.key = j->submit.key, .record = record_of(c, j, REQUEST_QUEUED)};
+        op->requests[0].record.submit = (struct slice){j->payload, j->payload_len};
+    }
+    core_op_ask(c, op, l, id);
+    core_commit(c, op);
+}

@@ -1,0 +1,21 @@
+/*
+ * The endpoints: one function each, called by route.c when path, method, key and body are in order. Each
+ * fills the response of its exchange.
+ */
+#ifndef CARPOOL_WORKER_API_H
+#define CARPOOL_WORKER_API_H
+
+struct exchange;
+
+void api_query_post(struct exchange *x);       /* POST /query */
+void api_query_v1_post(struct exchange *x);    /* POST /v1/query */
+void api_requests_get(struct exchange *x);     /* GET /v1/requests/{id} */
+void api_chats_get(struct exchange *x);        /* GET /v1/chat */
+void api_chats_delete(struct exchange *x);     /* DELETE /v1/chat/{request_id} */
+void api_settings_get(struct exchange *x);     /* GET /v1/settings */
+void api_settings_put(struct exchange *x);     /* PUT /v1/settings */
+void api_analytics_get(struct exchange *x);    /* GET /v1/analytics */
+void api_health_get(struct exchange *x);       /* GET /health */
+void api_docs_openapi_get(struct exchange *x); /* GET /openapi.json */
+
+#endif

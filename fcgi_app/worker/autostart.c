@@ -1,0 +1,176 @@
+/* Starting a coordinator; see autostart.h. */
+#include "worker/autostart.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/slice.h"
+#include "base/utf8.h"
+
+#define PROGRAM       "carpoold"
+#define SPACING_US    (200 * US_PER_MS)
+#define START_LIMIT_S 10
+
+extern char **environ;
+
+void autostart_init(struct autostart *a)
+{
+    *a = (struct autostart){0};
+    pthread_mutex_init(&a->one_at_a_time, NULL);
+}
+
+/* The program beside this one, or its plain name for a search in PATH. */
+static void find_program(char ret_path[PATH_MAX])
+{
+    ssize_t n = readlink("/proc/self/exe", ret_path, PATH_MAX - sizeof(PROGRAM) - 1);
+    char *slash = n > 0 ? memrchr(ret_path, '/', (size_t)n) : NULL;
+    if (slash) {
+        strcpy(slash + 1, PROGRAM);
+        if (access(ret_path, X_OK) == 0)
+            return;
+    }
+    strcpy(ret_path, PROGRAM);
+}
+
+/* Standard error goes to said_fd; nothing else of ours is inherited. */
+static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, int said_fd)
+{
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    sigdelset(&all, SIGKILL);
+    sigdelset(&all, SIGSTOP);
+    return posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0) ||
+           posix_spawn_file_actions_addopen(actions, 1, "/dev/null", O_WRONLY, 0) ||
+           posix_spawn_file_actions_adddup2(actions, said_fd, 2) ||
+           posix_spawn_file_actions_addclosefrom_np(actions, 3) ||
+           posix_spawnattr_setsigmask(attributes, &none) || posix_spawnattr_setsigdefault(attributes, &all) ||
+           posix_spawnattr_setflags(attributes,
+                                    POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+}
+
+static int spawn(const char *config, int said_fd, pid_t *ret_pid, struct err *e)
+{
+    /* Off the 128 KiB stack of a request thread, and only one thread is ever here. */
+    static char path[PATH_MAX], option[PATH_MAX + 16];
+    char background[] = "--background";
+    char *args[] = {path, background, NULL, NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+
+    find_program(path);
+    if (config[0]) {
+        snprintf(option, sizeof(option), "--config=%s", config);
+        args[2] = option;
+    }
+    if (posix_spawn_file_actions_init(&actions))
+        return err_set(e, ERR_NOMEM, "There is no memory to start %s.", PROGRAM);
+    if (posix_spawnattr_init(&attributes)) {
+        posix_spawn_file_actions_destroy(&actions);
+        return err_set(e, ERR_NOMEM, "There is no memory to start %s.", PROGRAM);
+    }
+    int rc = 0;
+    if (prepare(&actions, &attributes, said_fd))
+        rc = err_set(e, ERR_NOMEM, "There is no memory to start %s.", PROGRAM);
+    else if ((errno = posix_spawnp(ret_pid, path, &actions, &attributes, args, environ)) != 0)
+        rc = err_set_errno(e, "The coordinator's program %s cannot be started", path);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    return rc;
+}
+
+/* False when it had to be killed. */
+static bool wait_for(pid_t pid, int *ret_status)
+{
+    bool in_time = true;
+    int fd = pidfd_open(pid, 0);
+    if (fd >= 0) {
+        uint64_t until_us = clock_mono_us() + START_LIMIT_S * US_PER_S, now_us;
+        int ready = 0;
+        while (ready == 0 && (now_us = clock_mono_us()) < until_us) {
+            ready = poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1,
+                         (int)((until_us - now_us) / US_PER_MS) + 1);
+            if (ready < 0 && errno == EINTR)
+                ready = 0;
+        }
+        close(fd);
+        in_time = ready > 0;
+        if (!in_time)
+            kill(pid, SIGKILL);
+    }
+    while (waitpid(pid, ret_status, 0) < 0 && errno == EINTR)
+        ;
+    return in_time;
+}
+
+/* The last line of what it wrote, cut to what fits into a sentence. */
+static void read_reason(int fd, char *ret_text, size_t size)
+{
+    char text[2048];
+    off_t end = lseek(fd, 0, SEEK_END);
+    off_t from = end > (off_t)sizeof(text) - 1 ? end - (off_t)sizeof(text) + 1 : 0;
+    ssize_t n = pread(fd, text, sizeof(text) - 1, from);
+    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' '))
+        n--;
+    text[n > 0 ? n : 0] = 0;
+    const char *line = strrchr(text, '\n');
+    line = line ? line + 1 : text;
+    struct slice s = {line, strlen(line)};
+    s.n = utf8_valid_prefix(s);
+    s = utf8_truncate(s, size - 1);
+    memcpy(ret_text, s.p, s.n);
+    ret_text[s.n] = 0;
+}
+
+static int start(const char *config, struct err *e)
+{
+    pid_t pid;
+    int status = 0;
+    char said[384];
+    int fd = memfd_create("carpoold-said", MFD_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(e, "The coordinator cannot be started");
+    int rc = spawn(config, fd, &pid, e);
+    if (!rc && !wait_for(pid, &status))
+        rc = err_set(e, ERR_TIMEOUT, "The coordinator did not come up within %d seconds.", START_LIMIT_S);
+    else if (!rc && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
+        read_reason(fd, said, sizeof(said));
+        rc = err_set(e, ERR_IO, "The coordinator did not start: %s", said[0] ? said : "it did not say why.");
+    }
+    close(fd);
+    return rc;
+}
+
+int autostart_run(struct autostart *a, const char *config, struct err *e)
+{
+    uint64_t seen = atomic_load(&a->finished);
+    pthread_mutex_lock(&a->one_at_a_time);
+    bool ended = atomic_load(&a->finished) != seen ||
+                 (a->finished_us && clock_mono_us() < a->finished_us + SPACING_US);
+    if (!ended) {
+        a->rc = start(config, &a->result);
+        a->finished_us = clock_mono_us();
+        atomic_fetch_add(&a->finished, 1);
+        if (a->rc)
+            log_error("%s", a->result.text);
+        else
+            log_info("no coordinator ran: started one");
+    }
+    int rc = a->rc;
+    if (rc && e)
+        *e = a->result;
+    pthread_mutex_unlock(&a->one_at_a_time);
+    return rc;
+}

@@ -1,0 +1,33 @@
+/*
+ * Brings a coordinator up when there is none: runs `carpoold --background`, found beside this program or in
+ * PATH, and waits until it says that one runs.
+ */
+#ifndef CARPOOL_WORKER_AUTOSTART_H
+#define CARPOOL_WORKER_AUTOSTART_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* One a process. Invariant: result is the outcome of the newest of `finished` starts. */
+struct autostart {
+    pthread_mutex_t one_at_a_time;
+    _Atomic uint64_t finished;
+    uint64_t finished_us;
+    int rc;
+    struct err result;
+};
+
+void autostart_init(struct autostart *a);
+
+/*
+ * Starts one, or takes the outcome of a start that ended while this call waited for its turn or less than
+ * 200 ms ago. config: the file that the coordinator shall read; empty: it looks for one itself. Blocks until
+ * the started program left its parent (10 s at most). On failure *e holds what the program said.
+ */
+MUST_CHECK
+int autostart_run(struct autostart *a, const char *config, struct err *e);
+
+#endif

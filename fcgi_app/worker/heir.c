@@ -1,0 +1,89 @@
+/* What becomes of a pool whose parent was killed; see heir.h. */
+#include "worker/heir.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+extern char **environ;
+
+int heir_init(struct heir *h, char **argv, pid_t server, struct err *e)
+{
+    *h = (struct heir){.argv = argv, .server = server, .server_fd = -1};
+    if (!server)
+        return 0;
+    h->server_fd = pidfd_open(server, 0); /* close-on-exec by itself */
+    if (h->server_fd < 0)
+        return err_set_errno(e, "The web server (process %d) cannot be watched", (int)server);
+    void *p = mmap(NULL, sizeof(*h->chosen), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        close(h->server_fd);
+        return err_set_errno(e, "There is no shared memory for the pool");
+    }
+    h->chosen = p;
+    return 0;
+}
+
+bool heir_server_gone(const struct heir *h)
+{
+    struct pollfd fd = {.fd = h->server_fd, .events = POLLIN};
+    return h->server && poll(&fd, 1, 0) > 0;
+}
+
+/* The program's arguments with --server, which is there already when the dead parent was an heir itself. */
+static char **heirs_argv(const struct heir *h, char option[32])
+{
+    int n = 0;
+    bool there = false;
+    for (; h->argv[n]; n++)
+        there |= strncmp(h->argv[n], "--server=", 9) == 0;
+    char **argv = calloc((size_t)n + 2, sizeof(*argv));
+    if (!argv)
+        return NULL;
+    memcpy(argv, h->argv, (size_t)n * sizeof(*argv));
+    if (!there) {
+        snprintf(option, 32, "--server=%d", (int)h->server);
+        argv[n] = option;
+    }
+    return argv;
+}
+
+void heir_succeed(const struct heir *h, int listen_fd)
+{
+    char option[32];
+    if (!h->server || heir_server_gone(h) || atomic_exchange(h->chosen, true))
+        return;
+    char **argv = heirs_argv(h, option);
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, usual;
+    pid_t pid;
+    int number = argv ? posix_spawn_file_actions_init(&actions) : ENOMEM;
+    if (number == 0) {
+        sigemptyset(&none);
+        sigfillset(&usual);
+        posix_spawnattr_init(&attributes);
+        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+        posix_spawnattr_setsigmask(&attributes, &none);
+        posix_spawnattr_setsigdefault(&attributes, &usual);
+        posix_spawn_file_actions_adddup2(&actions, listen_fd,
+                                         STDIN_FILENO); /* also clears close-on-exec when they are the same */
+        number = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, argv, environ);
+        posix_spawn_file_actions_destroy(&actions);
+        posix_spawnattr_destroy(&attributes);
+    }
+    free(argv);
+    if (number)
+        log_error("The pool's parent was killed and no new one could be started: %s", strerror(number));
+    else
+        log_warning("the pool's parent was killed; process %d takes its place", (int)pid);
+}

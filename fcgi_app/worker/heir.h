@@ -1,0 +1,32 @@
+/*
+ * What becomes of a pool whose parent was killed. Its children still hold the listening socket, and lighttpd,
+ * which looks whether somebody answers there before it starts a program anew, takes them for a pool that
+ * somebody else runs (1.4.69). So they make that true: one of them starts the program again on the same
+ * socket, then all of them leave. No connection is refused meanwhile.
+ */
+#ifndef CARPOOL_WORKER_HEIR_H
+#define CARPOOL_WORKER_HEIR_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* Made by the parent before it forks. Invariant: server_fd is -1 while server is 0. */
+struct heir {
+    char **argv;         /* the program's own */
+    pid_t server;        /* the web server the pool leaves with; 0: none, and then there is no heir */
+    int server_fd;       /* a pidfd of it */
+    atomic_bool *chosen; /* shared by all children: somebody has done it */
+};
+
+MUST_CHECK
+int heir_init(struct heir *h, char **argv, pid_t server, struct err *e);
+/* The web server has ended. */
+bool heir_server_gone(const struct heir *h);
+/* By each orphan: the first starts the new parent, with listen_fd as its standard input. Nothing happens when
+ * there is no web server any more. */
+void heir_succeed(const struct heir *h, int listen_fd);
+
+#endif

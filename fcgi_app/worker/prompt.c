@@ -1,0 +1,264 @@
+/* The path of a prompt; see prompt.h. */
+#include "worker/prompt.h"
+
+#include <sodium.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "store/requests.h"
+#include "worker/exchange.h"
+#include "worker/path.h"
+#include "worker/state.h"
+
+#define GRACE_US        (2 * US_PER_S) /* for the coordinator's own refusal at the deadline to arrive */
+#define HAND_INS_MAX    20             /* of one prompt to coordinators that die */
+#define HAND_IN_WAIT_US (25 * US_PER_MS)
+
+/* Of a prompt that waits for its answer. */
+struct handing {
+    struct exchange *x;
+    struct wire_submit *m;
+    uint64_t deadline_us; /* monotonic */
+    uint64_t id;          /* of the question in the link */
+};
+
+bool prompt_recorded_refusal(const struct request_record *r, struct wire_refusal *ret_refusal)
+{
+    struct wire_refusal refusal;
+    if (!r->refusal.p || wire_refusal_decode(r->refusal, &refusal)) {
+        if (r->state != REQUEST_UNKNOWN)
+            return false;
+        refusal = (struct wire_refusal){
+            .message = SLICE_LITERAL("What became of this request is not known; it may have been charged. "
+                                     "Ask again under a new request_id."),
+        };
+    }
+    if (r->state == REQUEST_UNKNOWN) {
+        /* Whatever went wrong on the way, this is what it means to the client (api.md "Request ids"). */
+        refusal.status = 424;
+        refusal.error_type = SLICE_LITERAL("outcome_unknown");
+        refusal.error_code = SLICE_LITERAL("OUTCOME_UNKNOWN");
+    }
+    *ret_refusal = refusal;
+    return true;
+}
+
+/* Answers from a FAILED, UNKNOWN or DELETED record. */
+static void refuse_recorded(struct exchange *x, const struct request_record *r)
+{
+    struct wire_refusal refusal;
+    if (r->state == REQUEST_DELETED)
+        problem_respond(x, PROBLEM_REQUEST_DELETED, "request_id",
+                        "The chat of this request_id was deleted; use a new request_id.");
+    else if (prompt_recorded_refusal(r, &refusal))
+        problem_respond_refusal(x, &refusal);
+    else
+        problem_respond(x, PROBLEM_INTERNAL, NULL, "The record of this request cannot be read.");
+}
+
+/* Copies the chat out of the transaction, since it is rendered after its end. */
+static int take_chat(struct exchange *x, struct store_read *r, const struct uuid *id, struct chat *ret_chat,
+                     struct err *e)
+{
+    struct slice record;
+    int rc = chats_get(r, id, &record, e);
+    if (rc)
+        return rc == ERR_NOT_FOUND ? err_set(e, ERR_CORRUPT, "The chat of a finished request is missing.")
+                                   : rc;
+    char *copy = arena_copy(&x->arena, record);
+    if (!copy)
+        return err_set(e, ERR_NOMEM, "There is no memory for this answer now.");
+    rc = chat_decode((struct slice){copy, record.n}, ret_chat);
+    return rc ? err_set(e, rc, "The chat of a finished request cannot be read.") : 0;
+}
+
+enum lookup { LOOKUP_HAND_IN, LOOKUP_REPLAY, LOOKUP_REFUSED };
+
+/* Answers from the record, or says what to do. */
+static enum lookup follow_record(struct exchange *x, const struct wire_submit *m, struct store_read *r,
+                                 const struct request_record *record, struct chat *ret_chat)
+{
+    struct err e = {0};
+    bool gone = record->state == REQUEST_DELETED;
+    bool runs_again =
+        (record->state == REQUEST_FAILED && !record->final) ||
+        (record->state == REQUEST_UNKNOWN && x->worker->conf->idempotency.on_unknown == ON_UNKNOWN_RETRY);
+    if (!gone && !runs_again && memcmp(record->fingerprint, m->fingerprint, REQUEST_KEY_SIZE) != 0) {
+        problem_respond(x, PROBLEM_REQUEST_ID_REUSED, "request_id",
+                        "This request_id belongs to another request; use a new one.");
+        return LOOKUP_REFUSED;
+    }
+    if (runs_again || record->state == REQUEST_QUEUED || record->state == REQUEST_DISPATCHED)
+        return LOOKUP_HAND_IN;
+    if (record->state != REQUEST_DONE) {
+        refuse_recorded(x, record);
+        return LOOKUP_REFUSED;
+    }
+    if (!take_chat(x, r, &record->chat_id, ret_chat, &e))
+        return LOOKUP_REPLAY;
+    problem_respond_err(x, &e);
+    return LOOKUP_REFUSED;
+}
+
+/* A finished request never reaches the coordinator. When the store cannot be read here, the coordinator, who
+ * looks again in any case, is the one to say what is wrong with it. */
+static enum lookup look_up(struct exchange *x, const struct wire_submit *m, struct chat *ret_chat)
+{
+    struct store_read *r = NULL;
+    struct request_record record;
+    enum lookup found = LOOKUP_HAND_IN;
+    if (worker_read(x->worker, &r, NULL) || !r)
+        return LOOKUP_HAND_IN;
+    if (!requests_get(r, m->key, clock_real_us() / US_PER_S, &record, NULL))
+        found = follow_record(x, m, r, &record, ret_chat);
+    store_read_end(r);
+    return found;
+}
+
+static void refuse_late(struct exchange *x)
+{
+    problem_respond(x, PROBLEM_DEADLINE_PASSED, NULL,
+                    "The answer did not come in time. If it was on its way to the provider, "
+                    "GET %s/v1/requests/%s may have it later.",
+                    x->worker->conf->server.base_path, exchange_id(x));
+}
+
+/* One hand-over. LINK_OK: the question is out. Refusals of its own are answered and *ret_refused set. */
+static enum link_result hand_in(struct handing *h, bool *ret_refused)
+{
+    struct exchange *x = h->x;
+    struct err e = {0};
+    size_t mark;
+    uint64_t now_us = clock_mono_us();
+    int rc = link_connect(&x->link, LINK_AUTOSTART, h->deadline_us, &e);
+    if (rc) {
+        *ret_refused = true;
+        problem_respond(x, rc == ERR_NOMEM ? PROBLEM_OUT_OF_MEMORY : PROBLEM_COORDINATOR_DOWN, NULL, "%s",
+                        e.text);
+        return LINK_LOST;
+    }
+    h->m->wait_ms = h->deadline_us > now_us ? (uint32_t)((h->deadline_us - now_us) / US_PER_MS) : 0;
+    h->id = link_question(&x->link, WIRE_SUBMIT, &mark);
+    wire_submit_encode(&x->link.out, h->m);
+    wire_frame_end(&x->link.out, mark);
+    return link_send(&x->link, h->deadline_us);
+}
+
+/* Sends it and waits, again for as long as coordinators die. True: *ret_frame is the last word. */
+static bool hand_in_until_answered(struct handing *h, struct prompt_result *ret, struct wire_frame *ret_frame)
+{
+    struct exchange *x = h->x;
+    enum link_result r = LINK_LOST;
+    bool refused = false;
+    for (int attempt = 0; r == LINK_LOST && attempt < HAND_INS_MAX; attempt++) {
+        if (attempt) {
+            /* The one that died may have known this id. */
+            h->m->flags &= ~(unsigned)SUBMIT_FRESH_ID;
+            usleep(attempt > 1 ? HAND_IN_WAIT_US : 0);
+        }
+        if (clock_mono_us() >= h->deadline_us)
+            r = LINK_LATE;
+        else {
+            r = hand_in(h, &refused);
+            if (!attempt)
+                ret->accept_us = clock_mono_us() - x->request.accepted_us;
+            if (refused)
+                return false;
+        }
+        if (r == LINK_OK)
+            r = link_receive(&x->link, h->id, x->request.fd, h->deadline_us + GRACE_US, ret_frame);
+    }
+    if (r == LINK_CLIENT_GONE || r == LINK_LATE)
+        link_cancel(&x->link, h->id);
+    if (r == LINK_CLIENT_GONE)
+        x->response.gone = true;
+    else if (r == LINK_LATE)
+        refuse_late(x);
+    else if (r == LINK_NO_MEMORY)
+        problem_respond(x, PROBLEM_OUT_OF_MEMORY, NULL, "There is no memory for this request now.");
+    else if (r == LINK_LOST)
+        problem_respond(x, PROBLEM_COORDINATOR_DOWN, NULL,
+                        "The coordinator went away each time this request was handed to it; see its log.");
+    return r == LINK_OK;
+}
+
+/* The last word on the prompt. False: it was a refusal, which is answered here. */
+static bool take_answer(struct exchange *x, const struct wire_frame *frame, struct prompt_result *ret)
+{
+    struct wire_answer answer;
+    struct wire_refusal refusal;
+    if (frame->type == WIRE_QUEUED) {
+        ret->queued = true;
+        return true;
+    }
+    if (frame->type == WIRE_ANSWER && !wire_answer_decode(frame->payload, &answer) &&
+        !chat_decode(answer.chat, &ret->chat)) {
+        ret->replayed = (answer.flags & ANSWER_REPLAYED) != 0;
+        ret->timing = answer.timing;
+        return true;
+    }
+    if (frame->type == WIRE_REFUSAL && !wire_refusal_decode(frame->payload, &refusal)) {
+        problem_respond_refusal(x, &refusal);
+        return false;
+    }
+    link_close(&x->link);
+    problem_respond(x, PROBLEM_INTERNAL, NULL, "The coordinator's answer cannot be read.");
+    return false;
+}
+
+static bool wait_for_answer(struct exchange *x, struct wire_submit *m, struct prompt_result *ret)
+{
+    struct wire_frame frame;
+    uint64_t wait_us = (worker_latency_ms(x->worker, m->priority) + (uint64_t)WAIT_BASE_MS) * US_PER_MS;
+    struct handing h = {.x = x, .m = m, .deadline_us = x->request.accepted_us + wait_us};
+    if (!waiting_enter(&x->worker->waiting)) {
+        problem_respond(x, PROBLEM_TOO_MANY_WAITING, NULL,
+                        "%u prompts wait already, which is as many as are let in at once.",
+                        x->worker->waiting.max);
+        return false;
+    }
+    bool answered = hand_in_until_answered(&h, ret, &frame);
+    waiting_leave(&x->worker->waiting);
+    return answered && take_answer(x, &frame, ret);
+}
+
+/* Key and fingerprint; an id of our own when the client gave none. False: no memory, answered. */
+static bool identify(struct exchange *x, struct wire_submit *m)
+{
+    if (!m->request_id.p) {
+        struct uuid id;
+        char *text = arena_alloc(&x->arena, UUID_TEXT_SIZE);
+        if (!text) {
+            problem_respond(x, PROBLEM_OUT_OF_MEMORY, NULL, "There is no memory for this request now.");
+            return false;
+        }
+        uuid_v7(clock_real_us(), &id);
+        uuid_format(&id, text);
+        m->request_id = slice_of(text);
+        m->flags |= SUBMIT_FRESH_ID;
+    }
+    exchange_set_prompt_id(x, m->request_id);
+    memcpy(m->trust_group, x->caller.trust_group, TRUST_GROUP_SIZE);
+    wire_request_key(m->trust_group, m->family, m->request_id, m->key);
+    wire_submit_fingerprint(m, m->fingerprint);
+    return true;
+}
+
+bool prompt_run(struct exchange *x, struct wire_submit *m, struct prompt_result *ret_result)
+{
+    struct prompt_result result = {0};
+    if (!identify(x, m))
+        return false;
+    enum lookup found = m->flags & SUBMIT_FRESH_ID ? LOOKUP_HAND_IN : look_up(x, m, &result.chat);
+    if (found == LOOKUP_REFUSED)
+        return false;
+    if (found == LOOKUP_REPLAY) {
+        result.replayed = true;
+        result.accept_us = clock_mono_us() - x->request.accepted_us;
+        counts_add_replay(&x->worker->counts);
+    } else if (!wait_for_answer(x, m, &result))
+        return false;
+    *ret_result = result;
+    return true;
+}

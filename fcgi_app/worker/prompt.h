@@ -1,0 +1,43 @@
+/*
+ * The path of a prompt through the worker, the same for every endpoint that takes one: replay from the store,
+ * or hand it to the coordinator and wait for its answer, also across the death of a coordinator (api.md
+ * "Request ids").
+ */
+#ifndef CARPOOL_WORKER_PROMPT_H
+#define CARPOOL_WORKER_PROMPT_H
+
+#include <stdbool.h>
+
+#include "store/chats.h"
+#include "wire/message.h"
+
+struct exchange;
+
+#define WAIT_BASE_MS 30000 /* a prompt waits this long and the latency target of its priority */
+
+/* Outcome of a prompt. The chat lends from the exchange and is good until it ends or its link is used again.
+ */
+struct prompt_result {
+    bool queued;        /* async: durable, not answered yet; nothing else is filled */
+    bool replayed;      /* from a finished record */
+    uint64_t accept_us; /* from the accepted connection to the hand-over */
+    struct wire_timing timing;
+    struct chat chat;
+};
+
+/*
+ * Runs m, whose family, endpoint, priority, flags, texts and parameters are set by the caller;
+ * trust group, key, fingerprint and wait are set here. request_id absent: one is made. True: *ret_result is
+ * filled. False: the exchange has been answered with a refusal, or its client is gone. Blocks up to the wait
+ * of its priority.
+ */
+MUST_CHECK
+bool prompt_run(struct exchange *x, struct wire_submit *m, struct prompt_result *ret_result);
+
+struct request_record;
+
+/* Why a FAILED or UNKNOWN record has no answer; lends from it. False: the record does not say. */
+MUST_CHECK
+bool prompt_recorded_refusal(const struct request_record *r, struct wire_refusal *ret_refusal);
+
+#endif

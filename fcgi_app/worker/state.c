@@ -1,0 +1,156 @@
+/* The state of a worker process; see state.h. */
+#include "worker/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define STORE_RETRY_US (20 * US_PER_MS)
+#define READERS_SPARE                                                                                        \
+    64 /* slots beyond one a thread: carpoolctl, the coordinator, processes being replaced */
+#define KEY_MAX    4096
+#define CACHED_MAX (4u << 20)
+
+static void cache_init(struct body_cache *c)
+{
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->made, NULL);
+    buf_init(&c->key, KEY_MAX);
+    buf_init(&c->body, CACHED_MAX);
+}
+
+int worker_init(struct worker *w, const struct conf *conf, const struct settings *settings, struct err *e)
+{
+    *w = (struct worker){.conf = conf, .settings = *settings};
+    int n = conf->coordinator.socket[0] ? asprintf(&w->socket_path, "%s", conf->coordinator.socket)
+                                        : asprintf(&w->socket_path, "%s/coordinator.sock", conf->storage.dir);
+    if (n < 0) {
+        w->socket_path = NULL;
+        return err_set(e, ERR_NOMEM, "There is no memory for a worker process.");
+    }
+    auth_init(&w->auth, conf);
+    autostart_init(&w->autostart);
+    cache_init(&w->health);
+    cache_init(&w->analytics);
+    pthread_mutex_init(&w->store_lock, NULL);
+    pthread_rwlock_init(&w->settings_lock, NULL);
+    return 0;
+}
+
+void worker_fini(struct worker *w)
+{
+    store_close(atomic_exchange(&w->store, NULL));
+    buf_fini(&w->health.key);
+    buf_fini(&w->health.body);
+    buf_fini(&w->analytics.key);
+    buf_fini(&w->analytics.body);
+    free(w->socket_path);
+    w->socket_path = NULL;
+}
+
+const char *worker_socket_path(const struct worker *w)
+{
+    return w->socket_path;
+}
+
+static int open_store(struct worker *w, struct store **ret_store, struct err *e)
+{
+    const struct conf *c = w->conf;
+    struct store_options options = {
+        .access = STORE_READER,
+        .map_max_bytes = c->storage.map_max_mib << 20,
+        .readers_max = c->worker.processes * c->worker.threads + c->worker.manage_threads + READERS_SPARE,
+    };
+    return store_open(c->storage.dir, &options, ret_store, e);
+}
+
+int worker_store(struct worker *w, struct store **ret_store, struct err *e)
+{
+    struct store *s = atomic_load_explicit(&w->store, memory_order_acquire);
+    int rc = 0;
+    if (!s) {
+        pthread_mutex_lock(&w->store_lock);
+        s = atomic_load(&w->store);
+        uint64_t now_us = clock_mono_us();
+        uint64_t tried_us = atomic_load(&w->store_tried_us);
+        /* While there is none, not every request asks the file system again. */
+        if (!s && (!tried_us || now_us >= tried_us + STORE_RETRY_US)) {
+            atomic_store(&w->store_tried_us, now_us);
+            rc = open_store(w, &s, e);
+            if (rc == ERR_NOT_FOUND) {
+                rc = 0;
+                s = NULL;
+            }
+            if (!rc)
+                atomic_store_explicit(&w->store, s, memory_order_release);
+        }
+        pthread_mutex_unlock(&w->store_lock);
+    }
+    if (!rc)
+        *ret_store = s;
+    return rc;
+}
+
+int worker_read(struct worker *w, struct store_read **ret_read, struct err *e)
+{
+    struct store *s;
+    int rc = worker_store(w, &s, e);
+    if (rc)
+        return rc;
+    if (s)
+        return store_read_begin(s, ret_read, e);
+    *ret_read = NULL;
+    return 0;
+}
+
+static void take_newer(struct worker *w, struct store_read *r)
+{
+    struct settings fresh;
+    struct err e;
+    if (settings_load(r, &fresh, &e)) {
+        log_error("The settings cannot be read: %s", e.text);
+        return;
+    }
+    pthread_rwlock_wrlock(&w->settings_lock);
+    /* A thread that was slow since its transaction began does not bring an older document back. */
+    if (fresh.version > w->settings.version)
+        w->settings = fresh;
+    pthread_rwlock_unlock(&w->settings_lock);
+}
+
+void worker_coordinator_met(struct worker *w)
+{
+    atomic_store(&w->store_tried_us, 0);
+}
+
+/* Leaves settings_lock held for reading. */
+static void settings_lock(struct worker *w)
+{
+    struct store_read *r = NULL;
+    uint64_t stored = 0;
+    bool known = !worker_read(w, &r, NULL) && r && !settings_version(r, &stored, NULL) && stored;
+    pthread_rwlock_rdlock(&w->settings_lock);
+    if (known && stored > w->settings.version) {
+        pthread_rwlock_unlock(&w->settings_lock);
+        take_newer(w, r);
+        pthread_rwlock_rdlock(&w->settings_lock);
+    }
+    store_read_end(r);
+}
+
+void worker_settings(struct worker *w, struct settings *ret_settings)
+{
+    settings_lock(w);
+    *ret_settings = w->settings;
+    pthread_rwlock_unlock(&w->settings_lock);
+}
+
+uint32_t worker_latency_ms(struct worker *w, enum priority p)
+{
+    settings_lock(w);
+    uint32_t latency_ms = w->settings.priority[p].latency_ms;
+    pthread_rwlock_unlock(&w->settings_lock);
+    return latency_ms;
+}

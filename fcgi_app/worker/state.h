@@ -1,0 +1,74 @@
+/*
+ * What a worker process knows: configuration, its place in the pool, the store it reads, the settings in
+ * force, keys, counters and caches. Shared by all threads of the process; each part keeps its own lock.
+ */
+#ifndef CARPOOL_WORKER_STATE_H
+#define CARPOOL_WORKER_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/conf.h"
+#include "base/uuid.h"
+#include "store/settings.h"
+#include "store/store.h"
+#include "worker/auth.h"
+#include "worker/autostart.h"
+#include "worker/counts.h"
+#include "worker/waiting.h"
+
+/* A rendered body kept for a while. Invariants: made_us is 0 while body holds nothing; making is true while a
+ * thread renders the next one, without the lock. */
+struct body_cache {
+    pthread_mutex_t lock;
+    pthread_cond_t made;
+    bool making;
+    uint64_t made_us, version;
+    int status;
+    struct buf key, body;
+};
+
+struct worker {
+    const struct conf *conf; /* without the provider key: that is the coordinator's */
+    struct uuid pool_id;
+    uint32_t capacity; /* of the whole pool, for WIRE_HELLO */
+    struct waiting waiting;
+    struct auth auth;
+    struct counts counts;
+    struct autostart autostart;
+    struct body_cache health, analytics;
+
+    char *socket_path;
+    pthread_mutex_t store_lock; /* for opening */
+    _Atomic(struct store *) store;
+    _Atomic uint64_t store_tried_us; /* of the last try that found none; 0: try at once */
+
+    pthread_rwlock_t settings_lock;
+    struct settings settings; /* version 0: from the configuration alone */
+};
+
+/* settings: what the configuration alone makes of them. ERR_NOMEM. */
+MUST_CHECK
+int worker_init(struct worker *w, const struct conf *conf, const struct settings *settings, struct err *e);
+void worker_fini(struct worker *w);
+
+const char *worker_socket_path(const struct worker *w);
+
+/* The store, opened when it is first there; NULL: no coordinator has made one yet (0 is returned). ERR_*: it
+ * is there but cannot be opened. */
+MUST_CHECK
+int worker_store(struct worker *w, struct store **ret_store, struct err *e);
+/* A coordinator has just welcomed us, so there is a store: the next worker_store() looks at once. */
+void worker_coordinator_met(struct worker *w);
+/* A read transaction; *ret_read is NULL when there is no store yet. */
+MUST_CHECK
+int worker_read(struct worker *w, struct store_read **ret_read, struct err *e);
+
+/* The settings in force now: read again when their version moved. When the store cannot be read, those known.
+ */
+void worker_settings(struct worker *w, struct settings *ret_settings);
+uint32_t worker_latency_ms(struct worker *w, enum priority p);
+
+#endif

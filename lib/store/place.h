@@ -1,0 +1,27 @@
+/*
+ * The directory of the store: made when it is missing, private whatever the umask, refused when it lies on a
+ * file system where memory-mapped files are not coherent or locks cannot be trusted.
+ *
+ * Not for use outside lib/store.
+ */
+#ifndef CARPOOL_STORE_PLACE_H
+#define CARPOOL_STORE_PLACE_H
+
+#include "base/err.h"
+
+/* Makes dir and the directories above it that are missing, each 0700. One that is there is left as it is. */
+MUST_CHECK
+int place_make_dir(const char *dir, struct err *e);
+/* Makes dir/name as an empty file, 0600, or takes the permissions of group and others away from one that is
+ * there. Never opens one that is there: closing a descriptor of LMDB's lock file would drop the locks that
+ * this process holds on it. */
+MUST_CHECK
+int place_make_file(const char *dir, const char *name, struct err *e);
+
+/* statfs. ERR_INVAL with a sentence that says what to do when dir is on a network file system. */
+MUST_CHECK
+int place_check_local(const char *dir, struct err *e);
+/* What people call a network file system of that magic number (statfs(2)); NULL for any other. */
+const char *place_network_name(unsigned long magic);
+
+#endif

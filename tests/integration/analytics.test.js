@@ -1,0 +1,109 @@
+'use strict';
+/* GET /v1/analytics: source 2's keys (all of batches), and that every number equals what was sent. */
+const assert = require('node:assert/strict');
+const { useStack, until } = require('./harness');
+
+const s = useStack({
+    provider: 'openai',
+    env: {
+        CARPOOL_BATCH_HIGH_WINDOW_MS: '100',
+        CARPOOL_BATCH_MEDIUM_WINDOW_MS: '100',
+        CARPOOL_BATCH_LOW_WINDOW_MS: '100',
+    },
+});
+const analytics = async (query = '') => (await s.get(`/v1/analytics${query}`)).json;
+const day = (offset = 0) => new Date(Date.now() + offset * 86400000).toISOString().slice(0, 10);
+const send = (n, priority) => Promise.all(Array.from({ length: n }, (_, i) => s.ask(`${priority} ${i}`, { priority })));
+
+s.test('nothing sent yet', async () => {
+    const json = await analytics();
+    assert.deepEqual([json.total_requests, json.high_priority, json.medium_priority, json.low_priority], [0, 0, 0, 0]);
+    assert.deepEqual(json.requests, { high: 0, medium: 0, low: 0, total: 0 });
+    assert.deepEqual(json.request_count_over_time, []);
+    assert.deepEqual(json.priority_distribution, [
+        { name: 'High', value: 0 },
+        { name: 'Medium', value: 0 },
+        { name: 'Low', value: 0 },
+    ]);
+});
+
+s.test('counts equal what was sent', async () => {
+    const midnight = day();
+    await Promise.all([send(6, 'HIGH'), send(4, 'MEDIUM'), send(3, 'LOW')]);
+    await send(2, 'HIGH');
+    const json = await analytics();
+    assert.equal(s.fake.calls.length, 4);
+    assert.deepEqual([json.total_requests, json.high_priority, json.medium_priority, json.low_priority], [4, 2, 1, 1]);
+    assert.deepEqual(json.priority_distribution, [
+        { name: 'High', value: 2 },
+        { name: 'Medium', value: 1 },
+        { name: 'Low', value: 1 },
+    ]);
+    if (day() === midnight) {
+        assert.deepEqual(json.request_count_over_time, [{ date: midnight, count: 4 }]);
+        assert.deepEqual(json.requests_over_time, [{ date: midnight, count: 15 }]);
+    }
+    assert.deepEqual(json.requests, { high: 8, medium: 4, low: 3, total: 15 });
+    assert.equal(json.calls_saved, 11);
+    assert.equal(json.mean_batch_fill, 15 / 4);
+    assert.equal(json.flush_reasons.full, 2);
+    assert.equal(json.flush_reasons.window, 2);
+    for (const table of [json.latency_ms, json.queue_ms]) {
+        for (const name of ['high', 'medium', 'low']) {
+            const { p50, p90, p99 } = table[name];
+            assert.ok(p50 >= 0 && p50 <= p90 && p90 <= p99 && p99 < 10000, JSON.stringify(table));
+        }
+    }
+    assert.ok(json.queue_ms.low.p50 >= 80 && json.queue_ms.low.p50 <= 200, JSON.stringify(json.queue_ms));
+    assert.ok('cost_usd' in json && 'errors' in json);
+});
+
+s.test('tokens are those the provider reported', async () => {
+    const before = await analytics();
+    await send(3, 'HIGH');
+    const [call] = s.fake.calls;
+    const sum = (json) => Object.values(json.tokens).reduce((n, v) => n + (typeof v === 'number' ? v : 0), 0);
+    const after = await analytics();
+    assert.equal(
+        after.tokens.total - before.tokens.total,
+        call.tokens,
+        JSON.stringify([before.tokens, after.tokens, sum(after)]),
+    );
+});
+
+s.test('a replay makes no batch, a refusal is counted as an error', async () => {
+    const before = await analytics();
+    const body = { request_id: 'counted-1', prompt: 'again', priority: 'HIGH' };
+    await s.post('/v1/query', body);
+    await s.post('/v1/query', body);
+    await s.post('/v1/query', { prompt: 'x', priority: 'urgent' });
+    await until(
+        'the workers have sent their counts',
+        async () => JSON.stringify((await analytics()).errors) !== JSON.stringify(before.errors),
+    );
+    const after = await analytics();
+    assert.equal(after.total_requests, before.total_requests + 1);
+    const total = (errors) => Object.values(errors).reduce((n, v) => n + v, 0);
+    assert.equal(total(after.errors), total(before.errors) + 1, JSON.stringify(after.errors));
+});
+
+s.test('from and to choose days', async () => {
+    const all = await analytics();
+    assert.deepEqual((await analytics(`?from=${day(-1)}&to=${day(1)}`)).total_requests, all.total_requests);
+    assert.equal((await analytics(`?from=${day(2)}`)).total_requests, 0);
+    assert.equal((await analytics(`?to=${day(-2)}`)).total_requests, 0);
+    assert.deepEqual((await analytics(`?from=${day(2)}`)).request_count_over_time, []);
+    assert.equal((await s.get('/v1/analytics?from=tomorrow')).status, 400);
+});
+
+s.test('counters survive the coordinator', async () => {
+    const before = await analytics();
+    const pid = s.coordinatorPid();
+    process.kill(pid, 'SIGTERM');
+    await until(
+        'another one serves',
+        async () => s.coordinatorPid() !== pid && (await s.ask('next', { priority: 'HIGH' })).status === 200,
+        10000,
+    );
+    assert.equal((await analytics()).total_requests, before.total_requests + 1);
+});

@@ -1,0 +1,278 @@
+'use strict';
+/*
+ * How OpenAI's and Gemini's APIs look on the wire, for the fake provider: reads the prompts out of a call and
+ * writes answers and errors as the real services word them. Requests that the real services would refuse
+ * (strict schemas, unknown generationConfig fields, a key in the URL) are refused here too.
+ * It leaves misbehaviour and the HTTP server to fake_provider.js.
+ */
+
+/* What a model copies as its echo: as many words as the instruction asks for. */
+function echoOf(prompt, system) {
+    const words = /first (\d+) words/.exec(system)?.[1] ?? 8;
+    return new RegExp(`^(\\s*\\S+){0,${words}}`, 'u').exec(prompt)[0].trim();
+}
+
+const answerTo = (prompt) => `Answer to: ${prompt}`;
+const tokensOf = (text) => Math.ceil(Buffer.byteLength(text) / 4);
+
+function firstString(value) {
+    if (typeof value === 'string') return value;
+    if (!value || typeof value !== 'object') return undefined;
+    for (const key of ['question', 'prompt', 'text', 'q']) if (typeof value[key] === 'string') return value[key];
+    return Object.values(value).find((v) => typeof v === 'string');
+}
+
+/* Every id with its question, wherever the JSON holds them: {id: question}, [{id, question}], or wrapped. */
+function collectQuestions(value, ids, found) {
+    if (Array.isArray(value)) {
+        for (const entry of value) {
+            if (entry && typeof entry === 'object' && ids.has(entry.id)) {
+                const { id, ...rest } = entry;
+                found.set(id, firstString(rest));
+            } else collectQuestions(entry, ids, found);
+        }
+    } else if (value && typeof value === 'object') {
+        for (const [key, entry] of Object.entries(value)) {
+            if (ids.has(key)) found.set(key, firstString(entry));
+            else collectQuestions(entry, ids, found);
+        }
+    }
+}
+
+/* The first JSON document inside a text. */
+function jsonWithin(text) {
+    for (let start = 0; start < text.length; start++) {
+        if (text[start] !== '{' && text[start] !== '[') continue;
+        const close = text[start] === '{' ? '}' : ']';
+        for (let end = text.lastIndexOf(close); end > start; end = text.lastIndexOf(close, end - 1)) {
+            try {
+                return JSON.parse(text.slice(start, end + 1));
+            } catch {
+                /* a shorter one may do */
+            }
+        }
+    }
+    return undefined;
+}
+
+/* The members of a call: combined when a schema came along, one otherwise. */
+function readMembers(userText, schema) {
+    if (!schema) return { combined: false, members: [{ id: null, prompt: userText }] };
+    const ids = schema.required || Object.keys(schema.properties || {});
+    const found = new Map();
+    collectQuestions(jsonWithin(userText), new Set(ids), found);
+    return { combined: true, members: ids.map((id) => ({ id, prompt: found.get(id) })) };
+}
+
+function strictSchemaFault(schema, path = 'schema') {
+    if (!schema || typeof schema !== 'object') return `${path} is not an object`;
+    if (schema.type !== 'object') return null;
+    const names = Object.keys(schema.properties || {});
+    if (schema.additionalProperties !== false) return `${path}: additionalProperties must be false`;
+    const required = new Set(schema.required || []);
+    const missing = names.find((name) => !required.has(name));
+    if (missing !== undefined) return `${path}: property ${missing} is not required`;
+    for (const name of names) {
+        const fault = strictSchemaFault(schema.properties[name], `${path}.${name}`);
+        if (fault) return fault;
+    }
+    return null;
+}
+
+function holdsKey(value, name) {
+    if (Array.isArray(value)) return value.some((v) => holdsKey(v, name));
+    if (!value || typeof value !== 'object') return false;
+    return Object.hasOwn(value, name) || Object.values(value).some((v) => holdsKey(v, name));
+}
+
+const contentText = (content) =>
+    typeof content === 'string' ? content : (content || []).map((part) => part.text ?? '').join('');
+
+const openai = {
+    name: 'openai',
+    models: (models) => ({
+        object: 'list',
+        data: models.map((id) => ({ id, object: 'model', created: 1, owned_by: 'fake' })),
+    }),
+
+    read(body) {
+        const schema = body.response_format?.json_schema?.schema;
+        const users = (body.messages || []).filter((m) => m.role === 'user');
+        const system = (body.messages || []).filter((m) => m.role === 'system' || m.role === 'developer');
+        const userText = contentText(users.at(-1)?.content);
+        return {
+            model: body.model,
+            temperature: body.temperature,
+            maxTokens: body.max_completion_tokens ?? body.max_tokens,
+            system: system.map((m) => contentText(m.content)).join('\n'),
+            userText,
+            schema,
+            ...readMembers(userText, schema),
+        };
+    },
+
+    fault(body) {
+        if (typeof body.model !== 'string' || !body.model) return 'you must provide a model parameter';
+        if (!Array.isArray(body.messages) || !body.messages.length) return "[] is too short - 'messages'";
+        if (body.messages.some((m) => !['system', 'developer', 'user', 'assistant', 'tool'].includes(m.role)))
+            return 'invalid role';
+        const format = body.response_format;
+        if (!format) return null;
+        if (format.type !== 'json_schema') return `unexpected response_format.type ${format.type}`;
+        if (!format.json_schema?.name) return "Missing required parameter: 'response_format.json_schema.name'";
+        return format.json_schema.strict ? strictSchemaFault(format.json_schema.schema) : null;
+    },
+
+    answer(call, text, finish) {
+        const promptTokens = tokensOf(call.system + call.userText);
+        const completionTokens = tokensOf(text);
+        call.tokens = promptTokens + completionTokens;
+        const reason = { stop: 'stop', length: 'length', filter: 'content_filter' }[finish];
+        return {
+            id: `chatcmpl-${call.n}`,
+            object: 'chat.completion',
+            created: Math.floor(Date.now() / 1000),
+            model: call.model,
+            choices: [
+                {
+                    index: 0,
+                    message: { role: 'assistant', content: text, refusal: null },
+                    logprobs: null,
+                    finish_reason: reason,
+                },
+            ],
+            usage: {
+                prompt_tokens: promptTokens,
+                completion_tokens: completionTokens,
+                total_tokens: promptTokens + completionTokens,
+            },
+        };
+    },
+
+    error(status, message, code) {
+        const type =
+            { 401: 'invalid_request_error', 429: 'requests', 500: 'server_error', 503: 'server_error' }[status] ||
+            'invalid_request_error';
+        return {
+            error: {
+                message,
+                type,
+                param: null,
+                code: code ?? { 401: 'invalid_api_key', 429: 'rate_limit_exceeded' }[status] ?? null,
+            },
+        };
+    },
+
+    filtered() {
+        return {
+            status: 400,
+            body: openai.error(400, 'The prompt was stopped by the content management policy.', 'content_filter'),
+        };
+    },
+};
+
+const GEMINI_GENERATION = new Set([
+    'responseMimeType',
+    'responseSchema',
+    'responseJsonSchema',
+    'maxOutputTokens',
+    'temperature',
+    'topP',
+    'topK',
+    'stopSequences',
+    'seed',
+    'candidateCount',
+    'thinkingConfig',
+    'responseLogprobs',
+    'logprobs',
+]);
+
+const gemini = {
+    name: 'gemini',
+    models: (models) => ({
+        models: models.map((id) => ({
+            name: `models/${id}`,
+            displayName: id,
+            supportedGenerationMethods: ['generateContent'],
+        })),
+    }),
+
+    read(body, path) {
+        const config = body.generationConfig || {};
+        const schema = config.responseSchema || config.responseJsonSchema;
+        const userText = contentText((body.contents || []).filter((c) => (c.role ?? 'user') === 'user').at(-1)?.parts);
+        return {
+            model: /\/models\/([^:]+):/.exec(path)?.[1],
+            temperature: config.temperature,
+            maxTokens: config.maxOutputTokens,
+            system: contentText(body.systemInstruction?.parts),
+            userText,
+            schema,
+            ...readMembers(userText, schema),
+        };
+    },
+
+    fault(body, path) {
+        if (/[?&]key=/.test(path)) return 'the key stands in the URL';
+        if (!Array.isArray(body.contents) || !body.contents.length) return 'contents is not specified';
+        const config = body.generationConfig || {};
+        const unknown = Object.keys(config).find((key) => !GEMINI_GENERATION.has(key));
+        if (unknown) return `Invalid JSON payload received. Unknown name "${unknown}" at 'generation_config'`;
+        if (config.responseSchema && holdsKey(config.responseSchema, 'additionalProperties')) {
+            return 'Invalid JSON payload received. Unknown name "additionalProperties" at \'generation_config.response_schema\'';
+        }
+        if ((config.responseSchema || config.responseJsonSchema) && config.responseMimeType !== 'application/json') {
+            return 'response_schema needs response_mime_type application/json';
+        }
+        return null;
+    },
+
+    answer(call, text, finish) {
+        const promptTokens = tokensOf(call.system + call.userText);
+        const completionTokens = tokensOf(text);
+        call.tokens = promptTokens + completionTokens;
+        const reason = { stop: 'STOP', length: 'MAX_TOKENS', filter: 'SAFETY' }[finish];
+        return {
+            candidates: [{ content: { role: 'model', parts: [{ text }] }, finishReason: reason, index: 0 }],
+            usageMetadata: {
+                promptTokenCount: promptTokens,
+                candidatesTokenCount: completionTokens,
+                totalTokenCount: promptTokens + completionTokens,
+            },
+            modelVersion: call.model,
+            responseId: `resp-${call.n}`,
+        };
+    },
+
+    error(status, message, code, retryAfter) {
+        const word =
+            {
+                400: 'INVALID_ARGUMENT',
+                401: 'UNAUTHENTICATED',
+                403: 'PERMISSION_DENIED',
+                404: 'NOT_FOUND',
+                429: 'RESOURCE_EXHAUSTED',
+                500: 'INTERNAL',
+                503: 'UNAVAILABLE',
+                504: 'DEADLINE_EXCEEDED',
+            }[status] || 'UNKNOWN';
+        const details =
+            retryAfter === undefined
+                ? []
+                : [{ '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: `${retryAfter}s` }];
+        return { error: { code: status, message, status: word, details } };
+    },
+
+    filtered(call) {
+        return {
+            status: 200,
+            body: {
+                promptFeedback: { blockReason: 'PROHIBITED_CONTENT' },
+                usageMetadata: { promptTokenCount: tokensOf(call.userText), totalTokenCount: tokensOf(call.userText) },
+                modelVersion: call.model,
+            },
+        };
+    },
+};
+
+module.exports = { openai, gemini, echoOf, answerTo, tokensOf };

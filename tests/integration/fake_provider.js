@@ -1,0 +1,259 @@
+'use strict';
+/*
+ * A language model provider over real HTTP on a free port: OpenAI's chat completions and Gemini's
+ * generateContent, answering every prompt with "Answer to: <prompt>" and misbehaving on command. It records
+ * every call. Tests start it in their own process; what the two APIs look like is in fake_dialects.js.
+ *
+ *   fake.next('missing')                        the next call misbehaves
+ *   fake.next({ do: 'status', status: 429 }, 2) the next two do
+ *   fake.when((call) => …, 'hang')              every call that fits, until reset()
+ */
+const http = require('node:http');
+const { performance } = require('node:perf_hooks');
+const { openai, gemini, echoOf, answerTo } = require('./fake_dialects');
+
+const entriesOf = (call) =>
+    call.members.map(({ id, prompt }) => [
+        id,
+        { echo: echoOf(prompt ?? '', call.system), answer: answerTo(prompt ?? '') },
+    ]);
+/* Written by hand, because an object cannot hold a key twice or keep an order of numeric keys. */
+const entriesText = (entries) =>
+    `{${entries.map(([id, entry]) => `${JSON.stringify(id)}:${JSON.stringify(entry)}`).join(',')}}`;
+const combinedText = (call) => entriesText(entriesOf(call));
+const fullText = (call) => (call.combined ? combinedText(call) : answerTo(call.members[0].prompt));
+
+/* What a combined answer's text becomes. A plain call knows none of these and is answered properly. */
+const COMBINED_FAULTS = {
+    missing: (entries, { index = 0 }) => entries.filter((_, i) => i !== index),
+    doubled: (entries, { index = 0 }) => [...entries, entries[index]],
+    extra: (entries) => [...entries, ['zzzzzzzzzzz', { echo: 'nobody asked', answer: 'this belongs to nobody' }]],
+    shuffled: (entries) => entries.slice(1).concat(entries.slice(0, 1)).reverse(),
+    swapped: (entries, { a = 0, b = 1 }) =>
+        entries.map(([id, entry], i) => [id, i === a ? entries[b][1] : i === b ? entries[a][1] : entry]),
+    renamed: (entries, { index = 0 }) =>
+        entries.map(([id, entry], i) => (i === index ? ['qqqqqqqqqqq', entry] : [id, entry])),
+    entry_shape: (entries, { index = 0 }) =>
+        entries.map(([id, entry], i) => (i === index ? [id, [entry.answer]] : [id, entry])),
+};
+const TEXT_FAULTS = {
+    cut_json: (call) => combinedText(call).slice(0, -9),
+    prose: () => 'I am sorry, I cannot answer in that form.',
+    fenced: (call) => `\`\`\`json\n${combinedText(call)}\n\`\`\`\n`,
+};
+
+const send = (res, status, body, headers = {}) => {
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    res.writeHead(status, {
+        'Content-Type': 'application/json',
+        'Content-Length': Buffer.byteLength(text),
+        ...headers,
+    });
+    res.end(text);
+};
+
+/* Behaviours of the whole response. Each gets (call, res, options, dialect). */
+const RESPONSES = {
+    ok: (call, res, o, dialect) => send(res, 200, dialect.answer(call, fullText(call), 'stop')),
+    truncated: (call, res, o, dialect) => {
+        const text = fullText(call);
+        send(res, 200, dialect.answer(call, text.slice(0, Math.ceil(text.length * 0.7)), 'length'));
+    },
+    html: (call, res, { status = 200 }) =>
+        send(res, status, '<!DOCTYPE html><html><body><h1>It works!</h1></body></html>', {
+            'Content-Type': 'text/html',
+        }),
+    other_shape: (call, res) => send(res, 200, { greeting: 'hello', data: [1, 2, 3] }),
+    empty_choices: (call, res, o, dialect) =>
+        send(res, 200, dialect === openai ? { choices: [], usage: {} } : { candidates: [] }),
+    cut_body: (call, res, o, dialect) => {
+        const text = JSON.stringify(dialect.answer(call, fullText(call), 'stop'));
+        send(res, 200, text.slice(0, Math.floor(text.length / 2)));
+    },
+    status: (call, res, { status, retryAfter, headerOnly, code, message, delay }, dialect) => {
+        const headers =
+            retryAfter !== undefined && (headerOnly || dialect === openai) ? { 'Retry-After': String(retryAfter) } : {};
+        const body = dialect.error(
+            status,
+            message ?? `the fake provider says ${status}`,
+            code,
+            headerOnly ? undefined : retryAfter,
+        );
+        setTimeout(() => send(res, status, body, headers), delay ?? 0);
+    },
+    quota: (call, res, o, dialect) =>
+        send(
+            res,
+            429,
+            dialect.error(
+                429,
+                'You exceeded your current quota, please check your plan and billing details.',
+                'insufficient_quota',
+            ),
+        ),
+    hang: () => {},
+    reset_before: (call, res) => res.socket.resetAndDestroy(),
+    reset_mid: (call, res, o, dialect) => {
+        const text = JSON.stringify(dialect.answer(call, fullText(call), 'stop'));
+        res.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) });
+        res.write(text.slice(0, Math.floor(text.length / 2)), () =>
+            setTimeout(() => res.socket?.resetAndDestroy(), 20),
+        );
+    },
+    close_before: (call, res) => res.socket.destroy(),
+    filter: (call, res, o, dialect) => {
+        const { status, body } = dialect.filtered(call);
+        send(res, status, body);
+    },
+    filter_finish: (call, res, o, dialect) => send(res, 200, dialect.answer(call, '', 'filter')),
+};
+
+function perform(call, res, behaviour, dialect) {
+    const name = behaviour.do;
+    if (RESPONSES[name]) return RESPONSES[name](call, res, behaviour, dialect);
+    if (COMBINED_FAULTS[name]) {
+        if (!call.combined) return RESPONSES.ok(call, res, behaviour, dialect);
+        return send(
+            res,
+            200,
+            dialect.answer(call, entriesText(COMBINED_FAULTS[name](entriesOf(call), behaviour)), 'stop'),
+        );
+    }
+    if (!call.combined) return RESPONSES.ok(call, res, behaviour, dialect);
+    return send(res, 200, dialect.answer(call, TEXT_FAULTS[name](call), 'stop'));
+}
+
+const normalise = (behaviour) => {
+    const b = typeof behaviour === 'string' ? { do: behaviour } : { do: 'ok', ...behaviour };
+    if (!RESPONSES[b.do] && !COMBINED_FAULTS[b.do] && !TEXT_FAULTS[b.do])
+        throw new Error(`the fake provider knows no behaviour ${b.do}`);
+    return b;
+};
+
+class FakeProvider {
+    constructor() {
+        this.server = http.createServer((req, res) => this.#receive(req, res));
+        this.server.keepAliveTimeout = 30000;
+        this.reset();
+    }
+
+    static async start() {
+        const fake = new FakeProvider();
+        await new Promise((resolve) => fake.server.listen(0, '127.0.0.1', resolve));
+        fake.url = `http://127.0.0.1:${fake.server.address().port}`;
+        return fake;
+    }
+
+    /* As each provider's SDK takes its base URL. */
+    baseUrl(kind) {
+        return kind === 'openai' ? `${this.url}/v1` : this.url;
+    }
+
+    /* Forgets calls and behaviours. Calls that hang go on hanging until their client leaves. */
+    reset() {
+        this.calls = [];
+        this.queue = [];
+        this.rules = [];
+        this.latencyMs = 0;
+        this.running = 0;
+        this.runningMost = 0;
+    }
+
+    next(behaviour, times = 1) {
+        for (let i = 0; i < times; i++) this.queue.push(normalise(behaviour));
+    }
+
+    when(predicate, behaviour, times = Infinity) {
+        this.rules.push({ predicate, behaviour: normalise(behaviour), times });
+    }
+
+    /* Calls that carried prompts (not /v1/models). */
+    get prompts() {
+        return this.calls.flatMap((call) => call.members.map((m) => m.prompt));
+    }
+    get faults() {
+        return this.calls.filter((call) => call.fault).map((call) => call.fault);
+    }
+    callsWith(text) {
+        return this.calls.filter((call) => call.members.some((m) => m.prompt?.includes(text)));
+    }
+
+    async waitForCalls(n, timeoutMs = 5000) {
+        const end = performance.now() + timeoutMs;
+        while (this.calls.length < n) {
+            if (performance.now() > end)
+                throw new Error(`${this.calls.length} calls reached the provider within ${timeoutMs} ms, not ${n}`);
+            await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+    }
+
+    async close() {
+        this.server.closeAllConnections();
+        await new Promise((resolve) => this.server.close(resolve));
+    }
+
+    #behaviourFor(call) {
+        if (this.queue.length) return this.queue.shift();
+        const rule = this.rules.find((r) => r.times > 0 && r.predicate(call));
+        if (!rule) return { do: 'ok' };
+        rule.times--;
+        return rule.behaviour;
+    }
+
+    async #receive(req, res) {
+        const at = performance.now();
+        const chunks = [];
+        req.on('error', () => {});
+        res.on('error', () => {});
+        for await (const chunk of req) chunks.push(chunk);
+        const raw = Buffer.concat(chunks).toString();
+        const path = req.url;
+        if (req.method === 'GET' && path === '/v1/models') return send(res, 200, openai.models(['fake-model']));
+        if (req.method === 'GET' && path.startsWith('/v1beta/models'))
+            return send(res, 200, gemini.models(['fake-model']));
+        const dialect =
+            path === '/v1/chat/completions'
+                ? openai
+                : /^\/v1beta\/models\/[^/:]+:generateContent(\?|$)/.test(path)
+                  ? gemini
+                  : null;
+        if (req.method !== 'POST' || !dialect)
+            return send(res, 404, openai.error(404, `no such path: ${req.method} ${path}`));
+        let body;
+        try {
+            body = JSON.parse(raw);
+        } catch {
+            body = {};
+        }
+
+        const call = {
+            n: this.calls.length,
+            at,
+            path,
+            headers: req.headers,
+            raw,
+            body,
+            dialect: dialect.name,
+            ...dialect.read(body, path),
+        };
+        call.fault =
+            dialect.fault(body, path) ??
+            (call.members.some((m) => m.prompt === undefined) ? 'a question is missing' : null);
+        this.calls.push(call);
+        if (call.fault) return send(res, 400, dialect.error(400, call.fault));
+        const behaviour = this.#behaviourFor(call);
+        call.behaviour = behaviour.do;
+        this.running++;
+        this.runningMost = Math.max(this.runningMost, this.running);
+        res.on('close', () => {
+            this.running--;
+            call.doneAt = performance.now();
+            call.clientLeft = !res.writableFinished;
+        });
+        const wait = behaviour.ms ?? this.latencyMs;
+        if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
+        if (!res.destroyed) perform(call, res, behaviour, dialect);
+    }
+}
+
+module.exports = { FakeProvider };

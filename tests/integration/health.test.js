@@ -1,0 +1,153 @@
+'use strict';
+/* GET /health: its shape, and that it answers however busy, broken or asleep the rest is. */
+const { describe } = require('node:test');
+const assert = require('node:assert/strict');
+const { useStack, until, sleep, assertError, STRETCH } = require('./harness');
+
+describe('shape', () => {
+    const s = useStack({ env: { LLM_APP_NAME: 'my-pool' } });
+
+    s.test('before the first prompt the coordinator is not needed', async () => {
+        const { json } = await s.get('/health');
+        assert.deepEqual([json.status, json.dependencies.coordinator.status], ['ok', 'idle']);
+    });
+
+    s.test('everything in order', async () => {
+        await s.ask('wake up', { priority: 'HIGH' });
+        const res = await until('/health has noticed', async () => {
+            const r = await s.get('/health');
+            return r.json.dependencies.coordinator.status === 'ok' && r;
+        });
+        assert.equal(res.status, 200);
+        assert.equal(res.json.status, 'ok');
+        assert.equal(res.json.service, 'my-pool');
+        assert.match(res.json.version, /^\d+\.\d+/);
+        const { dependencies } = res.json;
+        assert.deepEqual(Object.keys(dependencies).sort(), ['coordinator', 'kafka', 'provider', 'redis', 'store']);
+        assert.deepEqual(
+            ['coordinator', 'store', 'provider', 'redis', 'kafka'].map((name) => dependencies[name].status),
+            ['ok', 'ok', 'ok', 'disabled', 'disabled'],
+        );
+        assert.match(res.text, /mock/, 'it says that the mock answers');
+    });
+
+    s.test('other methods', async () => {
+        const res = await s.request('POST', '/health', { body: {} });
+        assertError(res, 405);
+        assert.match(res.headers.allow, /GET/);
+    });
+});
+
+describe('while every prompt thread waits', () => {
+    const s = useStack({
+        provider: 'openai',
+        env: {
+            CARPOOL_WORKER_PROCESSES: '2',
+            CARPOOL_WORKER_THREADS: '4',
+            CARPOOL_PROVIDER_TIMEOUT_MS: '3000',
+            CARPOOL_BATCH_HIGH_WINDOW_MS: '20',
+        },
+    });
+
+    s.test('management answers in well under a second', async () => {
+        s.fake.when(() => true, { ms: 700 });
+        const prompts = Array.from({ length: 24 }, (_, i) => s.ask(`busy ${i}`, { priority: 'HIGH' }));
+        await s.fake.waitForCalls(1);
+        await sleep(100);
+        for (const target of ['/health', '/v1/settings', '/v1/analytics', '/v1/chat', '/health']) {
+            const res = await s.get(target, { fresh: true });
+            assert.equal(res.status, 200, res.text);
+            assert.ok(res.ms < 500 * STRETCH, `${target} took ${res.ms} ms`);
+        }
+        assert.ok((await Promise.all(prompts)).every((res) => res.status === 200));
+    });
+});
+
+describe('too many', () => {
+    const s = useStack({
+        provider: 'openai',
+        env: { CARPOOL_LIMITS_WAITING_MAX: '6', CARPOOL_WORKER_PROCESSES: '1', CARPOOL_BATCH_HIGH_WINDOW_MS: '20' },
+    });
+
+    s.test('above waiting_max the newest are refused at once, with Retry-After; the others are served', async () => {
+        s.fake.when(() => true, { ms: 800 });
+        const results = await Promise.all(
+            Array.from({ length: 20 }, (_, i) => s.ask(`crowd ${i}`, { priority: 'HIGH' })),
+        );
+        const served = results.filter((res) => res.status === 200);
+        const refused = results.filter((res) => res.status !== 200);
+        assert.equal(served.length, 6);
+        for (const res of refused) {
+            assertError(res, 503);
+            assert.match(res.headers['retry-after'], /^\d+$/);
+            assert.ok(res.ms < 500 * STRETCH, `${res.ms}`);
+        }
+        assert.equal((await s.get('/health')).json.status, 'ok');
+        s.fake.reset();
+        assert.equal((await s.ask('afterwards', { priority: 'HIGH' })).status, 200);
+        assert.equal((await s.chats()).length, 7, 'what was refused left nothing behind');
+    });
+});
+
+describe('a full queue', () => {
+    const s = useStack({
+        provider: 'openai',
+        env: { CARPOOL_LIMITS_QUEUE_MAX: '5', CARPOOL_BATCH_LOW_WINDOW_MS: '1500', CARPOOL_BATCH_LOW_MAX_BATCH: '50' },
+    });
+
+    s.test('refuses the newest, keeps the oldest', async () => {
+        const first = Array.from({ length: 5 }, (_, i) => s.ask(`queued ${i}`, { priority: 'LOW' }));
+        await sleep(200 * STRETCH);
+        const late = await s.ask('late', { priority: 'LOW' });
+        assert.ok([429, 503].includes(late.status), late.text);
+        assertError(late, late.status);
+        assert.match(late.headers['retry-after'], /^\d+$/);
+        assert.ok((await Promise.all(first)).every((res) => res.status === 200));
+    });
+});
+
+describe('asleep', () => {
+    const s = useStack({ env: { CARPOOL_COORDINATOR_IDLE_EXIT_S: '1' } });
+
+    s.test('an idle coordinator leaves, /health says so, the next prompt brings one back', async () => {
+        await s.ask('good night', { priority: 'HIGH' });
+        const pid = s.coordinatorPid();
+        assert.ok(pid);
+        await until('it left', () => s.coordinatorPid() === null, 8000);
+        const res = await until('/health has noticed', async () => {
+            const r = await s.get('/health');
+            return r.json.dependencies.coordinator.status === 'idle' && r;
+        });
+        assert.equal(res.status, 200, res.text);
+        assert.equal(res.json.status, 'ok');
+        assert.deepEqual((await s.post('/query', { query: 'wake up' }, { headers: { 'X-Priority': 'high' } })).json, {
+            result: 'Processed: wake up',
+        });
+        assert.notEqual(s.coordinatorPid(), pid);
+    });
+});
+
+describe('a provider that is away', () => {
+    const s = useStack({
+        provider: 'openai',
+        env: {
+            CARPOOL_BATCH_HIGH_WINDOW_MS: '5',
+            CARPOOL_PROVIDER_BASE_URL: 'http://127.0.0.1:9/v1',
+            CARPOOL_RETRY_ATTEMPTS: '2',
+            CARPOOL_RETRY_CAP_MS: '50',
+        },
+    });
+
+    s.test('prompts get 503 with Retry-After, /health says what is wrong', async () => {
+        const res = await s.ask('anybody there?', { priority: 'HIGH', request_id: 'away-1' });
+        assertError(res, 503);
+        assert.match(res.headers['retry-after'] ?? '', /^\d+$/);
+        const { json } = await until('/health has noticed', async () => {
+            const r = await s.get('/health');
+            return r.json.status !== 'ok' && r;
+        });
+        assert.deepEqual([json.status, json.dependencies.provider.status], ['degraded', 'down']);
+        assert.ok(json.dependencies.provider.reason.length > 10, json.dependencies.provider.reason);
+        assertError(await s.ask('anybody there?', { priority: 'HIGH', request_id: 'away-1' }), 503);
+    });
+});

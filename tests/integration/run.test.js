@@ -1,0 +1,113 @@
+'use strict';
+/* etc/run, the program behind `make run`: says where it listens, shows batches, stops cleanly, and refuses what
+ * cannot work with a sentence. */
+const { test } = require('node:test');
+const assert = require('node:assert/strict');
+const http = require('node:http');
+const { Stack, until, sleep, freePort, STRETCH } = require('./harness');
+
+const start = (options = {}) => Stack.start({ command: ['etc/run'], ...options });
+
+/* Ends the run by signals and gives its exit status; nothing may be left then, without any help. */
+async function end(stack, ...signals) {
+    for (const signal of signals) {
+        stack.front.kill(signal);
+        await sleep(50);
+    }
+    const { code, signal } = await stack.frontExit;
+    const left = stack.processes();
+    const said = stack.printed();
+    await stack.stop();
+    assert.deepEqual(
+        left.map((p) => p.args.join(' ')),
+        [],
+    );
+    assert.equal(signal, null);
+    return { code, said };
+}
+
+async function refused(options) {
+    const stack = new Stack({ command: ['etc/run'], ...options });
+    stack.port = options.port ?? (await freePort());
+    await stack.launch();
+    const ended = await Promise.race([stack.frontExit, sleep(8000 * STRETCH)]);
+    const said = stack.printed();
+    await stack.stop({ checks: false });
+    assert.ok(ended, `it goes on although it cannot work, saying: ${said}`);
+    assert.notEqual(ended.code, 0);
+    return said;
+}
+
+test('prints the URL and a line a batch, Ctrl-C ends it with 0', async () => {
+    const stack = await start();
+    await until('it greets', () => stack.printed().includes(`http://127.0.0.1:${stack.port}`));
+    await Promise.all(Array.from({ length: 6 }, (_, i) => stack.ask(`q${i}`, { priority: 'HIGH' })));
+    const line = await until('a readable line for the batch', () =>
+        stack
+            .printed()
+            .split('\n')
+            .find((l) => l.includes('[BATCH_COMPLETE]')),
+    );
+    assert.match(line, /HIGH 6 prompts/);
+    for (const tag of ['ENQUEUE', 'DISPATCH', 'BATCH_START', 'LLM_BATCH'])
+        assert.ok(stack.printed().includes(`[${tag}]`), tag);
+    const { code } = await end(stack, 'SIGINT');
+    assert.equal(code, 0);
+});
+
+test('answers under way are still given', async () => {
+    const stack = await start({ env: { CARPOOL_PROVIDER_MOCK_LATENCY_MS: '700' } });
+    const running = stack.ask('last words', { priority: 'HIGH' });
+    await sleep(500 * STRETCH);
+    const ending = end(stack, 'SIGINT');
+    assert.equal((await running).json.text, 'Processed: last words');
+    assert.equal((await ending).code, 0);
+});
+
+test('SIGTERM ends it as well, and a second Ctrl-C does not wait', async () => {
+    assert.equal((await end(await start(), 'SIGTERM')).code, 0);
+    const stack = await start({ provider: 'openai' });
+    stack.fake.when(() => true, 'hang');
+    const hanging = stack.ask('for ever', { priority: 'HIGH' }, { check: false }).catch(() => {});
+    await stack.fake.waitForCalls(1);
+    const began = performance.now();
+    assert.equal((await end(stack, 'SIGINT', 'SIGINT')).code, 0);
+    assert.ok(performance.now() - began < 5000 * STRETCH, `${performance.now() - began} ms`);
+    await hanging;
+});
+
+test('a port in use, a directory in use, a missing build: one sentence each', async () => {
+    const busy = http.createServer();
+    await new Promise((resolve) => busy.listen(0, '127.0.0.1', resolve));
+    assert.match(await refused({ port: busy.address().port }), /in use.*PORT=/);
+    busy.close();
+    const first = await start();
+    assert.match(await refused({ dir: undefined, env: { CARPOOL_STORAGE_DIR: first.storage } }), /in use/);
+    assert.equal((await end(first, 'SIGINT')).code, 0);
+    assert.match(await refused({ env: { CARPOOL_BUILD: '/nonexistent' } }), /missing/);
+    assert.match(await refused({ env: { PORT: 'eighty' } }), /PORT/);
+});
+
+test('two instances side by side, and one that starts again on its state', async () => {
+    const [a, b] = await Promise.all([start(), start()]);
+    await a.ask('only in a', { request_id: 'a-1', priority: 'HIGH' });
+    assert.equal((await b.chats()).length, 0);
+    assert.equal((await end(b, 'SIGINT')).code, 0);
+    const kept = await a.ask('only in a', { request_id: 'a-1', priority: 'HIGH' });
+    a.front.kill('SIGINT');
+    assert.equal((await a.frontExit).code, 0);
+    await a.start();
+    const replay = await a.ask('only in a', { request_id: 'a-1', priority: 'HIGH' });
+    assert.equal(replay.headers['idempotent-replayed'], 'true');
+    assert.equal(replay.text, kept.text);
+    assert.equal((await end(a, 'SIGINT')).code, 0);
+});
+
+test('configuration errors are said', async () => {
+    assert.match(await refused({ env: { CARPOOL_BATCH_HIGH_WINDOW_MS: 'soon' } }), /window_ms|WINDOW_MS/);
+    assert.match(await refused({ conf: '[batch_high]\nwindw_ms = 5\n' }), /windw_ms/);
+    assert.match(
+        await refused({ env: { CARPOOL_PROVIDER_KIND: undefined, OPENAI_API_KEY: 'sk-1', GEMINI_API_KEY: 'g-1' } }),
+        /kind|PROVIDER_KIND/,
+    );
+});

@@ -1,0 +1,241 @@
+/*
+ * Those who ask: each client is one thread of a worker with a link of its own, and reads what the core writes
+ * to it.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "world.h"
+
+#define FRAME_MAX (1u << 20)
+#define ADMIN     "(admin)"
+
+struct client *client_find(struct world *w, const char *name)
+{
+    for (size_t i = 0; i < w->clients_n; i++)
+        if (strcmp(w->clients[i].name, name) == 0)
+            return &w->clients[i];
+    return NULL;
+}
+
+struct client *client_add(struct world *w, const char *name)
+{
+    if (w->clients_n == WORLD_CLIENTS_MAX) {
+        fputs("scenario: too many clients\n", stderr);
+        exit(2);
+    }
+    struct client *c = &w->clients[w->clients_n++];
+    snprintf(c->name, sizeof(c->name), "%s", name);
+    c->submit = (struct wire_submit){.family = FAMILY_QUERY,
+                                     .endpoint = ENDPOINT_V1_QUERY,
+                                     .priority = PRIORITY_MEDIUM,
+                                     .temperature = NAN};
+    return c;
+}
+
+/* Feeds one frame to the core, through the bytes it would have on the wire. */
+static void feed(struct world *w, struct client *c, struct buf *bytes)
+{
+    struct wire_frame frame;
+    size_t size;
+    if (buf_failed(bytes) || wire_frame_parse(buf_slice(bytes), &frame, &size) != 1)
+        world_blame(w, "%s cannot frame its message", c->name);
+    else if (core_receive(w->core, c->link, &frame, w->now_us) < 0)
+        world_blame(w, "the core does not take a frame of %s", c->name);
+    buf_fini(bytes);
+}
+
+static size_t begin(struct world *w, struct buf *bytes, enum wire_type type, uint64_t *ret_id)
+{
+    buf_init(bytes, FRAME_MAX);
+    *ret_id = ++w->last_frame_id;
+    return wire_frame_begin(bytes, type, *ret_id);
+}
+
+static void need_link(struct world *w, struct client *c)
+{
+    struct buf bytes;
+    uint64_t id;
+    struct wire_hello hello = {.pool = w->pool, .capacity = w->capacity, .pid = 1};
+    if (c->link)
+        return;
+    c->link = calloc(1, sizeof(*c->link));
+    core_link_init(c->link);
+    size_t mark = begin(w, &bytes, WIRE_HELLO, &id);
+    wire_hello_encode(&bytes, &hello);
+    wire_frame_end(&bytes, mark);
+    feed(w, c, &bytes);
+}
+
+void client_submit(struct world *w, struct client *c)
+{
+    struct buf bytes;
+    need_link(w, c);
+    c->submit.wait_ms = c->deadline_us > w->now_us ? (uint32_t)((c->deadline_us - w->now_us) / US_PER_MS) : 0;
+    size_t mark = begin(w, &bytes, WIRE_SUBMIT, &c->submit_id);
+    wire_submit_encode(&bytes, &c->submit);
+    wire_frame_end(&bytes, mark);
+    c->waiting = true;
+    c->reply = REPLY_NONE;
+    world_say(w, "%s asks (%.*s)", c->name, (int)c->submit.request_id.n, c->submit.request_id.p);
+    feed(w, c, &bytes);
+}
+
+void client_watch(struct world *w, struct client *c, uint64_t wait_us)
+{
+    struct buf bytes;
+    struct wire_watch watch = {.wait_ms = (uint32_t)(wait_us / US_PER_MS)};
+    need_link(w, c);
+    memcpy(watch.key, c->submit.key, sizeof(watch.key));
+    size_t mark = begin(w, &bytes, WIRE_WATCH, &c->watch_id);
+    wire_watch_encode(&bytes, &watch);
+    wire_frame_end(&bytes, mark);
+    c->watching = true;
+    c->progress_seen = false;
+    feed(w, c, &bytes);
+}
+
+void client_cancel(struct world *w, struct client *c)
+{
+    struct buf bytes;
+    if (!c->waiting)
+        return;
+    buf_init(&bytes, FRAME_MAX);
+    wire_frame_end(&bytes, wire_frame_begin(&bytes, WIRE_CANCEL, c->submit_id));
+    c->waiting = false;
+    c->cancelled = true;
+    world_say(w, "%s leaves", c->name);
+    feed(w, c, &bytes);
+}
+
+void client_close(struct world *w, struct client *c)
+{
+    if (!c->link)
+        return;
+    c->waiting = c->watching = false;
+    core_link_fini(w->core, c->link, w->now_us);
+    free(c->link);
+    c->link = NULL;
+}
+
+static void ask_as_admin(struct world *w, enum wire_type type, const char *payload)
+{
+    struct buf bytes;
+    struct client *c = client_find(w, ADMIN);
+    if (!c)
+        c = client_add(w, ADMIN);
+    need_link(w, c);
+    size_t mark = begin(w, &bytes, type, &c->submit_id);
+    buf_append_text(&bytes, payload);
+    wire_frame_end(&bytes, mark);
+    c->reply = REPLY_NONE;
+    feed(w, c, &bytes);
+}
+
+void client_settings(struct world *w, const char *json)
+{
+    ask_as_admin(w, WIRE_SETTINGS_PUT, json);
+}
+
+void client_delete(struct world *w, const char *request_id)
+{
+    w->deletions++;
+    ask_as_admin(w, WIRE_CHAT_DELETE, request_id);
+}
+
+static void take_answer(struct world *w, struct client *c, struct slice payload)
+{
+    struct wire_answer answer;
+    if (wire_answer_decode(payload, &answer) < 0) {
+        world_blame(w, "the answer for %s cannot be read", c->name);
+        return;
+    }
+    c->reply = REPLY_ANSWER;
+    c->flags = answer.flags;
+    world_say(w, "%s is answered%s", c->name, answer.flags & ANSWER_REPLAYED ? " (replayed)" : "");
+    rules_replied(w, c, answer.chat);
+}
+
+static void take_refusal(struct world *w, struct client *c, struct slice payload)
+{
+    struct wire_refusal refusal;
+    if (wire_refusal_decode(payload, &refusal) < 0) {
+        world_blame(w, "the refusal for %s cannot be read", c->name);
+        return;
+    }
+    c->reply = REPLY_REFUSAL;
+    c->status = refusal.status;
+    c->retry_after_ms = refusal.retry_after_ms;
+    snprintf(c->code, sizeof(c->code), "%.*s", (int)refusal.error_code.n, refusal.error_code.p);
+    world_say(w, "%s is refused: %u %s", c->name, c->status, c->code);
+    rules_replied(w, c, (struct slice){0});
+}
+
+static void take_progress(struct world *w, struct client *c, const struct wire_frame *frame)
+{
+    if (!c->watching || frame->id != c->watch_id || frame->payload.n != 1) {
+        world_blame(w, "%s is told a progress that it does not wait for", c->name);
+        return;
+    }
+    c->watching = false;
+    c->progress_seen = true;
+    c->progress = (enum wire_progress)frame->payload.p[0];
+    c->progress_us = world_time(w);
+}
+
+static void take_frame(struct world *w, struct client *c, const struct wire_frame *frame)
+{
+    bool admin = strcmp(c->name, ADMIN) == 0;
+    if (frame->type == WIRE_WELCOME)
+        return;
+    if (frame->type == WIRE_PROGRESS) {
+        take_progress(w, c, frame);
+        return;
+    }
+    /* "It is kept" may cross a client that leaves: nobody waits in the core for it but the disk. */
+    if (frame->id == c->submit_id && c->cancelled && (c->submit.flags & SUBMIT_ASYNC))
+        return;
+    if (!admin && (frame->id != c->submit_id || !c->waiting)) {
+        world_blame(w, "%s is told an outcome that it does not wait for", c->name);
+        return;
+    }
+    c->waiting = false;
+    c->replied_us = world_time(w);
+    if (frame->type == WIRE_ANSWER)
+        take_answer(w, c, frame->payload);
+    else if (frame->type == WIRE_REFUSAL)
+        take_refusal(w, c, frame->payload);
+    else if (frame->type == WIRE_QUEUED || frame->type == WIRE_DONE) {
+        c->reply = REPLY_QUEUED;
+        rules_replied(w, c, (struct slice){0});
+    } else
+        world_blame(w, "%s gets a frame of type %d", c->name, (int)frame->type);
+}
+
+static void read_link(struct world *w, struct client *c)
+{
+    struct wire_frame frame;
+    size_t size;
+    struct buf *out = &c->link->out;
+    while (out->len && !w->fault[0]) {
+        if (wire_frame_parse(buf_slice(out), &frame, &size) != 1) {
+            world_blame(w, "what the core wrote to %s is no frame", c->name);
+            return;
+        }
+        take_frame(w, c, &frame);
+        buf_consume(out, size);
+    }
+}
+
+void client_read_all(struct world *w)
+{
+    list_for_each_safe (it, next, &w->core->dirty_links) {
+        struct core_link *l = LIST_ENTRY(it, struct core_link, dirty_node);
+        list_remove(it);
+        for (size_t i = 0; i < w->clients_n; i++)
+            if (w->clients[i].link == l)
+                read_link(w, &w->clients[i]);
+    }
+}

@@ -1,0 +1,124 @@
+/*
+ * The disk of a world: commits that take their time, in groups as the commit thread makes them, and lookups.
+ * The store is real.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/chats.h"
+#include "store/counters.h"
+#include "world.h"
+
+uint64_t disk_real_us(const struct world *w)
+{
+    return w->real_base_us + world_time(w);
+}
+
+void disk_commit(void *arg, struct commit_op *op)
+{
+    struct world *w = arg;
+    list_append(&w->ops, &op->node);
+}
+
+/* The disk takes everything that waits as one group once it is free. */
+void disk_start_group(struct world *w)
+{
+    if (!list_empty(&w->group) || list_empty(&w->ops))
+        return;
+    list_for_each_safe (it, next, &w->ops) {
+        list_remove(it);
+        list_append(&w->group, it);
+    }
+    w->group_due_us = w->now_us + w->commit_us;
+}
+
+static int apply(struct world *w, struct err *e)
+{
+    if (w->commit_fails) {
+        w->commit_fails -= w->commit_fails != UINT32_MAX;
+        world_say(w, "-- commit fails");
+        return err_set(e, w->commit_error, "The disk fails as the script says.");
+    }
+    int rc = commit_apply_group(w->store, w->epoch, &w->group, e);
+    if (rc < 0)
+        world_blame(w, "a commit fails: %s", e->text);
+    return rc;
+}
+
+void disk_finish_group(struct world *w)
+{
+    struct err e = {0};
+    struct list group;
+    int rc = apply(w, &e);
+    list_init(&group);
+    list_for_each_safe (it, next, &w->group) {
+        struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
+        list_remove(it);
+        list_append(&group, it);
+        op->rc = rc;
+        op->err = e;
+    }
+    list_for_each_safe (done, next_done, &group) {
+        list_remove(done);
+        core_committed(w->core, LIST_ENTRY(done, struct commit_op, node), w->now_us);
+    }
+}
+
+void disk_flush(struct world *w)
+{
+    struct err e = {0};
+    if (list_empty(&w->group))
+        disk_start_group(w);
+    if (!list_empty(&w->group) && !w->commit_fails &&
+        commit_apply_group(w->store, w->epoch, &w->group, &e) < 0)
+        world_blame(w, "a commit fails: %s", e.text);
+}
+
+void disk_lookup_end(void *arg)
+{
+    struct world *w = arg;
+    store_read_end(w->reading);
+    w->reading = NULL;
+}
+
+int disk_lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request_record *ret_record,
+                struct slice *ret_chat, struct err *e)
+{
+    struct world *w = arg;
+    int rc = store_read_begin(w->store, &w->reading, e);
+    if (rc < 0)
+        return rc;
+    rc = requests_get(w->reading, key, disk_real_us(w) / US_PER_S, ret_record, e);
+    if (rc == 0 && ret_record->state == REQUEST_DONE)
+        rc = chats_get(w->reading, &ret_record->chat_id, ret_chat, e);
+    if (rc < 0)
+        disk_lookup_end(w);
+    return rc;
+}
+
+const char *disk_state(struct world *w, const struct client *c)
+{
+    static const char *const names[] = {
+        [REQUEST_QUEUED] = "queued", [REQUEST_DISPATCHED] = "dispatched", [REQUEST_DONE] = "done",
+        [REQUEST_FAILED] = "failed", [REQUEST_UNKNOWN] = "unknown",       [REQUEST_DELETED] = "deleted"};
+    struct request_record record;
+    struct slice chat;
+    struct err e = {0};
+    int rc = disk_lookup(w, c->submit.key, &record, &chat, &e);
+    if (rc < 0)
+        return rc == ERR_NOT_FOUND ? "none" : "unreadable";
+    disk_lookup_end(w);
+    return names[record.state];
+}
+
+uint64_t disk_counter(struct world *w, const char *name)
+{
+    struct store_read *r;
+    uint64_t sum = 0;
+    if (store_read_begin(w->store, &r, NULL) < 0)
+        return 0;
+    if (counters_sum(r, slice_of(name), 0, 0, &sum, NULL) < 0)
+        sum = 0;
+    store_read_end(r);
+    return sum;
+}

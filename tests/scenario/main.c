@@ -1,0 +1,67 @@
+/*
+ * scenario: replays scripts of time and events through the real coordinator core, or random lives from seeds;
+ * see README.md.
+ */
+#include <getopt.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "random.h"
+#include "script.h"
+
+static const char usage[] = "Usage: scenario [--seed=N] [--verbose] FILE…\n"
+                            "       scenario [--verbose] --random SEED COUNT\n";
+
+static int random_lives(int argc, char **argv, bool verbose)
+{
+    if (argc != 2) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    uint64_t first = strtoull(argv[0], NULL, 10), count = strtoull(argv[1], NULL, 10), failed = 0;
+    for (uint64_t seed = first; seed < first + count; seed++)
+        failed += !random_run(seed, verbose);
+    printf("%llu passed, %llu failed (seeds %llu to %llu)\n", (unsigned long long)(count - failed),
+           (unsigned long long)failed, (unsigned long long)first, (unsigned long long)(first + count - 1));
+    return failed ? 1 : 0;
+}
+
+static int scripts(int argc, char **argv, uint64_t seed, bool verbose)
+{
+    int failed = 0;
+    for (int i = 0; i < argc; i++)
+        failed += !script_run(argv[i], seed, verbose);
+    printf("%d passed, %d failed\n", argc - failed, failed);
+    return failed ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+                                            {"verbose", no_argument, NULL, 'v'},
+                                            {"random", no_argument, NULL, 'r'},
+                                            {0}};
+    uint64_t seed = 1;
+    bool verbose = false, random = false;
+    int o;
+    while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (o == 's')
+            seed = strtoull(optarg, NULL, 10);
+        else if (o == 'v')
+            verbose = true;
+        else if (o == 'r')
+            random = true;
+        else {
+            fputs(usage, stderr);
+            return 2;
+        }
+    }
+    clearenv(); /* the configuration of this machine has no part in a script */
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (sodium_init() < 0)
+        return 2;
+    return random ? random_lives(argc - optind, argv + optind, verbose)
+                  : scripts(argc - optind, argv + optind, seed, verbose);
+}

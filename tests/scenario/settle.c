@@ -1,0 +1,25 @@
+/* See settle.h. */
+#include "settle.h"
+
+#define SETTLE_US (3600 * US_PER_S) /* in this time everything must have come to its end */
+#define QUIET_US  (2 * US_PER_S)
+
+static bool quiet(const struct world *w)
+{
+    const struct core *c = w->core;
+    return core_idle(c) && !c->waiters_n && !heap_peek(&c->deadlines) && list_empty(&w->flights) &&
+           list_empty(&w->ops) && list_empty(&w->group) && list_empty(&c->stuck_ops) &&
+           (c->draining || !c->jobs_n[JOB_PARKED]);
+}
+
+void settle_world(struct world *w)
+{
+    uint64_t limit = world_time(w) + SETTLE_US;
+    do {
+        world_run(w, world_time(w) + QUIET_US);
+        if (!list_empty(&w->group))
+            world_run(w, world_time(w) + w->commit_us); /* a sweep that has just begun */
+    } while (!w->fault[0] && !quiet(w) && world_time(w) < limit);
+    if (!w->fault[0])
+        rules_final(w);
+}

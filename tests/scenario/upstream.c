@@ -1,0 +1,252 @@
+/*
+ * The provider of a world: reads the call that the codec wrote as OpenAI would, and answers it, or fails, as
+ * the script orders.
+ */
+#include "upstream.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PREFIX "Answer to: "
+
+bool upstream_is_answer(struct slice prompt, struct slice text)
+{
+    static const char *const prefixes[] = {PREFIX, "Processed: "};
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+        size_t n = strlen(prefixes[i]);
+        if (text.n == n + prompt.n && memcmp(text.p, prefixes[i], n) == 0 &&
+            memcmp(text.p + n, prompt.p, prompt.n) == 0)
+            return true;
+    }
+    return false;
+}
+
+static char *answer_to(const char *question)
+{
+    size_t n = strlen(question);
+    char *text = malloc(sizeof(PREFIX) + n);
+    memcpy(text, PREFIX, sizeof(PREFIX) - 1);
+    memcpy(text + sizeof(PREFIX) - 1, question, n + 1);
+    return text;
+}
+
+static void add_entry(cJSON *object, const char *id, const char *question)
+{
+    cJSON *entry = cJSON_AddObjectToObject(object, id);
+    char *answer = answer_to(question);
+    cJSON_AddStringToObject(entry, "echo", question);
+    cJSON_AddStringToObject(entry, "answer", answer);
+    free(answer);
+}
+
+static bool is_who(const struct call *call, size_t i, const struct order *o)
+{
+    return slice_is(call->members[i]->submit.request_id, o->who);
+}
+
+/* The object of a combined answer, as text. questions is the array that the call sent. */
+static char *combined_content(const struct call *call, const cJSON *questions, const struct order *o)
+{
+    cJSON *object = cJSON_CreateObject();
+    size_t n = (size_t)cJSON_GetArraySize(questions);
+    for (size_t i = 0; i < n; i++) {
+        size_t from = o->conduct == CONDUCT_SHIFTED ? (i + 1) % n : i;
+        const char *id = cJSON_GetArrayItem(questions, (int)i)->child->valuestring;
+        const char *question = cJSON_GetArrayItem(questions, (int)from)->child->next->valuestring;
+        if (o->conduct == CONDUCT_MISSING && is_who(call, i, o))
+            continue;
+        add_entry(object, id, question);
+        if (o->conduct == CONDUCT_DOUBLE && is_who(call, i, o))
+            add_entry(object, id, question);
+    }
+    if (o->conduct == CONDUCT_EXTRA)
+        add_entry(object, "qnobody00", "Who?");
+    char *text = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    if (o->conduct == CONDUCT_TRUNCATED)
+        text[strlen(text) / 2] = 0;
+    return text;
+}
+
+/* What the model says to the call; NULL when the call cannot be understood. */
+static char *content(const struct call *call, const struct order *o)
+{
+    cJSON *body = cJSON_Parse(call->request.body.data);
+    const cJSON *messages = cJSON_GetObjectItemCaseSensitive(body, "messages");
+    const cJSON *last = cJSON_GetArrayItem(messages, cJSON_GetArraySize(messages) - 1);
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(last, "content"));
+    char *said = NULL;
+    if (text && call->n > 1) {
+        cJSON *questions = cJSON_Parse(text);
+        if ((size_t)cJSON_GetArraySize(questions) == call->n)
+            said = combined_content(call, questions, o);
+        cJSON_Delete(questions);
+    } else if (text)
+        said = o->conduct == CONDUCT_MISSING && is_who(call, 0, o) ? strdup("") : answer_to(text);
+    cJSON_Delete(body);
+    return said;
+}
+
+static char *completion(const struct call *call, const struct order *o)
+{
+    bool filtered = o->conduct == CONDUCT_FILTERED;
+    char *said = filtered ? strdup("") : content(call, o);
+    if (!said)
+        return NULL;
+    cJSON *root = cJSON_CreateObject();
+    cJSON *choice = cJSON_CreateObject();
+    cJSON *message = cJSON_AddObjectToObject(choice, "message");
+    cJSON *usage = cJSON_AddObjectToObject(root, "usage");
+    cJSON_AddItemToArray(cJSON_AddArrayToObject(root, "choices"), choice);
+    cJSON_AddStringToObject(message, "role", "assistant");
+    cJSON_AddStringToObject(message, "content", said);
+    cJSON_AddStringToObject(choice, "finish_reason",
+                            filtered                          ? "content_filter"
+                            : o->conduct == CONDUCT_TRUNCATED ? "length"
+                                                              : "stop");
+    cJSON_AddNumberToObject(usage, "prompt_tokens", (double)(10 * call->n));
+    cJSON_AddNumberToObject(usage, "completion_tokens", (double)(7 * call->n));
+    char *text = cJSON_PrintUnformatted(root);
+    cJSON_Delete(root);
+    free(said);
+    return text;
+}
+
+static enum verdict fate_of_status(int status)
+{
+    bool complete = (status >= 400 && status <= 499) || status == 500 || status == 503;
+    return complete ? VERDICT_FAILED : VERDICT_UNKNOWN;
+}
+
+/* What the conduct means for a member of the call, by api.md. */
+static enum verdict fate(const struct call *call, size_t i, const struct order *o)
+{
+    switch (o->conduct) {
+    case CONDUCT_ANSWER:
+        return VERDICT_ANSWERED;
+    case CONDUCT_STATUS:
+        return fate_of_status(o->status);
+    case CONDUCT_RESET:
+    case CONDUCT_TIMEOUT:
+        return VERDICT_UNKNOWN;
+    case CONDUCT_REFUSED:
+    case CONDUCT_UNSENT:
+        return VERDICT_FAILED;
+    case CONDUCT_MISSING:
+        return is_who(call, i, o) ? VERDICT_MISSING : VERDICT_ANSWERED;
+    case CONDUCT_DOUBLE:
+    case CONDUCT_EXTRA:
+    case CONDUCT_SHIFTED:
+    case CONDUCT_TRUNCATED:
+        return call->n > 1 ? VERDICT_MISSING : VERDICT_ANSWERED;
+    case CONDUCT_HTML:
+        return VERDICT_MISSING;
+    case CONDUCT_FILTERED:
+        return VERDICT_FILTERED;
+    }
+    return VERDICT_UNKNOWN;
+}
+
+static bool holds_word(const struct call *call, const char *word)
+{
+    for (size_t i = 0; word[0] && i < call->n; i++) {
+        struct slice prompt = call->members[i]->submit.prompt;
+        if (memmem(prompt.p, prompt.n, word, strlen(word)))
+            return true;
+    }
+    return false;
+}
+
+static struct order next_order(struct world *w, const struct call *call)
+{
+    struct order o = {.conduct = CONDUCT_ANSWER};
+    if (w->orders_at < w->orders_n)
+        o = w->orders[w->orders_at++];
+    /* A doubled or missing part of somebody who is not in the call is an answer as it should be. */
+    if (o.conduct == CONDUCT_DOUBLE || o.conduct == CONDUCT_MISSING) {
+        bool present = false;
+        for (size_t i = 0; i < call->n; i++)
+            present = present || is_who(call, i, &o);
+        o.conduct = present ? o.conduct : CONDUCT_ANSWER;
+    }
+    if (o.conduct == CONDUCT_ANSWER && holds_word(call, w->filter))
+        o.conduct = CONDUCT_FILTERED;
+    return o;
+}
+
+static void respond(struct world *w, struct flight *f, const struct order *o)
+{
+    struct provider_response *r = &f->response;
+    r->status = 200;
+    r->content_type = SLICE_LITERAL("application/json");
+    if (o->conduct == CONDUCT_RESET || o->conduct == CONDUCT_TIMEOUT) {
+        r->transport = TRANSPORT_LOST;
+        r->transport_error = o->conduct == CONDUCT_RESET ? "Connection reset by peer" : "Operation timed out";
+    } else if (o->conduct == CONDUCT_REFUSED) {
+        r->transport = TRANSPORT_NOT_SENT;
+        r->transport_error = "Connection refused";
+    } else if (o->conduct == CONDUCT_STATUS) {
+        r->status = o->status;
+        f->body = strdup("{\"error\":{\"message\":\"ordered by the script\",\"type\":\"test\"}}");
+        r->retry_after = o->retry_after[0] ? slice_of(f->retry_after) : (struct slice){0};
+    } else if (o->conduct == CONDUCT_HTML) {
+        f->body = strdup("<html><body>It works!</body></html>");
+        r->content_type = SLICE_LITERAL("text/html");
+    } else {
+        f->body = completion(f->call, o);
+        if (!f->body)
+            world_blame(w, "the provider cannot read the call: %.300s", f->call->request.body.data);
+    }
+    r->body = slice_of(f->body);
+}
+
+int upstream_port_send(void *arg, struct call *call, struct err *e)
+{
+    struct world *w = arg;
+    enum verdict fates[WORLD_BATCH_MAX];
+    struct order o = next_order(w, call);
+    for (size_t i = 0; i < call->n && i < ARRAY_LEN(fates); i++)
+        fates[i] = fate(call, i, &o);
+    watch_call(w, call);
+    rules_called(w, call, fates);
+    if (o.conduct == CONDUCT_UNSENT)
+        return err_set(e, ERR_NOMEM, "Out of memory, as the script says.");
+    struct flight *f = calloc(1, sizeof(*f));
+    f->call = call;
+    f->due_us = w->now_us + (o.slow_us ? o.slow_us : w->latency_us);
+    if (o.conduct == CONDUCT_TIMEOUT)
+        f->due_us = w->now_us + w->conf.provider.timeout_ms * US_PER_MS;
+    memcpy(f->retry_after, o.retry_after, sizeof(f->retry_after));
+    respond(w, f, &o);
+    list_append(&w->flights, &f->node);
+    return 0;
+}
+
+static struct flight *earliest(const struct world *w)
+{
+    struct flight *first = NULL;
+    list_for_each (it, &w->flights) {
+        struct flight *f = LIST_ENTRY(it, struct flight, node);
+        if (!first || f->due_us < first->due_us)
+            first = f;
+    }
+    return first;
+}
+
+uint64_t upstream_due_us(const struct world *w)
+{
+    const struct flight *f = earliest(w);
+    return f ? f->due_us : UINT64_MAX;
+}
+
+void upstream_deliver(struct world *w)
+{
+    struct flight *f;
+    while ((f = earliest(w)) && f->due_us <= w->now_us) {
+        list_remove(&f->node);
+        core_called(w->core, f->call, &f->response, w->now_us);
+        free(f->body);
+        free(f);
+    }
+}

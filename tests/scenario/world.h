@@ -1,0 +1,198 @@
+/*
+ * A coordinator core in a world of its own: the time is a number, the provider answers what the script says,
+ * the disk takes as long and fails as often as the script says, and all chance comes from one seed. The store
+ * behind the disk is a real LMDB in a directory of its own, so that what a crash leaves behind is exactly
+ * what was committed.
+ *
+ * Rooms: world.c life and time; disk.c commits and lookups; upstream.c the provider; client.c those who ask;
+ * watch.c what can be seen of batches; rules.c the promises that hold in every script. Whatever breaks one of
+ * those goes into world.fault (the first one stays). Out of memory ends the program: it is a test.
+ */
+#ifndef SCENARIO_WORLD_H
+#define SCENARIO_WORLD_H
+
+#include <uthash.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "coordinator/call.h"
+#include "coordinator/core.h"
+
+#define WORLD_START_US    (1000 * US_PER_S) /* what the core's clock shows at time 0 of a script */
+#define WORLD_CLIENTS_MAX 512
+#define WORLD_SEEN_MAX    4096 /* batches and calls each */
+#define WORLD_ORDERS_MAX  256
+#define MEMBERS_TEXT      512
+
+/* What the provider does with a call. */
+enum conduct {
+    CONDUCT_ANSWER,
+    CONDUCT_STATUS,    /* an error of that status */
+    CONDUCT_RESET,     /* cut off after it was sent */
+    CONDUCT_TIMEOUT,   /* the same after provider.timeout_ms */
+    CONDUCT_REFUSED,   /* cannot be reached: not sent */
+    CONDUCT_UNSENT,    /* the port itself fails */
+    CONDUCT_MISSING,   /* leaves out the part of `who` */
+    CONDUCT_DOUBLE,    /* has the id of `who` twice */
+    CONDUCT_EXTRA,     /* has an id that was not sent */
+    CONDUCT_SHIFTED,   /* every answer under the next one's id */
+    CONDUCT_TRUNCATED, /* ends at max_tokens */
+    CONDUCT_HTML,      /* a page with status 200 */
+    CONDUCT_FILTERED   /* the content filter */
+};
+
+struct order {
+    enum conduct conduct;
+    int status;
+    char retry_after[32];
+    char who[64];     /* request id */
+    uint64_t slow_us; /* instead of the usual latency; 0: that one */
+};
+
+/* A batch or a call as it was seen. */
+struct sight {
+    uint64_t at_us; /* script time */
+    uint32_t n;
+    enum priority priority;
+    char reason[16];
+    char members[MEMBERS_TEXT]; /* request ids with commas, oldest first */
+};
+
+struct sights {
+    struct sight *items;
+    size_t n, named; /* items before `named` have been named by the script */
+};
+
+enum reply { REPLY_NONE, REPLY_ANSWER, REPLY_REFUSAL, REPLY_QUEUED };
+
+/* Somebody who asks. Invariant: waiting exactly between the submit and its reply, the leave, or the end of
+ * its link. */
+struct client {
+    char name[64];
+    struct wire_submit submit; /* texts in world.arena */
+    struct core_link *link;    /* NULL: gone */
+    uint64_t submit_id, watch_id;
+    uint64_t deadline_us;
+    bool waiting, watching, cancelled;
+    enum reply reply;
+    uint64_t replied_us; /* script time, as all below */
+    unsigned flags;      /* ANSWER: enum answer_flags */
+    unsigned status;     /* REFUSAL */
+    uint32_t retry_after_ms;
+    char code[64];
+    bool progress_seen;
+    enum wire_progress progress;
+    uint64_t progress_us;
+};
+
+/* What the provider knows of a request key: rules.c. */
+struct ledger;
+
+/* What is left of a core that crashed. Kept, with what hangs on it, so that a leak checker tells what leaks
+ * from what merely died. */
+struct grave {
+    struct core *core;
+    struct list ops, group, flights;
+    struct core_link **links;
+    struct grave *next;
+};
+
+struct world {
+    struct conf conf;
+    char dir[64];
+    uint64_t now_us, real_base_us, random_state;
+    bool verbose;
+    struct core *core;
+    struct arena arena;
+    char fault[1024];
+
+    struct store *store;
+    struct store_read *reading;
+    uint64_t epoch;
+    struct list ops;   /* handed in, waiting for the disk */
+    struct list group; /* on the disk until group_due_us */
+    uint64_t group_due_us, commit_us, maintain_us;
+    uint32_t commit_fails; /* groups that will fail; UINT32_MAX: all */
+    enum err_code commit_error;
+
+    struct list flights; /* upstream.c: calls at the provider */
+    struct order orders[WORLD_ORDERS_MAX];
+    size_t orders_n, orders_at;
+    uint64_t latency_us;
+    char filter[64];
+    struct ledger *ledger;
+
+    struct client clients[WORLD_CLIENTS_MAX];
+    size_t clients_n;
+    struct uuid pool;
+    uint32_t capacity;
+    uint64_t last_frame_id;
+    unsigned crashes, deletions;
+
+    struct sights batches, calls;
+};
+
+/* world.c. config is the text of a carpool.conf on top of the world's own defaults. False: *e says why. */
+bool world_open(struct world *w, const char *config, uint64_t seed, bool verbose, struct err *e);
+/* finished: it was settled; else it ends in the middle of things. */
+void world_close(struct world *w, bool finished);
+/* Goes to the next thing that happens up to limit_us (script time). False: nothing does; the time is limit_us
+ * then. */
+bool world_step(struct world *w, uint64_t limit_us);
+void world_run(struct world *w, uint64_t until_us);
+uint64_t world_time(const struct world *w); /* script time */
+void world_turn(struct world *w);           /* after something was fed to the core */
+/* kill -9 and the next coordinator. durable: what was on the disk's way was committed, but nobody heard.
+ * workers_too: the clients die with it; else they hand in again. */
+void world_crash(struct world *w, bool durable, bool workers_too);
+uint64_t world_random(struct world *w, uint64_t below);
+void world_blame(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
+void world_say(const struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* disk.c */
+void disk_commit(void *arg, struct commit_op *op);
+int disk_lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request_record *ret_record,
+                struct slice *ret_chat, struct err *e);
+void disk_lookup_end(void *arg);
+void disk_start_group(struct world *w);
+void disk_finish_group(struct world *w);
+/* Commits what waits at once, without telling the core. */
+void disk_flush(struct world *w);
+/* "none" or the state of its record. */
+const char *disk_state(struct world *w, const struct client *c);
+uint64_t disk_counter(struct world *w, const char *name);
+uint64_t disk_real_us(const struct world *w);
+
+/* upstream.c */
+int upstream_port_send(void *arg, struct call *call, struct err *e);
+uint64_t upstream_due_us(const struct world *w);
+void upstream_deliver(struct world *w);
+/* "Answer to: <prompt>": every answer can be told from every other. */
+bool upstream_is_answer(struct slice prompt, struct slice text);
+
+/* client.c */
+struct client *client_find(struct world *w, const char *name);
+struct client *client_add(struct world *w, const char *name);
+void client_submit(struct world *w, struct client *c);
+void client_watch(struct world *w, struct client *c, uint64_t wait_us);
+void client_cancel(struct world *w, struct client *c);
+void client_close(struct world *w, struct client *c);
+/* A frame of an administrator. */
+void client_settings(struct world *w, const char *json);
+void client_delete(struct world *w, const char *request_id);
+/* Reads what the core has left in the links. */
+void client_read_all(struct world *w);
+
+/* watch.c: the log port. */
+void watch_log(void *arg, enum sink_stream stream, struct slice record);
+void watch_call(struct world *w, const struct call *call);
+
+/* rules.c */
+void rules_called(struct world *w, const struct call *call, const enum verdict *fates);
+void rules_forget_flights(struct world *w);
+void rules_replied(struct world *w, struct client *c, struct slice chat);
+/* Once nothing goes on any more: nothing is left behind, and the figures add up. */
+void rules_final(struct world *w);
+void rules_free(struct world *w);
+
+#endif

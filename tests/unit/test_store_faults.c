@@ -1,0 +1,201 @@
+/* What the disk, a signal or another process can do to the store. */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "store/table.h"
+#include "store_fixture.h"
+
+TestSuite(store_faults, .init = fixture_make_dir, .fini = fixture_teardown, .timeout = 60);
+
+#define S(text) SLICE_LITERAL(text)
+#define MAX     (64 << 20)
+
+static int put_name(struct store_write *w, void *arg, struct err *e)
+{
+    return table_put(w, TABLE_META, slice_of(arg), S("here"), e);
+}
+
+static bool has(const char *name)
+{
+    struct slice found;
+    struct store_read *r = fixture_read();
+    int rc = table_get(r, TABLE_META, slice_of(name), &found, NULL);
+    store_read_end(r);
+    return rc == 0;
+}
+
+static int ready[2];
+
+/* Writes much (so that pages are spilled), then waits for its end in the middle of the transaction. */
+static int put_and_hang(struct store_write *w, void *arg, struct err *e)
+{
+    int rc = put_name(w, arg, e);
+    for (uint32_t i = 0; i < 2000 && !rc; i++) {
+        uint8_t key[4];
+        bytes_store_be32(key, i);
+        rc = table_put(w, TABLE_CHATS, table_bytes(key, 4), table_bytes(store_dir, sizeof(store_dir)), e);
+    }
+    if (!rc && write(ready[1], "x", 1) == 1)
+        pause();
+    return rc;
+}
+
+Test(store_faults, a_writer_killed_in_its_transaction)
+{
+    struct err e = {0};
+    char byte;
+    cr_assert_eq(pipe(ready), 0);
+    for (int round = 0; round < 3; round++) {
+        if (round == 1) /* one that is open all the time must get the dead one's lock */
+            fixture_open(STORE_WRITER, 0, MAX);
+        pid_t child = fixture_fork();
+        if (child == 0) {
+            char kept[] = "kept0";
+            kept[4] = (char)('0' + round);
+            struct store_options o = {.access = STORE_WRITER, .map_max_bytes = MAX};
+            if (store_open(store_dir, &o, &store, &e) || store_write(store, 0, put_name, kept, &e))
+                _exit(1);
+            _exit(store_write(store, 0, put_and_hang, (void *)"lost", &e) ? 2 : 3);
+        }
+        cr_assert_eq(read(ready[0], &byte, 1), 1);
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        if (round != 1)
+            fixture_open(STORE_WRITER, 0, MAX);
+        char kept[] = "kept0";
+        kept[4] = (char)('0' + round);
+        cr_assert(has(kept));
+        cr_assert_not(has("lost"));
+        WRITE(put_name, (void *)"after");
+        store_close(store);
+        store = NULL;
+    }
+}
+
+static char page[4000];
+
+static int put_pages(struct store_write *w, void *arg, struct err *e)
+{
+    uint32_t from = *(uint32_t *)arg;
+    int rc = 0;
+    for (uint32_t i = 0; i < 50 && !rc; i++) {
+        uint8_t key[4];
+        bytes_store_be32(key, from + i);
+        rc = table_put(w, TABLE_CHATS, table_bytes(key, 4), table_bytes(page, sizeof(page)), e);
+    }
+    return rc;
+}
+
+/* A file size limit is the full disk that needs no privileges: a short write, then EFBIG. */
+Test(store_faults, a_full_disk_is_refused_and_recovers)
+{
+    struct err e = {0};
+    struct rlimit none, limit;
+    uint32_t n = 0;
+    uint64_t before, after;
+    signal(SIGXFSZ, SIG_IGN);
+    fixture_open(STORE_WRITER, 0, MAX);
+    getrlimit(RLIMIT_FSIZE, &none);
+    limit = none;
+    limit.rlim_cur = (4 << 20) + 1234; /* in the middle of a page */
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    int rc = 0;
+    while (!rc && n < 5000) {
+        rc = store_write(store, 0, put_pages, &n, &e);
+        n += rc ? 0 : 50;
+    }
+    cr_assert_eq(rc, ERR_NOSPC, "%d %s", rc, e.text);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(store_write(store, 0, put_pages, &n, &e), ERR_NOSPC, "and again: %s", e.text);
+    struct store_read *r = fixture_read();
+    cr_assert_eq(table_count(r, TABLE_CHATS, &before, &e), 0);
+    cr_assert_eq(before, n, "reads go on, nothing was written");
+    store_read_end(r);
+    setrlimit(RLIMIT_FSIZE, &none);
+    cr_assert_eq(store_write(store, 0, put_pages, &n, &e), 0, "%s", e.text);
+    r = fixture_read();
+    cr_assert_eq(table_count(r, TABLE_CHATS, &after, &e), 0);
+    cr_assert_eq(after, n + 50);
+    store_read_end(r);
+}
+
+/* Puts another file under the store's descriptors of data.mdb: those of the meta page (O_DSYNC), or all. */
+static void break_descriptors(const char *by, int flags, bool meta_only)
+{
+    char path[200];
+    snprintf(path, sizeof(path), "%s/data.mdb", store_dir);
+    int dead = open(by ? by : path, flags | O_CLOEXEC), broken = 0;
+    cr_assert_geq(dead, 0);
+    for (int fd = 3; fd < dead; fd++) {
+        char link[64], to[300];
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(link, to, sizeof(to) - 1);
+        if (n < 0)
+            continue;
+        to[n] = 0;
+        if (strcmp(to, path) || (meta_only && !(fcntl(fd, F_GETFL) & O_DSYNC)))
+            continue;
+        cr_assert_eq(dup3(dead, fd, O_CLOEXEC), fd);
+        broken++;
+    }
+    close(dead);
+    cr_assert_geq(broken, 1);
+}
+
+static void check_failed_commit(const char *by, int flags, bool meta_only)
+{
+    struct err e = {0};
+    fixture_open(STORE_WRITER, 0, MAX);
+    WRITE(put_name, (void *)"before");
+    break_descriptors(by, flags, meta_only);
+    cr_assert_eq(store_write(store, 0, put_name, (void *)"during", &e), ERR_IO, "%s", e.text);
+    cr_assert_eq(store_write(store, 0, put_name, (void *)"later", &e), ERR_IO,
+                 "not before it is opened again");
+    store_close(store);
+    fixture_open(STORE_WRITER, 0, MAX);
+    cr_assert(has("before"));
+    cr_assert_not(has("later"));
+    WRITE(put_name, (void *)"again");
+    cr_assert(has("again"));
+}
+
+Test(store_faults, a_failed_write_of_pages_wants_a_reopen)
+{
+    check_failed_commit(NULL, O_RDONLY, false);
+}
+
+Test(store_faults, a_failed_write_of_the_meta_page_wants_a_reopen)
+{
+    check_failed_commit(NULL, O_RDONLY, true);
+}
+
+/* The one full disk after which the outcome is open: LMDB gives up the environment. */
+Test(store_faults, no_space_for_the_meta_page_wants_a_reopen)
+{
+    check_failed_commit("/dev/full", O_RDWR, true);
+}
+
+/* A second writer, such as a coordinator that is being replaced, made the map grow. */
+Test(store_faults, a_writer_follows_another_that_grew_the_map)
+{
+    uint32_t n = 100;
+    fixture_open(STORE_WRITER, 64 << 10, MAX);
+    pid_t child = fixture_fork();
+    if (child == 0) {
+        struct store_options o = {.access = STORE_WRITER, .map_max_bytes = MAX};
+        struct store *mine;
+        uint32_t zero = 0;
+        _exit(store_open(store_dir, &o, &mine, NULL) || store_write(mine, 0, put_pages, &zero, NULL));
+    }
+    int status;
+    waitpid(child, &status, 0);
+    cr_assert_eq(status, 0);
+    WRITE(put_pages, &n);
+    uint64_t count;
+    struct store_read *r = fixture_read();
+    cr_assert_eq(table_count(r, TABLE_CHATS, &count, NULL), 0);
+    cr_assert_eq(count, 100);
+    store_read_end(r);
+}
