@@ -260,6 +260,7 @@ int main(int argc, char **argv)
     struct flags flags;
     struct err e = {0};
     int status = parse_flags(argc, argv, &flags);
+    prctl(PR_SET_NAME, PROGRAM); /* an heir was started through /proc/self/exe */
     if (status >= 0)
         return status;
     if (sodium_init() < 0)
