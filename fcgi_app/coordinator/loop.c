@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/sched.h"
 #include "coordinator/control.h"
 #include "coordinator/core.h"
 #include "coordinator/keyfile.h"
@@ -354,6 +355,7 @@ int loop_run(const struct conf *conf, void (*ready)(void *arg), void *arg, enum 
     p->conf = conf;
     list_init(&p->ops);
     uv_loop_init(&p->loop);
+    sched_be_patient();
     int rc = open_all(p, e);
     if (rc == 0) {
         loop_handles(p);

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/sched.h"
 #include "worker/exchange.h"
 #include "worker/state.h"
 
@@ -52,7 +53,7 @@ static void *thread_main(void *arg)
     struct err e = {0};
     struct exchange *x = malloc(sizeof(*x));
     int rc = x ? exchange_init(x, &s->worker) : ERR_NOMEM;
-
+    sched_be_patient();
     while (!rc) {
         rc = request_accept(&x->request, &gate, &e);
         if (!rc)

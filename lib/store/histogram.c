@@ -4,6 +4,7 @@
  */
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "store/counters.h"
@@ -23,12 +24,12 @@ static unsigned width_bits(uint64_t value)
     return top < SUB_BITS ? 0 : top - SUB_BITS;
 }
 
-void histogram_bucket_name(struct buf *out, const char *prefix, uint64_t value)
+void histogram_bucket_name(char ret_name[COUNTER_NAME_MAX], const char *prefix, uint64_t value)
 {
     if (value > VALUE_MAX)
         value = VALUE_MAX;
     unsigned bits = width_bits(value);
-    buf_printf(out, "%s.%0*" PRIu64, prefix, BUCKET_DIGITS, value >> bits << bits);
+    snprintf(ret_name, COUNTER_NAME_MAX, "%s.%0*" PRIu64, prefix, BUCKET_DIGITS, value >> bits << bits);
 }
 
 struct collect {
