@@ -1,5 +1,5 @@
 /*
- * What administrators ask of the core: settings, deletions, status; and the provider those settings put in
+ * What administrators ask of the core: settings and deletions; and the provider those settings put in
  * force.
  */
 #ifndef CARPOOL_COORDINATOR_CONTROL_H
@@ -21,7 +21,6 @@ MUST_CHECK
 int control_settings_put(struct core *c, struct core_link *l, const struct wire_frame *frame);
 MUST_CHECK
 int control_chat_delete(struct core *c, struct core_link *l, const struct wire_frame *frame);
-void control_status(struct core *c, struct core_link *l, uint64_t id, uint64_t now_us);
 
 struct provider_ref *provider_ref_take(struct provider_ref *p);
 void provider_ref_drop(struct provider_ref *p);

@@ -11,6 +11,8 @@
 struct exchange;
 struct prompt_result;
 
+/* What source 2 has in a response, as members of the object that is open: request_id … cached. */
+void answer_write_members(struct json_writer *w, const struct chat *c, const char *completed_at);
 /* The response object of POST /v1/query. */
 void answer_write(struct json_writer *w, const struct chat *c);
 /* Server-Timing, and Idempotent-Replayed where it is due. */

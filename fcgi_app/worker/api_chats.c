@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/chats.h"
+#include "worker/answer.h"
 #include "worker/api.h"
 #include "worker/exchange.h"
 #include "worker/path.h"
@@ -49,22 +50,6 @@ static void write_request(struct json_writer *w, const struct chat *c)
     json_object_end(w);
 }
 
-static void write_response(struct json_writer *w, const struct chat *c, const char *completed)
-{
-    json_object_begin(w);
-    json_field_text(w, "request_id", c->request_id);
-    json_field_text(w, "username", c->username);
-    json_field_text(w, "text", c->text);
-    json_field_u64(w, "tokens_used", c->prompt_tokens + c->completion_tokens);
-    json_key(w, "latency_ms");
-    json_us_as_ms(w, c->latency_us);
-    json_field_text(w, "created_at", c->created_at);
-    json_field_cstr(w, "completed_at", completed);
-    json_field_text(w, "model", c->model);
-    json_field_bool(w, "cached", c->cached);
-    json_object_end(w);
-}
-
 static void write_chat(struct json_writer *w, const struct chat *c)
 {
     char completed[CLOCK_RFC3339_SIZE], batch[UUID_TEXT_SIZE];
@@ -76,7 +61,9 @@ static void write_chat(struct json_writer *w, const struct chat *c)
     json_key(w, "request");
     write_request(w, c);
     json_key(w, "response");
-    write_response(w, c, completed);
+    json_object_begin(w);
+    answer_write_members(w, c, completed);
+    json_object_end(w);
     json_field_cstr(w, "endpoint", endpoint_path(c->endpoint));
     json_object_end(w);
 }

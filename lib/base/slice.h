@@ -30,4 +30,14 @@ static inline bool slice_is(struct slice a, const char *text)
     return a.p && slice_equal(a, slice_of(text));
 }
 
+/* Without white space (ASCII) at either end. */
+static inline struct slice slice_trim(struct slice s)
+{
+    while (s.n && (s.p[0] == ' ' || (s.p[0] >= '\t' && s.p[0] <= '\r')))
+        s = (struct slice){s.p + 1, s.n - 1};
+    while (s.n && (s.p[s.n - 1] == ' ' || (s.p[s.n - 1] >= '\t' && s.p[s.n - 1] <= '\r')))
+        s.n--;
+    return s;
+}
+
 #endif

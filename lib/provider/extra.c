@@ -9,15 +9,6 @@ static bool is_space(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-static struct slice trim(struct slice s)
-{
-    while (s.n && is_space(s.p[0]))
-        s = (struct slice){s.p + 1, s.n - 1};
-    while (s.n && is_space(s.p[s.n - 1]))
-        s.n--;
-    return s;
-}
-
 int extra_check(struct slice text, char bracket, const char *what, struct err *e)
 {
     struct json_fault fault;
@@ -26,15 +17,15 @@ int extra_check(struct slice text, char bracket, const char *what, struct err *e
         return err_set(e, ERR_INVAL, "%s: byte %zu: %s", what, fault.offset, fault.reason);
     if (rc)
         return rc;
-    if (trim(text).p[0] != bracket)
+    if (slice_trim(text).p[0] != bracket)
         return err_set(e, ERR_INVAL, "%s must be a JSON %s", what, bracket == '{' ? "object" : "array");
     return 0;
 }
 
 struct slice extra_inside(struct slice container)
 {
-    struct slice s = trim(container);
-    return trim((struct slice){s.p + 1, s.n - 2});
+    struct slice s = slice_trim(container);
+    return slice_trim((struct slice){s.p + 1, s.n - 2});
 }
 
 /* The index just past the string that opens at i. */
@@ -79,7 +70,7 @@ bool extra_next(struct slice object, size_t *at, struct extra_item *ret_item)
     while (s.p[value] != ':')
         value++;
     size_t end = past_value(s, value + 1);
-    ret_item->value = trim((struct slice){s.p + value + 1, end - value - 1});
+    ret_item->value = slice_trim((struct slice){s.p + value + 1, end - value - 1});
     *at = end;
     return true;
 }

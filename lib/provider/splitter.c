@@ -7,20 +7,6 @@
 #include "json/read.h"
 #include "json/scan.h"
 
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static struct slice trim(struct slice s)
-{
-    while (s.n && is_space(s.p[0]))
-        s = (struct slice){s.p + 1, s.n - 1};
-    while (s.n && is_space(s.p[s.n - 1]))
-        s.n--;
-    return s;
-}
-
 static bool is_info(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -29,13 +15,13 @@ static bool is_info(char c)
 /* ```json … ``` -> … ; any other text as it is. */
 static struct slice unfence(struct slice text)
 {
-    struct slice s = trim(text);
+    struct slice s = slice_trim(text);
     if (s.n < 6 || memcmp(s.p, "```", 3) != 0 || memcmp(s.p + s.n - 3, "```", 3) != 0)
         return s;
     s = (struct slice){s.p + 3, s.n - 6};
     while (s.n && is_info(s.p[0]))
         s = (struct slice){s.p + 1, s.n - 1};
-    return trim(s);
+    return slice_trim(s);
 }
 
 struct split {
@@ -91,7 +77,7 @@ static int keep_texts(struct split *s, struct arena *arena)
 {
     for (size_t i = 0; i < s->n; i++) {
         struct slice *text = &s->texts[i];
-        if (!trim(*text).n) {
+        if (!slice_trim(*text).n) {
             *text = (struct slice){0};
             continue;
         }

@@ -12,34 +12,6 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-static int make_one(const char *path, struct err *e)
-{
-    if (mkdir(path, 0700) == 0)
-        return chmod(path, 0700) == 0 ? 0 : err_set_errno(e, "Cannot set the permissions of %s", path);
-    if (errno != EEXIST)
-        return err_set_errno(e, "Cannot create the directory %s", path);
-    return 0;
-}
-
-int place_make_dir(const char *dir, struct err *e)
-{
-    char path[PATH_MAX];
-    struct stat st;
-    if (!*dir || strlen(dir) >= sizeof(path))
-        return err_set(e, ERR_INVAL, "The storage directory must be 1 to %d bytes long.", PATH_MAX - 1);
-    if (stat(dir, &st) == 0)
-        return S_ISDIR(st.st_mode) ? 0 : err_set(e, ERR_INVAL, "%s is not a directory.", dir);
-    strcpy(path, dir);
-    for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
-        *at = 0;
-        int rc = stat(path, &st) == 0 ? 0 : make_one(path, e);
-        *at = '/';
-        if (rc)
-            return rc;
-    }
-    return make_one(path, e);
-}
-
 int place_make_file(const char *dir, const char *name, struct err *e)
 {
     char path[PATH_MAX];

@@ -1,5 +1,5 @@
 /*
- * The directory of the store: made when it is missing, private whatever the umask, refused when it lies on a
+ * The directory of the store and its files: private whatever the umask, refused when it lies on a
  * file system where memory-mapped files are not coherent or locks cannot be trusted.
  *
  * Not for use outside lib/store.
@@ -9,9 +9,6 @@
 
 #include "base/err.h"
 
-/* Makes dir and the directories above it that are missing, each 0700. One that is there is left as it is. */
-MUST_CHECK
-int place_make_dir(const char *dir, struct err *e);
 /* Makes dir/name as an empty file, 0600, or takes the permissions of group and others away from one that is
  * there. Never opens one that is there: closing a descriptor of LMDB's lock file would drop the locks that
  * this process holds on it. */

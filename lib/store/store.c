@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/bytes.h"
+#include "base/dir.h"
 #include "store/lmdb_private.h"
 #include "store/place.h"
 
@@ -56,7 +57,7 @@ static int data_size(const char *dir, uint64_t *ret_bytes, struct err *e)
 static int prepare_place(const char *dir, enum store_access access, uint64_t *ret_bytes, struct err *e)
 {
     uint64_t bytes;
-    int rc = access == STORE_WRITER ? place_make_dir(dir, e) : 0;
+    int rc = access == STORE_WRITER ? dir_make(dir, e) : 0;
     if (!rc)
         rc = data_size(dir, &bytes, e);
     if (rc)

@@ -31,9 +31,9 @@ $HTTP["url"] =~ "^/echo$" { fastcgi.server = ( "/" => ( "echo" => (
   return stack;
 }
 
-function wrk(stack, target, { script = 'get.lua', clients = CLIENTS, seconds = SECONDS, timeout = 10 } = {}) {
+function wrk(stack, target, { script = 'summary.lua', clients = CLIENTS, seconds = SECONDS, timeout = 10 } = {}) {
   const args = ['-t1', `-c${clients}`, `-d${seconds}s`, `--timeout`, `${timeout}s`, '-s', path.join(__dirname, script), `http://127.0.0.1:${stack.port}${target}`];
-  return new Promise((resolve, reject) => execFile('wrk', args, { encoding: 'utf8' }, (error, out) => {
+  return new Promise((resolve, reject) => execFile('wrk', args, { encoding: 'utf8', cwd: ROOT }, (error, out) => {
     const line = /^JSON (.*)$/m.exec(out || '');
     if (error || !line) return reject(error || new Error(out));
     const r = JSON.parse(line[1]);

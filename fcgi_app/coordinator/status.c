@@ -1,0 +1,67 @@
+/* What the coordinator says of itself; see status.h. */
+#include "coordinator/status.h"
+
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "coordinator/record.h"
+#include "json/write.h"
+
+static void write_part(struct json_writer *w, const char *name, const struct err *fault, const char *kind)
+{
+    json_key(w, name);
+    json_object_begin(w);
+    json_field_cstr(w, "status", fault->code ? "down" : "ok");
+    if (kind)
+        json_field_cstr(w, "kind", kind);
+    if (fault->code)
+        json_field_cstr(w, "reason", fault->text);
+    json_object_end(w);
+}
+
+static void write_queues(struct json_writer *w, const struct core *c, uint64_t now_us)
+{
+    struct batcher_depth depth;
+    batcher_depth(c->batcher, &depth);
+    json_key(w, "queue");
+    json_object_begin(w);
+    for (int p = PRIORITIES - 1; p >= 0; p--) {
+        json_key(w, priority_key((enum priority)p));
+        json_object_begin(w);
+        json_field_u64(w, "waiting", depth.waiting[p]);
+        json_field_u64(w, "oldest_ms",
+                       depth.oldest_us[p] && depth.oldest_us[p] < now_us
+                           ? (now_us - depth.oldest_us[p]) / US_PER_MS
+                           : 0);
+        json_object_end(w);
+    }
+    json_object_end(w);
+}
+
+void status_answer(struct core *c, struct core_link *l, uint64_t id, uint64_t now_us)
+{
+    struct json_writer w;
+    uint32_t running = 0;
+    for (int p = 0; p < PRIORITIES; p++)
+        running += c->calls_running[p];
+    size_t mark = wire_frame_begin(&l->out, WIRE_STATUS, id);
+    json_writer_init(&w, &l->out);
+    json_object_begin(&w);
+    json_field_u64(&w, "pid", (uint64_t)getpid());
+    json_field_u64(&w, "uptime_s", (now_us - c->started_us) / US_PER_S);
+    json_field_u64(&w, "epoch", c->epoch);
+    json_field_cstr(&w, "state",
+                    c->draining                                     ? "draining"
+                    : c->store_fault.code || c->provider_fault.code ? "degraded"
+                                                                    : "ok");
+    write_part(&w, "store", &c->store_fault, NULL);
+    write_part(&w, "provider", &c->provider_fault, conf_provider_name(c->settings.provider));
+    write_queues(&w, c, now_us);
+    json_field_u64(&w, "running", running);
+    json_field_u64(&w, "waiting", c->waiters_n);
+    json_field_u64(&w, "capacity", c->capacity);
+    json_field_u64(&w, "sink_dropped", c->sink_dropped);
+    json_object_end(&w);
+    wire_frame_end(&l->out, mark);
+    core_link_dirty(c, l);
+}

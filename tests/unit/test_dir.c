@@ -1,0 +1,67 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/dir.h"
+
+static char root[64];
+
+static void make_root(void)
+{
+    snprintf(root, sizeof(root), "/tmp/dir-test-XXXXXX");
+    cr_assert_not_null(mkdtemp(root));
+}
+
+static const char *below(const char *name)
+{
+    static char path[256];
+    snprintf(path, sizeof(path), "%s/%s", root, name);
+    return path;
+}
+
+static void remove_all(void)
+{
+    rmdir(below("a/b/c"));
+    rmdir(below("a/b"));
+    rmdir(below("a"));
+    remove(below("file"));
+    rmdir(root);
+}
+
+TestSuite(dir, .init = make_root, .fini = remove_all);
+
+Test(dir, makes_the_whole_way_private_whatever_the_umask)
+{
+    struct stat st;
+    umask(0277);
+    cr_assert_eq(dir_make(below("a/b/c"), NULL), 0);
+    umask(0);
+    for (const char *const *name = (const char *const[]){"a", "a/b", "a/b/c", NULL}; *name; name++) {
+        cr_assert_eq(stat(below(*name), &st), 0);
+        cr_assert_eq(st.st_mode & 07777, 0700, "%s", *name);
+    }
+}
+
+Test(dir, leaves_one_that_is_there_as_it_is)
+{
+    struct stat st;
+    cr_assert_eq(mkdir(below("a"), 0750), 0);
+    cr_assert_eq(chmod(below("a"), 0750), 0);
+    cr_assert_eq(dir_make(below("a"), NULL), 0);
+    cr_assert_eq(dir_make(below("a/b/"), NULL), 0);
+    cr_assert_eq(stat(below("a"), &st), 0);
+    cr_assert_eq(st.st_mode & 07777, 0750);
+}
+
+Test(dir, says_what_is_in_the_way)
+{
+    struct err e = {0};
+    FILE *f = fopen(below("file"), "w");
+    cr_assert_not_null(f);
+    fclose(f);
+    cr_assert_lt(dir_make(below("file/below"), &e), 0);
+    cr_assert_not_null(strstr(e.text, "is not a directory"), "%s", e.text);
+    cr_assert_eq(dir_make("", &e), ERR_INVAL);
+}

@@ -1,0 +1,84 @@
+/* LINK: fcgi_app/coordinator/keyfile.c */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "coordinator/keyfile.h"
+
+static char dir[64], path[128];
+
+static void make_dir(void)
+{
+    snprintf(dir, sizeof(dir), "/tmp/key-test-XXXXXX");
+    cr_assert_not_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/provider.key", dir);
+}
+
+static void remove_dir(void)
+{
+    unlink(path);
+    rmdir(dir);
+}
+
+TestSuite(keyfile, .init = make_dir, .fini = remove_dir);
+
+static void write_raw(const char *text, mode_t mode)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    cr_assert_eq(fchmod(fd, mode), 0);
+    close(fd);
+}
+
+Test(keyfile, keeps_a_key_and_its_provider_privately)
+{
+    struct saved_key key = {.text = "sk-one", .kind = PROVIDER_OPENAI}, got;
+    struct stat st;
+    umask(0);
+    cr_assert_eq(keyfile_write(dir, &key, NULL), 0);
+    cr_assert_eq(stat(path, &st), 0);
+    cr_assert_eq(st.st_mode & 07777, 0600);
+    cr_assert_eq(keyfile_read(dir, &got, NULL), 0);
+    cr_assert_str_eq(got.text, "sk-one");
+    cr_assert_eq(got.kind, PROVIDER_OPENAI);
+    key = (struct saved_key){.text = "AIza-two", .kind = PROVIDER_GEMINI};
+    cr_assert_eq(keyfile_write(dir, &key, NULL), 0);
+    cr_assert_eq(keyfile_read(dir, &got, NULL), 0);
+    cr_assert_str_eq(got.text, "AIza-two");
+    cr_assert_eq(got.kind, PROVIDER_GEMINI);
+}
+
+Test(keyfile, an_empty_key_removes_the_file)
+{
+    struct saved_key key = {.text = "sk-one", .kind = PROVIDER_OPENAI}, none = {0}, got = key;
+    cr_assert_eq(keyfile_write(dir, &key, NULL), 0);
+    cr_assert_eq(keyfile_write(dir, &none, NULL), 0);
+    cr_assert_neq(access(path, F_OK), 0);
+    cr_assert_eq(keyfile_write(dir, &none, NULL), 0, "twice is fine");
+    cr_assert_eq(keyfile_read(dir, &got, NULL), 0);
+    cr_assert_str_empty(got.text);
+}
+
+Test(keyfile, refuses_what_others_could_read_or_nobody_wrote)
+{
+    struct saved_key got = {.text = "as before"};
+    struct err e = {0};
+    write_raw("sk-one\nopenai\n", 0640);
+    cr_assert_eq(keyfile_read(dir, &got, &e), ERR_PERM);
+    cr_assert_not_null(strstr(e.text, "chmod 600"));
+    for (const char *const *text = (const char *const[]){"sk-one", "sk-one\n", "sk-one\nnobody\n", "", NULL};
+         *text; text++) {
+        write_raw(*text, 0600);
+        cr_assert_eq(keyfile_read(dir, &got, &e), ERR_INVAL, "%s", *text);
+    }
+    char longest[CONF_TEXT + 60];
+    memset(longest, 'k', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = 0;
+    write_raw(longest, 0600);
+    cr_assert_eq(keyfile_read(dir, &got, &e), ERR_INVAL);
+}
