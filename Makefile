@@ -17,7 +17,7 @@ OPT    ?= -O2
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wformat=2 \
           -Wundef -Wvla -Wwrite-strings -Werror
 HARDEN := -fstack-protector-strong -fPIE $(if $(filter -O0,$(OPT)),,-D_FORTIFY_SOURCE=2)
-CFLAGS += -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) -pthread -D_GNU_SOURCE -Ilib -Ifcgi_app -MMD -MP $(EXTRA)
+CFLAGS += -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) -pthread -D_GNU_SOURCE -DHASH_NONFATAL_OOM=1 -Ilib -Ifcgi_app -MMD -MP $(EXTRA)
 LDFLAGS += -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(EXTRA)
 
 LIB_SRC      := $(wildcard lib/*/*.c)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 void counter_add(struct counter **table, const char *name, uint64_t delta)
 {
@@ -19,6 +20,10 @@ void counter_add(struct counter **table, const char *name, uint64_t delta)
         strncpy(n->name, name, sizeof(n->name) - 1);
         n->name[sizeof(n->name) - 1] = 0;
         HASH_ADD_STR(*table, name, n);
+        if (!n->hh.tbl) {
+            free(n);
+            return;
+        }
     }
     n->delta += delta;
 }
@@ -64,6 +69,11 @@ void commit_op_free(struct commit_op *op)
     free(op);
 }
 
+bool commit_op_writes(const struct commit_op *op)
+{
+    return op->requests_n || op->chats_n || op->counters || op->settings;
+}
+
 static int apply_settings(struct store_write *w, struct commit_op *op, struct err *e)
 {
     return op->settings ? settings_save(w, op->overrides, op->settings, e) : 0;
@@ -100,8 +110,11 @@ static int apply(struct store_write *w, struct commit_op *op, struct err *e)
         rc = r->remove ? requests_delete(w, r->key, e)
                        : requests_put(w, r->key, &r->record, op->real_us / US_PER_S, e);
     }
-    for (size_t i = 0; rc == 0 && i < op->chats_n; i++)
+    for (size_t i = 0; rc == 0 && i < op->chats_n; i++) {
         rc = chats_append(w, &op->chats[i].chat, op->chats[i].record, e);
+        if (rc == ERR_EXISTS && op->again)
+            rc = 0; /* the first try reached the disk after all */
+    }
     if (rc == 0)
         rc = apply_settings(w, op, e);
     if (rc == 0)
@@ -128,7 +141,8 @@ static int apply_group(struct store_write *w, void *arg, struct err *e)
     struct counter *n, *tmp;
     HASH_ITER (hh, g->counters, n, tmp) {
         rc = counters_add(w, slice_of(n->name), g->day, n->delta, e);
-        if (rc < 0)
+        /* A damaged counter is a figure lost; the answers beside it were paid for. */
+        if (rc < 0 && rc != ERR_CORRUPT && rc != ERR_INVAL)
             return rc;
     }
     return 0;
@@ -187,6 +201,9 @@ static void apply_all(struct commit_thread *t, struct list *group)
 {
     struct err e = {0};
     int rc = commit_apply_group(t->store, t->epoch, group, &e);
+    /* The operations come back as failed all the same: nobody knows what became of them. */
+    if (rc == ERR_IO && store_reopen(t->store, NULL) < 0)
+        log_error("The store cannot be opened again; tried again with the next commit.");
     bool alone = group->next->next == group;
     bool refused = rc == ERR_INVAL || rc == ERR_EXISTS || rc == ERR_CORRUPT || rc == ERR_LIMIT;
     struct list rest, one;

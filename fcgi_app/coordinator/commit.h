@@ -50,6 +50,7 @@ struct commit_op {
     struct core_link *link;        /* who: NULL once it is gone */
     uint64_t id;                   /* of the frame to answer */
     bool kept;                     /* done wants it to live on */
+    bool again;                    /* tried before; that try may have been written */
     int rc;
     bool refused; /* rc < 0 for what the operation is: it would fail again */
     struct err err;
@@ -79,6 +80,8 @@ struct commit_op {
 struct commit_op *commit_op_new(size_t requests_n, size_t chats_n,
                                 void (*done)(struct core *c, struct commit_op *op, uint64_t now_us));
 void commit_op_free(struct commit_op *op);
+/* Whether it has anything to write: one that has not tells nothing about the disk. */
+bool commit_op_writes(const struct commit_op *op);
 
 /* What a group of operations does to the store, inside one transaction. Also for drivers without a thread. */
 MUST_CHECK

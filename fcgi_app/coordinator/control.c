@@ -68,6 +68,23 @@ static const char *key_in_force(const struct core *c, const struct saved_key *sa
     return c->conf->provider.kind == kind ? c->conf->provider.api_key : "";
 }
 
+/* Plain http carries prompts and keys in the open: to this machine only, or where the configuration file
+ * allows it. */
+static bool url_allowed(const struct core *c, const char *url)
+{
+    if (strncmp(url, "http://", 7) != 0 || c->conf->provider.allow_http)
+        return true;
+    const char *host = url + 7;
+    size_t n = strcspn(host, "/");
+    static const char *const local[] = {"127.0.0.1", "localhost", "[::1]"};
+    for (size_t i = 0; i < ARRAY_LEN(local); i++) {
+        size_t k = strlen(local[i]);
+        if (n >= k && strncmp(host, local[i], k) == 0 && (n == k || host[k] == ':'))
+            return true;
+    }
+    return false;
+}
+
 int control_init(struct core *c, struct store_read *r, const struct saved_key *saved_key, struct err *e)
 {
     int rc = settings_load_overrides(r, &c->overrides, e);
@@ -77,24 +94,18 @@ int control_init(struct core *c, struct store_read *r, const struct saved_key *s
     enum provider_kind kind = settings_provider(c->conf, &c->overrides, saved_key->text[0] != 0);
     const char *key = key_in_force(c, &c->saved_key, kind);
     settings_resolve(c->conf, &c->overrides, key, &c->settings);
+    const char *url = c->settings.base_url;
+    if (url[0] && (!settings_is_base_url(url) || !url_allowed(c, url)))
+        return err_set(e, ERR_INVAL,
+                       "provider.base_url \"%s\" cannot be used: it must be https://host/…, or http:// to "
+                       "this machine; plain http to "
+                       "another needs allow_http in section [provider] of carpool.conf.",
+                       url);
     c->provider = provider_ref_new(c, &c->settings, key);
     struct batcher_config config = batcher_config(c, &c->settings);
     if (!c->provider || batcher_new(&config, &c->batcher) < 0)
         return err_set(e, ERR_NOMEM, "Not enough memory to start.");
     return 0;
-}
-
-void control_fini(struct core *c)
-{
-    list_for_each_safe (it, next, &c->stuck_ops) {
-        struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
-        list_remove(it);
-        free(op->owner); /* a settlement: only those get stuck */
-        commit_op_free(op);
-    }
-    batcher_free(c->batcher);
-    provider_ref_drop(c->provider);
-    sodium_memzero(&c->saved_key, sizeof(c->saved_key));
 }
 
 static void settings_published(struct core *c, struct commit_op *op, uint64_t now_us)
@@ -120,8 +131,12 @@ struct commit_op *control_publish(struct core *c)
     return op;
 }
 
-/* A change of settings on its way: what will be in force once it is durable. */
+/* A change of settings. Changes are made one after the other, each from what the one before left in force. */
 struct settings_change {
+    struct list node;       /* in core.changes */
+    struct core_link *link; /* who asked; NULL once it is gone */
+    uint64_t id;
+    struct settings_patch patch; /* as it was asked for */
     struct settings_patch overrides;
     struct settings settings;
     struct saved_key saved_key;
@@ -132,10 +147,36 @@ static void change_free(struct settings_change *change)
 {
     if (!change)
         return;
+    list_remove(&change->node);
+    settings_patch_wipe(&change->patch);
     settings_patch_wipe(&change->overrides);
     sodium_memzero(&change->saved_key, sizeof(change->saved_key));
     provider_ref_drop(change->provider);
     free(change);
+}
+
+void control_forget_link(struct core *c, struct core_link *l)
+{
+    list_for_each (it, &c->changes) {
+        struct settings_change *change = LIST_ENTRY(it, struct settings_change, node);
+        if (change->link == l)
+            change->link = NULL;
+    }
+}
+
+void control_fini(struct core *c)
+{
+    list_for_each_safe (it, next, &c->stuck_ops) {
+        struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
+        list_remove(it);
+        free(op->owner); /* a settlement: only those get stuck */
+        commit_op_free(op);
+    }
+    list_for_each_safe (it, next, &c->changes)
+        change_free(LIST_ENTRY(it, struct settings_change, node));
+    batcher_free(c->batcher);
+    provider_ref_drop(c->provider);
+    sodium_memzero(&c->saved_key, sizeof(c->saved_key));
 }
 
 static void answer_done(struct core *c, struct core_link *l, uint64_t id)
@@ -145,16 +186,30 @@ static void answer_done(struct core *c, struct core_link *l, uint64_t id)
     core_link_dirty(c, l);
 }
 
+static void refuse_change(struct core *c, const struct settings_change *change, enum refusal why)
+{
+    if (change->link)
+        core_refuse(c, change->link, change->id, refusal_get(why));
+}
+
+static void start_change(struct core *c);
+
+/* Done with the first change; the next one begins. */
+static void end_change(struct core *c, struct settings_change *change)
+{
+    change_free(change);
+    start_change(c);
+}
+
 static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_us)
 {
     struct settings_change *change = op->owner;
     (void)now_us;
-    if (c->changing == change)
-        c->changing = NULL;
-    if (op->rc < 0) {
-        if (op->link)
-            core_refuse(c, op->link, op->id, refusal_get(REFUSAL_STORE_DOWN));
-    } else {
+    if (change->patch.has_api_key)
+        c->ports.key_settle(c->ports.arg, &change->saved_key, op->rc == 0);
+    if (op->rc < 0)
+        refuse_change(c, change, REFUSAL_STORE_DOWN);
+    else {
         c->overrides = change->overrides;
         c->settings = *op->settings;
         provider_ref_drop(c->provider);
@@ -163,13 +218,13 @@ static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_
         c->provider_fault.code = 0;
         struct batcher_config config = batcher_config(c, &c->settings);
         batcher_configure(c->batcher, &config);
-        if (op->link)
-            answer_done(c, op->link, op->id);
+        if (change->link)
+            answer_done(c, change->link, change->id);
     }
-    change_free(change);
+    end_change(c, change);
 }
 
-static void refuse_setting(struct core *c, struct core_link *l, uint64_t id, uint16_t status,
+static void refuse_setting(struct core *c, const struct settings_change *change, uint16_t status,
                            const char *field, const char *message)
 {
     struct wire_refusal r = {.status = status,
@@ -177,36 +232,19 @@ static void refuse_setting(struct core *c, struct core_link *l, uint64_t id, uin
                              .error_code = slice_of(status == 400 ? "INVALID_SETTING" : "SETTINGS_NOT_SAVED"),
                              .message = slice_of(message),
                              .field = slice_of(field)};
-    core_refuse(c, l, id, &r);
+    if (change->link)
+        core_refuse(c, change->link, change->id, &r);
 }
 
-/* Plain http carries prompts and keys in the open: to this machine only, or where the configuration file
- * allows it. */
-static bool url_allowed(const struct core *c, const char *url)
-{
-    if (strncmp(url, "http://", 7) != 0 || c->conf->provider.allow_http)
-        return true;
-    const char *host = url + 7;
-    size_t n = strcspn(host, "/");
-    static const char *const local[] = {"127.0.0.1", "localhost", "[::1]"};
-    for (size_t i = 0; i < ARRAY_LEN(local); i++) {
-        size_t k = strlen(local[i]);
-        if (n >= k && strncmp(host, local[i], k) == 0 && (n == k || host[k] == ':'))
-            return true;
-    }
-    return false;
-}
-
-/* Fills the change from a parsed patch; false after refusing. */
-static bool prepare_change(struct core *c, struct core_link *l, uint64_t id,
-                           const struct settings_patch *patch, struct settings_change *change)
+/* Works out what the patch leads to; false after refusing. */
+static bool prepare_change(struct core *c, struct settings_change *change)
 {
     struct err e = {0};
-    /* A change builds on the one that is still on its way to the disk, or it would undo it. */
-    const struct settings_patch *before = c->changing ? &c->changing->overrides : &c->overrides;
-    change->overrides = *before;
+    const struct settings_patch *patch = &change->patch;
+    change->overrides = c->overrides;
     settings_patch_merge(&change->overrides, patch);
-    change->saved_key = c->changing ? c->changing->saved_key : c->saved_key;
+    settings_patch_wipe(&change->overrides); /* the key goes into its file */
+    change->saved_key = c->saved_key;
     if (patch->has_api_key)
         strcpy(change->saved_key.text, patch->api_key);
     enum provider_kind kind = settings_provider(c->conf, &change->overrides, change->saved_key.text[0] != 0);
@@ -214,21 +252,21 @@ static bool prepare_change(struct core *c, struct core_link *l, uint64_t id,
         change->saved_key.kind = kind;
     const char *key = key_in_force(c, &change->saved_key, kind);
     settings_resolve(c->conf, &change->overrides, key, &change->settings);
-    bool ok = false;
-    if (!url_allowed(c, change->settings.base_url))
-        refuse_setting(c, l, id, 400, "base_url",
+    change->provider = provider_ref_new(c, &change->settings, key);
+    if (!change->provider)
+        refuse_change(c, change, REFUSAL_NO_MEMORY);
+    else if (!url_allowed(c, change->settings.base_url))
+        refuse_setting(c, change, 400, "base_url",
                        "Plain http is allowed to this machine only; use https, or set provider.allow_http in "
                        "carpool.conf.");
-    else if (patch->has_api_key && c->ports.save_key(c->ports.arg, &change->saved_key, &e) < 0)
-        refuse_setting(c, l, id, 503, "api_key", e.text);
-    else if (!(change->provider = provider_ref_new(c, &change->settings, key)))
-        core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
+    else if (patch->has_api_key && c->ports.key_prepare(c->ports.arg, &change->saved_key, &e) < 0)
+        refuse_setting(c, change, 503, "api_key", e.text);
     else
-        ok = true;
-    return ok;
+        return true;
+    return false;
 }
 
-static void commit_change(struct core *c, struct core_link *l, uint64_t id, struct settings_change *change)
+static struct commit_op *change_op(const struct settings_change *change)
 {
     struct commit_op *op = commit_op_new(0, 0, settings_changed);
     if (op) {
@@ -237,17 +275,31 @@ static void commit_change(struct core *c, struct core_link *l, uint64_t id, stru
     }
     if (!op || !op->overrides || !op->settings) {
         commit_op_free(op);
-        change_free(change);
-        core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
-        return;
+        return NULL;
     }
-    settings_patch_wipe(&change->overrides); /* the key is in its file */
     *op->overrides = change->overrides;
     *op->settings = change->settings;
-    op->owner = change;
-    c->changing = change;
-    core_op_ask(c, op, l, id);
-    core_commit(c, op);
+    return op;
+}
+
+/* Begins the first of the changes; those that cannot be made are refused on the way. */
+static void start_change(struct core *c)
+{
+    while (!list_empty(&c->changes)) {
+        struct settings_change *change = LIST_ENTRY(list_first(&c->changes), struct settings_change, node);
+        if (prepare_change(c, change)) {
+            struct commit_op *op = change_op(change);
+            if (op) {
+                op->owner = change;
+                core_commit(c, op);
+                return;
+            }
+            if (change->patch.has_api_key)
+                c->ports.key_settle(c->ports.arg, &change->saved_key, false);
+            refuse_change(c, change, REFUSAL_NO_MEMORY);
+        }
+        change_free(change);
+    }
 }
 
 int control_settings_put(struct core *c, struct core_link *l, const struct wire_frame *frame)
@@ -255,25 +307,28 @@ int control_settings_put(struct core *c, struct core_link *l, const struct wire_
     cJSON *body;
     char field[128] = "";
     struct err e = {0};
-    int rc = json_parse(frame->payload, &body, &e);
-    if (rc < 0)
-        return rc == ERR_NOMEM ? 0 : rc;
-    struct settings_patch *patch = calloc(1, sizeof(*patch));
     struct settings_change *change = calloc(1, sizeof(*change));
-    if (!patch || !change) {
-        core_refuse(c, l, frame->id, refusal_get(REFUSAL_NO_MEMORY));
-        change_free(change);
-    } else if (settings_patch_parse(body, patch, field, &e) < 0) {
-        refuse_setting(c, l, frame->id, 400, field, e.text);
-        change_free(change);
-    } else if (prepare_change(c, l, frame->id, patch, change))
-        commit_change(c, l, frame->id, change);
-    else
-        change_free(change);
-    if (patch)
-        settings_patch_wipe(patch);
-    free(patch);
+    int rc = change ? json_parse(frame->payload, &body, &e) : ERR_NOMEM;
+    if (rc < 0) {
+        free(change);
+        if (rc == ERR_NOMEM)
+            core_refuse(c, l, frame->id, refusal_get(REFUSAL_NO_MEMORY));
+        return rc == ERR_NOMEM ? 0 : rc;
+    }
+    list_init(&change->node);
+    change->link = l;
+    change->id = frame->id;
+    rc = settings_patch_parse(body, &change->patch, field, &e);
     cJSON_Delete(body);
+    if (rc < 0) {
+        refuse_setting(c, change, 400, field, e.text);
+        change_free(change);
+        return 0;
+    }
+    bool first = list_empty(&c->changes);
+    list_append(&c->changes, &change->node);
+    if (first)
+        start_change(c);
     return 0;
 }
 
@@ -290,19 +345,23 @@ static bool is_running(struct core *c, struct slice request_id)
 static int start_delete(struct core *c, struct core_link *l, uint64_t id, struct slice request_id,
                         uint32_t deleted);
 
+static void refuse_asker(struct core *c, const struct commit_op *op, enum refusal why)
+{
+    if (op->link)
+        core_refuse(c, op->link, op->id, refusal_get(why));
+}
+
 static void chats_deleted(struct core *c, struct commit_op *op, uint64_t now_us)
 {
     (void)now_us;
-    if (!op->link)
-        return;
-    if (op->rc < 0)
-        core_refuse(c, op->link, op->id, refusal_get(REFUSAL_STORE_DOWN));
-    else if (op->more) {
+    if (op->rc == 0 && op->more) {
         if (start_delete(c, op->link, op->id, slice_of(op->delete_id), op->deleted) < 0)
-            core_refuse(c, op->link, op->id, refusal_get(REFUSAL_NO_MEMORY));
-    } else if (!op->deleted)
-        core_refuse(c, op->link, op->id, refusal_get(REFUSAL_NO_CHAT));
-    else
+            refuse_asker(c, op, REFUSAL_NO_MEMORY);
+    } else if (op->rc < 0)
+        refuse_asker(c, op, REFUSAL_STORE_DOWN);
+    else if (!op->deleted)
+        refuse_asker(c, op, REFUSAL_NO_CHAT);
+    else if (op->link)
         answer_done(c, op->link, op->id);
 }
 
@@ -318,7 +377,8 @@ static int start_delete(struct core *c, struct core_link *l, uint64_t id, struct
     }
     op->deleted = deleted;
     op->delete_max = DELETE_STEP;
-    core_op_ask(c, op, l, id);
+    if (l)
+        core_op_ask(c, op, l, id);
     core_commit(c, op);
     return 0;
 }

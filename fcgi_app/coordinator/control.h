@@ -12,6 +12,8 @@
 MUST_CHECK
 int control_init(struct core *c, struct store_read *r, const struct saved_key *saved_key, struct err *e);
 void control_fini(struct core *c);
+/* A link is going: nothing answers it any more. */
+void control_forget_link(struct core *c, struct core_link *l);
 /* The operation that stores the resolved settings, for the driver to commit before it listens. NULL when
  * memory is short. */
 struct commit_op *control_publish(struct core *c);

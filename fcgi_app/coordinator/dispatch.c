@@ -134,7 +134,9 @@ static bool encode(struct core *c, struct call *call, uint64_t now_us)
     call->encoded = rc == 0;
     if (rc == 0)
         return true;
-    struct wire_refusal refusal = *refusal_get(rc == ERR_NOMEM ? REFUSAL_NO_MEMORY : REFUSAL_TOO_LARGE);
+    struct wire_refusal refusal = *refusal_get(rc == ERR_NOMEM   ? REFUSAL_NO_MEMORY
+                                               : rc == ERR_INVAL ? REFUSAL_MISCONFIGURED
+                                                                 : REFUSAL_TOO_LARGE);
     if (rc == ERR_INVAL)
         refusal.message = slice_of(e.text);
     outcome_refuse_call(c, call, &refusal, now_us);
@@ -162,6 +164,10 @@ static void give_up(struct core *c, struct batch_taken *taken)
     list_for_each_safe (it, next, &taken->members) {
         struct job *j = CONTAINER_OF(it, struct job, member.node);
         list_remove(it);
+        if (job_is_async(j)) {
+            job_set_state(c, j, JOB_PARKED); /* it is recorded: tried again */
+            continue;
+        }
         wire_refusal_encode(&j->refusal, refusal_get(REFUSAL_NO_MEMORY));
         job_tell(c, j);
         job_set_state(c, j, JOB_REAPED);
@@ -239,9 +245,14 @@ out:
 /* Follow-up calls go first: somebody has waited for them through a whole call already. */
 static void start_ready(struct core *c, uint64_t now_us)
 {
-    while (slots_free(c) && !list_empty(&c->ready_calls)) {
-        struct call *call = LIST_ENTRY(list_first(&c->ready_calls), struct call, node);
-        list_remove(&call->node);
+    list_for_each_safe (it, next, &c->ready_calls) {
+        struct call *call = LIST_ENTRY(it, struct call, node);
+        enum priority p = call->batch->priority;
+        if (!slots_free(c))
+            return;
+        if (c->calls_running[p] >= batcher_slots_for(c->batcher, p))
+            continue; /* the reserved slots stay free for what is more urgent */
+        list_remove(it);
         if (!encode(c, call, now_us))
             continue;
         if (call->needs_record) {
@@ -257,9 +268,9 @@ static void start_ready(struct core *c, uint64_t now_us)
 void dispatch_pump(struct core *c, uint64_t now_us)
 {
     struct batch_taken taken;
-    start_ready(c, now_us);
     if (c->store_fault.code)
         return; /* nothing is sent that could not be recorded; the next sweep that succeeds clears it */
+    start_ready(c, now_us);
     while (slots_free(c)) {
         if (!batcher_take(c->batcher, now_us, c->calls_running, c->provider->mode == MODE_CONCURRENT, &taken))
             break;

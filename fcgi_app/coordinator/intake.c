@@ -12,6 +12,9 @@
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 
+#define PAYLOADS_MAX                                                                                         \
+    (256ull << 20) /* bytes of all prompts in the coordinator; limits.queue_max bounds their number */
+
 static void refuse(struct core *c, struct core_link *l, uint64_t id, enum refusal why)
 {
     core_refuse(c, l, id, refusal_get(why));
@@ -47,8 +50,7 @@ static void fill_member(struct core *c, struct job *j)
     struct provider_member m;
     job_member(c, j, &m);
     j->member.priority = s->priority;
-    j->member.alone =
-        (s->flags & SUBMIT_ALONE) || (c->provider->mode == MODE_COMBINED && !provider_combinable(&m));
+    j->member.alone = (s->flags & SUBMIT_ALONE) || !provider_combinable(&m);
     memcpy(j->member.tenant, s->trust_group, TENANT_SIZE);
     batch_key(s, j->member.key);
     j->member.arrived_us = j->arrived_us;
@@ -99,7 +101,10 @@ static void accepted(struct core *c, struct commit_op *op, uint64_t now_us)
 void intake_adopt(struct core *c, struct job *j, uint64_t now_us)
 {
     enum refusal why;
-    HASH_ADD_KEYPTR(hh, c->by_key, j->submit.key, REQUEST_KEY_SIZE, j);
+    if (job_enter(c, j) < 0) {
+        job_free(j); /* its record stays: the next start finds it */
+        return;
+    }
     fill_member(c, j);
     j->deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
     if (c->draining || intake_queue(c, j, now_us, &why) < 0)
@@ -122,20 +127,40 @@ static int accept_async(struct core *c, struct core_link *l, uint64_t id, struct
     return 0;
 }
 
+/* Async jobs on their way into the queue count as if they were in it. */
+static int admit_async(struct core *c, const struct job *j, enum refusal *ret_why)
+{
+    static const enum job_state coming[] = {JOB_ACCEPTING, JOB_PARKED};
+    uint32_t others = 0, own = 0;
+    bool tenant_full = false;
+    for (size_t i = 0; i < ARRAY_LEN(coming); i++) {
+        others += c->jobs_n[coming[i]];
+        list_for_each (it, &c->jobs[coming[i]])
+            own +=
+                memcmp(LIST_ENTRY(it, struct job, node)->member.tenant, j->member.tenant, TENANT_SIZE) == 0;
+    }
+    int rc = batcher_admits(c->batcher, j->member.tenant, others, own, &tenant_full);
+    if (rc < 0)
+        *ret_why = tenant_full ? REFUSAL_TENANT_FULL : REFUSAL_QUEUE_FULL;
+    return rc;
+}
+
 /* A prompt that nobody runs yet and no record stands against. */
 static void start(struct core *c, struct core_link *l, uint64_t id, struct job *j, uint64_t now_us)
 {
     enum refusal why = REFUSAL_NO_MEMORY;
-    HASH_ADD_KEYPTR(hh, c->by_key, j->submit.key, REQUEST_KEY_SIZE, j);
-    j->state = JOB_STATES;
+    if (job_enter(c, j) < 0) {
+        refuse(c, l, id, why);
+        job_free(j);
+        return;
+    }
     fill_member(c, j);
     j->deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
     int rc;
     if (job_is_async(j)) {
-        bool full = c->jobs_n[JOB_ACCEPTING] + c->jobs_n[JOB_PARKED] + c->jobs_n[JOB_QUEUED] >=
-                    c->conf->limits.queue_max;
-        why = full ? REFUSAL_QUEUE_FULL : why;
-        rc = full ? ERR_LIMIT : accept_async(c, l, id, j);
+        rc = admit_async(c, j, &why);
+        if (rc == 0)
+            rc = accept_async(c, l, id, j);
     } else {
         rc = job_add_waiter(c, j, l, id, false, j->deadline_us);
         if (rc == 0 && (rc = intake_queue(c, j, now_us, &why)) < 0)
@@ -146,7 +171,7 @@ static void start(struct core *c, struct core_link *l, uint64_t id, struct job *
         return;
     }
     refuse(c, l, id, why);
-    HASH_DEL(c->by_key, j);
+    job_leave(c, j);
     job_free(j);
 }
 
@@ -165,7 +190,7 @@ static void replay(struct core *c, struct core_link *l, uint64_t id, struct slic
 static bool answer_from_record(struct core *c, struct core_link *l, uint64_t id, const struct wire_submit *s,
                                const struct request_record *record, struct slice chat)
 {
-    if (record->state == REQUEST_DELETED) {
+    if (record->state == REQUEST_DELETED || (record->state == REQUEST_DONE && !chat.p)) {
         refuse(c, l, id, REFUSAL_DELETED);
         return true;
     }
@@ -254,6 +279,8 @@ int intake_submit(struct core *c, struct core_link *l, const struct wire_frame *
     enum refusal why;
     if (c->draining)
         why = REFUSAL_DRAINING;
+    else if (c->payload_bytes + j->payload_len > PAYLOADS_MAX)
+        why = REFUSAL_QUEUE_FULL;
     else if (c->store_fault.code)
         why = REFUSAL_STORE_DOWN;
     else if (job_is_async(j) && j->submit.caller_key.p)
@@ -331,7 +358,10 @@ void intake_unpark(struct core *c, uint64_t now_us)
 {
     enum refusal why;
     list_for_each_safe (it, next, &c->jobs[JOB_PARKED]) {
-        if (c->draining || intake_queue(c, LIST_ENTRY(it, struct job, node), now_us, &why) < 0)
+        if (c->draining)
+            return;
+        /* One tenant's full share keeps only its own back. */
+        if (intake_queue(c, LIST_ENTRY(it, struct job, node), now_us, &why) < 0 && why != REFUSAL_TENANT_FULL)
             return;
     }
 }

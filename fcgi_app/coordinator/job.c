@@ -53,13 +53,28 @@ struct job *job_find(const struct core *c, const uint8_t key[REQUEST_KEY_SIZE])
     return j;
 }
 
+int job_enter(struct core *c, struct job *j)
+{
+    HASH_ADD_KEYPTR(hh, c->by_key, j->submit.key, REQUEST_KEY_SIZE, j);
+    if (!j->hh.tbl)
+        return ERR_NOMEM;
+    c->payload_bytes += j->payload_len;
+    return 0;
+}
+
+void job_leave(struct core *c, struct job *j)
+{
+    HASH_DEL(c->by_key, j);
+    c->payload_bytes -= j->payload_len;
+}
+
 void job_set_state(struct core *c, struct job *j, enum job_state state)
 {
     if (j->state != JOB_STATES)
         c->jobs_n[j->state]--;
     list_remove(&j->node);
     if (state == JOB_REAPED && j->state != JOB_STATES)
-        HASH_DEL(c->by_key, j);
+        job_leave(c, j);
     j->state = state;
     c->jobs_n[state]++;
     list_append(&c->jobs[state], &j->node);

@@ -71,6 +71,10 @@ struct job {
 MUST_CHECK
 int job_new(struct slice payload, uint64_t now_us, struct job **ret_job);
 void job_free(struct job *j);
+/* Into the hash of jobs by key, where duplicates find it; out of it again. ERR_NOMEM. */
+MUST_CHECK
+int job_enter(struct core *c, struct job *j);
+void job_leave(struct core *c, struct job *j);
 /* The job with that request key that runs; NULL: none. */
 struct job *job_find(const struct core *c, const uint8_t key[REQUEST_KEY_SIZE]);
 void job_set_state(struct core *c, struct job *j, enum job_state state);

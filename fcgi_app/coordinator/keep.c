@@ -3,6 +3,8 @@
  * whatever becomes of those who wait. Called by intake.c for a duplicate with the same body as the running
  * one.
  */
+#include <string.h>
+
 #include "base/clock.h"
 #include "coordinator/intake.h"
 #include "coordinator/record.h"
@@ -41,7 +43,12 @@ static void kept(struct core *c, struct commit_op *op, uint64_t now_us)
 {
     struct job *j = op->owner, *running = job_find(c, j->submit.key);
     bool wrote = op->requests_n > 0;
-    if (op->rc == 0 && running && (wrote || is_failing(running) || is_durable(running)))
+    bool same = running && memcmp(running->submit.fingerprint, j->submit.fingerprint, REQUEST_KEY_SIZE) == 0;
+    if (op->rc == 0 && running && !same) {
+        /* The one it duplicated went, and another request took the id before this was written. */
+        if (op->link)
+            core_refuse(c, op->link, op->id, refusal_get(REFUSAL_ID_REUSED));
+    } else if (op->rc == 0 && running && (wrote || is_failing(running) || is_durable(running)))
         tell_kept(c, op->link, op->id, running, j, now_us);
     else if (op->rc == 0 && !running && wrote) {
         intake_adopt(c, j, now_us); /* nobody waits for the other any more: this one runs in its place */

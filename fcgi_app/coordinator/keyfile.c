@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define FRESH "provider.key.new"
+
 static int key_path(const char *dir, const char *name, char ret_path[PATH_MAX], struct err *e)
 {
     if (snprintf(ret_path, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX)
@@ -70,32 +72,42 @@ static int sync_dir(const char *dir)
     return rc;
 }
 
-int keyfile_write(const char *dir, const struct saved_key *key, struct err *e)
+int keyfile_prepare(const char *dir, const struct saved_key *key, struct err *e)
 {
-    char path[PATH_MAX], fresh[PATH_MAX], text[CONF_TEXT + 64];
-    int rc = key_path(dir, "provider.key", path, e);
-    if (rc == 0)
-        rc = key_path(dir, "provider.key.new", fresh, e);
-    if (rc < 0)
+    char fresh[PATH_MAX], text[CONF_TEXT + 64];
+    int rc = key_path(dir, FRESH, fresh, e);
+    if (rc < 0 || !key->text[0])
         return rc;
-    if (!key->text[0]) {
-        if (unlink(path) < 0 && errno != ENOENT)
-            return err_set_errno(e, "Cannot remove %s", path);
-        return sync_dir(dir) < 0 ? err_set_errno(e, "Cannot sync %s", dir) : 0;
-    }
     unlink(fresh);
     int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_set_errno(e, "Cannot create %s", fresh);
     int n = snprintf(text, sizeof(text), "%s\n%s\n", key->text, conf_provider_name(key->kind));
-    bool written = write(fd, text, (size_t)n) == n && fsync(fd) == 0;
-    if (!written)
+    if (fchmod(fd, 0600) < 0 || write(fd, text, (size_t)n) != n || fsync(fd) < 0)
         rc = err_set_errno(e, "Cannot write %s", fresh);
     close(fd);
     sodium_memzero(text, sizeof(text));
-    if (rc == 0 && (rename(fresh, path) < 0 || sync_dir(dir) < 0))
-        rc = err_set_errno(e, "Cannot replace %s", path);
     if (rc < 0)
         unlink(fresh);
     return rc;
+}
+
+int keyfile_keep(const char *dir, const struct saved_key *key, struct err *e)
+{
+    char path[PATH_MAX], fresh[PATH_MAX];
+    int rc = key_path(dir, "provider.key", path, e);
+    if (rc == 0)
+        rc = key_path(dir, FRESH, fresh, e);
+    if (rc < 0)
+        return rc;
+    if (key->text[0] ? rename(fresh, path) < 0 : unlink(path) < 0 && errno != ENOENT)
+        return err_set_errno(e, "Cannot replace %s", path);
+    return sync_dir(dir) < 0 ? err_set_errno(e, "Cannot sync %s", dir) : 0;
+}
+
+void keyfile_drop(const char *dir)
+{
+    char fresh[PATH_MAX];
+    if (key_path(dir, FRESH, fresh, NULL) == 0)
+        unlink(fresh);
 }

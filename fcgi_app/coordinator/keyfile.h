@@ -15,8 +15,13 @@ struct saved_key {
 /* *ret_key is empty when there is no file. Refuses a file that others could read. */
 MUST_CHECK
 int keyfile_read(const char *dir, struct saved_key *ret_key, struct err *e);
-/* Replaces the file durably (written beside, synced, renamed); an empty key removes it. */
+/* Writes key durably beside the file (provider.key.new), which stays as it is. */
 MUST_CHECK
-int keyfile_write(const char *dir, const struct saved_key *key, struct err *e);
+int keyfile_prepare(const char *dir, const struct saved_key *key, struct err *e);
+/* What was prepared becomes the file (for an empty key: the file goes), durably. */
+MUST_CHECK
+int keyfile_keep(const char *dir, const struct saved_key *key, struct err *e);
+/* What was prepared goes; also at start, for one that was killed between the two. */
+void keyfile_drop(const char *dir);
 
 #endif

@@ -15,7 +15,8 @@
 
 #define BACKLOG     4096
 #define READ_STEP   (16u << 10)
-#define PENDING_MAX (64u << 20) /* a worker that does not take its answers is cut off */
+#define KEPT        (4 * READ_STEP) /* a link does not hold on to more than this between frames */
+#define PENDING_MAX (64u << 20)     /* a worker that does not take its answers is cut off */
 
 /* Invariants: in holds the bytes of at most one unfinished frame between reads; sending is true while a
  * uv_write is under way. */
@@ -75,6 +76,8 @@ static int take_frames(struct link *k)
         used += size;
     }
     buf_consume(&k->in, used);
+    if (!k->in.len && k->in.cap > KEPT)
+        buf_fini(&k->in);
     return rc;
 }
 
@@ -106,14 +109,34 @@ static bool same_user(uv_pipe_t *pipe)
            (peer.uid == geteuid() || peer.uid == 0);
 }
 
+static void refused(uv_handle_t *handle)
+{
+    ((struct links *)handle->data)->refusing = false;
+}
+
+/* Without memory for a link: libuv takes no further connection until this one was accepted. */
+static void refuse_connection(struct links *l)
+{
+    if (l->refusing)
+        return;
+    uv_pipe_init(l->loop, &l->refused, 0);
+    l->refused.data = l;
+    l->refusing = true;
+    if (uv_accept((uv_stream_t *)&l->listener, (uv_stream_t *)&l->refused) < 0)
+        log_warning("A connection could be neither taken nor refused.");
+    uv_close((uv_handle_t *)&l->refused, refused);
+}
+
 static void on_connection(uv_stream_t *server, int status)
 {
     struct links *l = server->data;
     if (status < 0)
         return;
     struct link *k = calloc(1, sizeof(*k));
-    if (!k)
-        return; /* libuv keeps the connection pending and calls again */
+    if (!k) {
+        refuse_connection(l);
+        return;
+    }
     list_init(&k->node);
     k->links = l;
     core_link_init(&k->core);
@@ -176,6 +199,7 @@ static void on_written(uv_write_t *request, int status)
     k->sending = false;
     if (k->closing)
         return;
+    buf_fini(&k->sending_bytes);
     if (status < 0)
         link_close(k);
     else
@@ -200,8 +224,8 @@ static void flush(struct link *k)
     }
     if (n > 0 && (size_t)n == out->len) {
         buf_clear(out);
-        if (out->cap > READ_STEP * 4)
-            buf_fini(out); /* a large answer went by: do not hold its memory */
+        if (out->cap > KEPT)
+            buf_fini(out);
         return;
     }
     buf_consume(out, n > 0 ? (size_t)n : 0);
@@ -218,7 +242,9 @@ static void flush(struct link *k)
 
 void links_flush(struct links *l)
 {
-    list_for_each_safe (it, next, &l->core->dirty_links) {
+    struct list *it;
+    /* Closing a link may leave output in another. */
+    while ((it = list_first(&l->core->dirty_links))) {
         struct core_link *c = LIST_ENTRY(it, struct core_link, dirty_node);
         list_remove(it);
         flush(CONTAINER_OF(c, struct link, core));

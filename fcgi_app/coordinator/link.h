@@ -14,6 +14,8 @@ struct links {
     struct core *core;
     uv_pipe_t listener;
     bool listening;
+    uv_pipe_t refused; /* takes a connection that there is no memory for, to close it */
+    bool refusing;
     struct list open; /* struct link.node */
     uint32_t n, max;  /* connections */
 };

@@ -21,7 +21,7 @@
 
 #define DRAIN_MS         30000
 #define MAINTAIN_MS      1000
-#define ANSWER_MAX_BYTES (64u << 20)
+#define ANSWER_MAX_BYTES (16u << 20) /* with its prompt it must fit into a frame (WIRE_MAX_PAYLOAD) */
 #define LINKS_MAX        20000
 #define LOG_ROTATE_BYTES (10u << 20)
 #define LOG_ROTATE_KEEP  5
@@ -80,8 +80,9 @@ static int port_lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct re
     if (rc < 0)
         return rc;
     rc = requests_get(p->reading, key, clock_real_us() / US_PER_S, ret_record, e);
-    if (rc == 0 && ret_record->state == REQUEST_DONE)
-        rc = chats_get(p->reading, &ret_record->chat_id, ret_chat, e);
+    if (rc == 0 && ret_record->state == REQUEST_DONE &&
+        chats_get(p->reading, &ret_record->chat_id, ret_chat, e) < 0)
+        *ret_chat = (struct slice){0};
     if (rc < 0)
         port_lookup_end(p);
     return rc;
@@ -103,9 +104,19 @@ static void port_log(void *arg, enum sink_stream stream, struct slice record)
     sink_write(((struct program *)arg)->sink, stream, record);
 }
 
-static int port_save_key(void *arg, const struct saved_key *key, struct err *e)
+static int port_key_prepare(void *arg, const struct saved_key *key, struct err *e)
 {
-    return keyfile_write(((struct program *)arg)->conf->storage.dir, key, e);
+    return keyfile_prepare(((struct program *)arg)->conf->storage.dir, key, e);
+}
+
+static void port_key_settle(void *arg, const struct saved_key *key, bool keep)
+{
+    const char *dir = ((struct program *)arg)->conf->storage.dir;
+    struct err e = {0};
+    if (!keep)
+        keyfile_drop(dir);
+    else if (keyfile_keep(dir, key, &e) < 0)
+        log_error("The new provider key is in force until the next start only: %s", e.text);
 }
 
 static void stop(struct program *p, enum loop_end end)
@@ -254,10 +265,12 @@ static int open_core(struct program *p, uint64_t epoch, struct err *e)
         .commit = port_commit,
         .send = port_send,
         .log = port_log,
-        .save_key = port_save_key,
+        .key_prepare = port_key_prepare,
+        .key_settle = port_key_settle,
     };
     struct saved_key key;
     struct store_read *r;
+    keyfile_drop(p->conf->storage.dir);
     int rc = keyfile_read(p->conf->storage.dir, &key, e);
     if (rc == 0)
         rc = store_read_begin(p->store, &r, e);
@@ -296,7 +309,6 @@ static int open_all(struct program *p, struct err *e)
     uint64_t epoch = 0;
     char path[PATH_MAX];
     struct upstream_options upstream = {.timeout_ms = p->conf->provider.timeout_ms,
-                                        .allow_http = p->conf->provider.allow_http,
                                         .answer_max_bytes = ANSWER_MAX_BYTES,
                                         .connections_max = p->conf->provider.max_concurrency * 2};
     loop_socket_path(p->conf, path);

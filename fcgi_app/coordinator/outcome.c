@@ -77,7 +77,7 @@ static void settled(struct core *c, struct commit_op *op, uint64_t now_us)
         lose(s, &op->err);
     else if (op->rc < 0) {
         /* The answers were paid for: core_maintain tries again. */
-        op->kept = true;
+        op->kept = op->again = true;
         list_append(&c->stuck_ops, &op->node);
         return;
     }
@@ -167,6 +167,9 @@ static struct wire_refusal refusal_of(const struct job *j, const struct provider
         .error_code = slice_of(o->error_code),
         .message = o->message,
     };
+    /* In an array the reason may be another member's. */
+    if (verdict == VERDICT_MISSING && slice_is(r.error_code, "CONTENT_FILTERED"))
+        r = *refusal_get(REFUSAL_BAD_ANSWER);
     if (verdict == VERDICT_UNKNOWN) {
         const struct wire_refusal *unknown = refusal_get(REFUSAL_OUTCOME_UNKNOWN);
         r.status = unknown->status;
@@ -225,11 +228,22 @@ static size_t bisect(struct core *c, struct call *call)
     return taken;
 }
 
+/* The filter stopped a call of several as a whole, so that nobody knows whom it meant. */
+static bool is_filtered_whole(const struct call *call, const struct provider_outcome *o)
+{
+    for (size_t i = 0; i < call->n; i++)
+        if (o->parts[i].verdict != VERDICT_FILTERED)
+            return false;
+    return call->n > 1;
+}
+
 /* One member's part of the outcome. */
 static void settle_member(struct core *c, struct settlement *s, struct call *call, struct job *j,
                           const struct provider_outcome *o, const struct provider_part *part, uint64_t now_us)
 {
-    struct wire_refusal refusal = refusal_of(j, o, part->verdict);
+    /* A repair that failed does not undo the call before it, which was bought. */
+    bool bought = part->verdict == VERDICT_FAILED && j->repairs;
+    struct wire_refusal refusal = refusal_of(j, o, bought ? VERDICT_UNKNOWN : part->verdict);
     switch (part->verdict) {
     case VERDICT_ANSWERED:
         add_answer(c, s, call, j, part, now_us);
@@ -242,8 +256,7 @@ static void settle_member(struct core *c, struct settlement *s, struct call *cal
         add_refusal(c, s, j, &refusal, REQUEST_FAILED, true);
         break;
     case VERDICT_FAILED:
-        /* A repair that failed does not undo the call before it, which was bought. */
-        add_refusal(c, s, j, &refusal, j->repairs ? REQUEST_UNKNOWN : REQUEST_FAILED, false);
+        add_refusal(c, s, j, &refusal, bought ? REQUEST_UNKNOWN : REQUEST_FAILED, false);
         break;
     case VERDICT_UNKNOWN:
         add_refusal(c, s, j, &refusal, REQUEST_UNKNOWN, false);
@@ -299,9 +312,11 @@ static void account(struct core *c, struct call *call, const struct provider_out
 }
 
 /* Remembers for /health whether the provider works: a failure of its own, not of one prompt. */
-static void note_health(struct core *c, const struct provider_outcome *o)
+static void note_health(struct core *c, const struct call *call, const struct provider_outcome *o)
 {
     enum verdict v = o->parts[0].verdict;
+    if (call->caller_key)
+        return; /* what a key the caller brought meets is no word on ours */
     if (v == VERDICT_ANSWERED)
         c->provider_fault.code = 0;
     else if (o->status >= 500 || o->status == 401)
@@ -341,13 +356,13 @@ void outcome_settle(struct core *c, struct call *call, const struct provider_res
     }
     uint64_t split_us = c->ports.mono_us(c->ports.arg) - before;
     account(c, call, &o, now_us);
-    note_health(c, &o);
+    note_health(c, call, &o);
     event_call_end(c, call, response, &o, now_us);
     if (retry(c, call, &o, now_us)) {
         settle(c, s, now_us);
         goto out;
     }
-    size_t first = o.parts[0].verdict == VERDICT_FILTERED && call->n > 1 ? bisect(c, call) : 0;
+    size_t first = is_filtered_whole(call, &o) ? bisect(c, call) : 0;
     for (size_t i = first; i < call->n; i++) {
         call->members[i]->timing.split_us += split_us;
         settle_member(c, s, call, call->members[i], &o, &o.parts[i], now_us);

@@ -133,6 +133,8 @@ void core_maintain(struct core *c, uint64_t now_us)
     op->sweep_max = SWEEP_STEP;
     if (keep_s) /* an answer is kept as long as its request id is, whatever the retention */
         op->chats_before_us = c->ports.real_us(c->ports.arg) - (keep_s > ttl_s ? keep_s : ttl_s) * US_PER_S;
+    if (c->store_fault.code)
+        core_count(c, "probes", NULL, 1); /* something to write, to see whether the disk takes it again */
     core_op_take_counters(c, op);
     c->sweeping = true;
     core_commit(c, op);

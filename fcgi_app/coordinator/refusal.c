@@ -45,6 +45,12 @@ static const struct wire_refusal refusals[] = {
     [REFUSAL_ASYNC_WITH_KEY] = ENTRY(400, 0, "validation_error", "ASYNC_WITH_KEY",
                                      "A request that brings its own provider key cannot be answered later, "
                                      "since that key is never stored."),
+    [REFUSAL_BAD_ANSWER] =
+        ENTRY(502, 0, "provider_error", "BAD_UPSTREAM_ANSWER",
+              "The provider's answer does not hold this prompt's part; ask again under a new request_id."),
+    [REFUSAL_MISCONFIGURED] =
+        ENTRY(503, 60000, "provider_error", "PROVIDER_MISCONFIGURED",
+              "The provider is not set up right (see GET /v1/settings); nothing was sent."),
 };
 
 const struct wire_refusal *refusal_get(enum refusal r)

@@ -15,9 +15,7 @@
 struct upstream;
 
 struct upstream_options {
-    uint32_t timeout_ms; /* of a call in all */
-    bool allow_http; /* to any host; otherwise https, and http to this machine (checked where base_url is set)
-                      */
+    uint32_t timeout_ms;     /* of a call in all */
     size_t answer_max_bytes; /* a longer answer is cut off and the call is lost */
     uint32_t connections_max;
 };

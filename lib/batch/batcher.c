@@ -55,16 +55,23 @@ void batcher_free(struct batcher *b)
     free(b);
 }
 
-/* 0, or ERR_LIMIT. t is NULL for a tenant not seen yet. */
-static int admit(const struct batcher *b, const struct tenant *t, bool *ret_tenant_full)
+/* 0, or ERR_LIMIT: with `all` members waiting, `own` of them the tenant's. */
+static int admit(const struct batcher *b, uint32_t all, uint32_t own, bool *ret_tenant_full)
 {
-    uint32_t own = t ? t->waiting : 0, others = b->queued_all - own;
-    bool full = b->queued_all >= b->config.queue_max;
+    uint32_t others = all - own;
+    bool full = all >= b->config.queue_max;
     bool share_full = own >= b->share && others;
     if (!full && !share_full)
         return 0;
     *ret_tenant_full = share_full || !others;
     return ERR_LIMIT;
+}
+
+int batcher_admits(const struct batcher *b, const uint8_t tenant[TENANT_SIZE], uint32_t others, uint32_t own,
+                   bool *ret_tenant_full)
+{
+    const struct tenant *t = tenant_find(b, tenant);
+    return admit(b, b->queued_all + others, (t ? t->waiting : 0) + own, ret_tenant_full);
 }
 
 int batcher_add(struct batcher *b, struct batch_member *m, uint64_t now_us, bool *ret_tenant_full)
@@ -78,7 +85,7 @@ int batcher_add(struct batcher *b, struct batch_member *m, uint64_t now_us, bool
     if (!alone)
         HASH_FIND(hh, b->groups, &id, sizeof(id), g);
     struct tenant *t = g ? g->tenant : tenant_find(b, m->tenant);
-    int rc = admit(b, t, ret_tenant_full);
+    int rc = admit(b, b->queued_all, t ? t->waiting : 0, ret_tenant_full);
     if (rc)
         return rc;
     if (!g) {

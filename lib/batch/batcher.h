@@ -82,6 +82,11 @@ void batcher_configure(struct batcher *b, const struct batcher_config *config);
  * failure m is in no group and nothing has changed. No malloc for a member that joins a group. */
 MUST_CHECK
 int batcher_add(struct batcher *b, struct batch_member *m, uint64_t now_us, bool *ret_tenant_full);
+/* Whether a member of that tenant would be let in if `others` more members waited, `own` of them its own: 0,
+ * or ERR_LIMIT as batcher_add. For those that are on their way in. */
+MUST_CHECK
+int batcher_admits(const struct batcher *b, const uint8_t tenant[TENANT_SIZE], uint32_t others, uint32_t own,
+                   bool *ret_tenant_full);
 /* Takes a member out again (cancelled, deadline passed). Harmless when it is not in. */
 void batcher_remove(struct batcher *b, struct batch_member *m);
 
@@ -103,6 +108,9 @@ struct batch_taken {
  * join it while the sum stays within tokens_max. */
 bool batcher_take(struct batcher *b, uint64_t now_us, const uint32_t running[PRIORITIES], bool one_each,
                   struct batch_taken *ret_taken);
+
+/* How many calls of a priority may run at once (of config.slots). */
+uint32_t batcher_slots_for(const struct batcher *b, enum priority p);
 
 /* When the next group falls due by its window, or UINT64_MAX. Groups that are due already and wait for a slot
  * do not count. */

@@ -54,7 +54,7 @@ void groups_look_at_clock(struct batcher *b, uint64_t now_us)
     }
 }
 
-struct tenant *tenant_find(struct batcher *b, const uint8_t id[TENANT_SIZE])
+struct tenant *tenant_find(const struct batcher *b, const uint8_t id[TENANT_SIZE])
 {
     struct tenant *t;
     HASH_FIND(hh, b->tenants, id, TENANT_SIZE, t);

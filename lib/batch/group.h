@@ -10,7 +10,6 @@
 #ifndef CARPOOL_BATCH_GROUP_H
 #define CARPOOL_BATCH_GROUP_H
 
-#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #include "batch/age.h"
@@ -75,7 +74,7 @@ struct batcher {
 };
 
 /* The tenant of that id, if it is known. */
-struct tenant *tenant_find(struct batcher *b, const uint8_t id[TENANT_SIZE]);
+struct tenant *tenant_find(const struct batcher *b, const uint8_t id[TENANT_SIZE]);
 /* A new tenant of which nobody waits yet, or NULL without memory. */
 struct tenant *tenant_make(struct batcher *b, const uint8_t id[TENANT_SIZE]);
 /* Counts members that came or went. A tenant that has none left may be gone afterwards. */

@@ -32,7 +32,7 @@ static enum priority level_at(const struct batcher *b, enum priority p, uint64_t
 }
 
 /* How many calls of p may run while it counts as level. */
-static uint32_t slots_for(const struct batcher *b, enum priority level)
+uint32_t batcher_slots_for(const struct batcher *b, enum priority level)
 {
     uint32_t reserved = PRIORITY_HIGH - level, slots = b->config.slots;
     return slots > reserved ? slots - reserved : 1;
@@ -40,7 +40,7 @@ static uint32_t slots_for(const struct batcher *b, enum priority level)
 
 static bool may_run(const struct batcher *b, const struct question *q, enum priority p, enum priority level)
 {
-    return q->running[p] < slots_for(b, level);
+    return q->running[p] < batcher_slots_for(b, level);
 }
 
 static bool better(const struct choice *a, const struct choice *b)
@@ -127,7 +127,7 @@ bool batcher_take(struct batcher *b, uint64_t now_us, const uint32_t running[PRI
     ret_taken->reason = reason_of(b, g, &q);
     uint32_t max = b->config.priority[g->priority].max_batch;
     if (one_each) {
-        uint32_t own = slots_for(b, best.level) - running[g->priority],
+        uint32_t own = batcher_slots_for(b, best.level) - running[g->priority],
                  all = b->config.slots - (uint32_t)total;
         uint32_t bound = own < all ? own : all;
         max = bound < max ? bound : max;

@@ -57,8 +57,9 @@ int histogram_percentiles(struct store_read *r, struct slice prefix, uint32_t fr
  *   tokens.in.<model>       prompt tokens               tokens.out.<model>    completion tokens
  *   latency.<p>.<bucket>    us from intake to answer    queue.<p>.<bucket>    us from intake to seal
  *   joined                  duplicates that joined      repairs               members asked again alone
- *   retries.<reason>        calls sent again            errors.<CODE>         refusals; the worker adds its
- * own replays                 answers from a finished record; the worker adds its own
+ *   retries.<reason>        calls sent again            probes                writes tried on a store at
+ * fault errors.<CODE>           refusals; the worker adds its own replays                 answers from a
+ * finished record; the worker adds its own
  */
 
 #endif

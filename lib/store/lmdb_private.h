@@ -35,6 +35,7 @@ struct store {
     MDB_env *env;
     MDB_dbi dbi[TABLES];
     enum store_access access;
+    struct store_options options; /* as it was opened */
     uint64_t map_max_bytes;
     char *dir;
     bool must_reopen; /* writer's thread only: a commit failed in a way that leaves its outcome open */

@@ -64,6 +64,9 @@ struct settings_patch {
 MUST_CHECK
 int settings_patch_parse(const cJSON *body, struct settings_patch *ret_patch, char ret_field[128],
                          struct err *e);
+/* http or https, a host, no user info, no query. */
+bool settings_is_base_url(const char *url);
+
 /* Overwrites its secret. */
 void settings_patch_wipe(struct settings_patch *p);
 

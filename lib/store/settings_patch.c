@@ -84,7 +84,7 @@ static bool is_authority(const char *p, const char *end)
 }
 
 /* Lower case only: whoever asks later whether it is plain http need not think of "HTTP". */
-static bool is_base_url(const char *url)
+bool settings_is_base_url(const char *url)
 {
     size_t scheme = strncmp(url, "https://", 8) == 0 ? 8 : strncmp(url, "http://", 7) == 0 ? 7 : 0;
     if (!scheme || !is_graphic(url) || strpbrk(url, "?#\"<>\\^`{|}"))
@@ -111,7 +111,7 @@ static int check_model(const char *model, struct err *e)
 
 static int check_base_url(const char *url, struct err *e)
 {
-    if (*url && !is_base_url(url))
+    if (*url && !settings_is_base_url(url))
         return err_set(e, ERR_INVAL,
                        "base_url must be http:// or https:// with a host, and without user name, query or "
                        "fragment.");

@@ -179,6 +179,7 @@ int store_open(const char *dir, const struct store_options *options, struct stor
         return err_set(e, ERR_NOMEM, "Out of memory.");
     }
     s->access = options->access;
+    s->options = *options;
     s->map_max_bytes = options->map_max_bytes;
     s->write.read.store = s;
     buf_init(&s->write.scratch, TABLE_VALUE_MAX);
@@ -198,19 +199,26 @@ int store_open(const char *dir, const struct store_options *options, struct stor
 }
 
 /* Safe also after a commit that failed and a map that was lost: nothing here reads pages. */
-void store_close(struct store *s)
+static void close_env(struct store *s)
 {
-    if (!s)
-        return;
-    assert(!s->inside);
     while (s->idle) {
         struct store_read *r = s->idle;
         s->idle = r->next;
         mdb_txn_abort(r->txn);
         free(r);
     }
+    s->idle_n = 0;
     if (s->env)
         mdb_env_close(s->env);
+    s->env = NULL;
+}
+
+void store_close(struct store *s)
+{
+    if (!s)
+        return;
+    assert(!s->inside);
+    close_env(s);
     buf_fini(&s->write.scratch);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
@@ -218,10 +226,49 @@ void store_close(struct store *s)
     free(s);
 }
 
+static int reopen_alone(struct store *s, struct err *e)
+{
+    uint64_t file_bytes = 0;
+    close_env(s);
+    s->unmapped = true;
+    int rc = data_size(s->dir, &file_bytes, e);
+    if (!rc)
+        rc = open_env(s, &s->options, file_bytes, e);
+    if (!rc)
+        rc = open_tables(s, e);
+    if (rc) {
+        close_env(s);
+        return rc;
+    }
+    s->unmapped = false;
+    s->must_reopen = false;
+    return 0;
+}
+
+int store_reopen(struct store *s, struct err *e)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->remapping)
+        pthread_cond_wait(&s->changed, &s->lock);
+    s->remapping = true;
+    while (s->inside)
+        pthread_cond_wait(&s->changed, &s->lock);
+    int rc = reopen_alone(s, e);
+    s->remapping = false;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
 int store_reap_readers(struct store *s)
 {
     int dead = 0;
-    return mdb_reader_check(s->env, &dead) ? 0 : dead;
+    if (store_enter(s, NULL) < 0)
+        return 0;
+    if (mdb_reader_check(s->env, &dead))
+        dead = 0;
+    store_leave(s);
+    return dead;
 }
 
 /* Pages that are in the file but free: LMDB keeps their numbers in table 0, each record a count and then the

@@ -40,6 +40,11 @@ MUST_CHECK
 int store_open(const char *dir, const struct store_options *options, struct store **ret_store, struct err *e);
 /* No transaction may be open. Safe after any failure, also ERR_IO of store_write. NULL is allowed. */
 void store_close(struct store *s);
+/* Opens the environment anew in place, after ERR_IO from store_write: waits for the read transactions of this
+ * process to end, keeps newcomers out meanwhile. On failure every use of the store is ERR_IO until a later
+ * call succeeds. The calling thread must have no transaction. Blocks on files. */
+MUST_CHECK
+int store_reopen(struct store *s, struct err *e);
 
 /* A read transaction on the newest commit. Thread-safe; transactions are pooled, so this is about a
  * microsecond. Another process may have grown the map: that is handled here, guarded against readers of the

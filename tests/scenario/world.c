@@ -82,12 +82,19 @@ static void port_random(void *arg, void *bytes, size_t n)
         *at = (uint8_t)next_random(arg);
 }
 
-static int port_save_key(void *arg, const struct saved_key *key, struct err *e)
+static int port_key_prepare(void *arg, const struct saved_key *key, struct err *e)
 {
     (void)arg;
     (void)key;
     (void)e;
     return 0;
+}
+
+static void port_key_settle(void *arg, const struct saved_key *key, bool keep)
+{
+    (void)arg;
+    (void)key;
+    (void)keep;
 }
 
 /* As loop.c starts it: what is stored is taken up, the settings are published, and then somebody may ask. */
@@ -102,7 +109,8 @@ static int start_core(struct world *w, struct err *e)
                                .commit = disk_commit,
                                .send = upstream_port_send,
                                .log = watch_log,
-                               .save_key = port_save_key};
+                               .key_prepare = port_key_prepare,
+                               .key_settle = port_key_settle};
     struct store_read *r;
     int rc = meta_raise_epoch(w->store, &w->epoch, e);
     if (rc == 0)

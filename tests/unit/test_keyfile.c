@@ -26,6 +26,12 @@ static void remove_dir(void)
 
 TestSuite(keyfile, .init = make_dir, .fini = remove_dir);
 
+static int put(const struct saved_key *key)
+{
+    int rc = keyfile_prepare(dir, key, NULL);
+    return rc < 0 ? rc : keyfile_keep(dir, key, NULL);
+}
+
 static void write_raw(const char *text, mode_t mode)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, mode);
@@ -40,14 +46,14 @@ Test(keyfile, keeps_a_key_and_its_provider_privately)
     struct saved_key key = {.text = "sk-one", .kind = PROVIDER_OPENAI}, got;
     struct stat st;
     umask(0);
-    cr_assert_eq(keyfile_write(dir, &key, NULL), 0);
+    cr_assert_eq(put(&key), 0);
     cr_assert_eq(stat(path, &st), 0);
     cr_assert_eq(st.st_mode & 07777, 0600);
     cr_assert_eq(keyfile_read(dir, &got, NULL), 0);
     cr_assert_str_eq(got.text, "sk-one");
     cr_assert_eq(got.kind, PROVIDER_OPENAI);
     key = (struct saved_key){.text = "AIza-two", .kind = PROVIDER_GEMINI};
-    cr_assert_eq(keyfile_write(dir, &key, NULL), 0);
+    cr_assert_eq(put(&key), 0);
     cr_assert_eq(keyfile_read(dir, &got, NULL), 0);
     cr_assert_str_eq(got.text, "AIza-two");
     cr_assert_eq(got.kind, PROVIDER_GEMINI);
@@ -56,10 +62,10 @@ Test(keyfile, keeps_a_key_and_its_provider_privately)
 Test(keyfile, an_empty_key_removes_the_file)
 {
     struct saved_key key = {.text = "sk-one", .kind = PROVIDER_OPENAI}, none = {0}, got = key;
-    cr_assert_eq(keyfile_write(dir, &key, NULL), 0);
-    cr_assert_eq(keyfile_write(dir, &none, NULL), 0);
+    cr_assert_eq(put(&key), 0);
+    cr_assert_eq(put(&none), 0);
     cr_assert_neq(access(path, F_OK), 0);
-    cr_assert_eq(keyfile_write(dir, &none, NULL), 0, "twice is fine");
+    cr_assert_eq(put(&none), 0, "twice is fine");
     cr_assert_eq(keyfile_read(dir, &got, NULL), 0);
     cr_assert_str_empty(got.text);
 }
@@ -81,4 +87,18 @@ Test(keyfile, refuses_what_others_could_read_or_nobody_wrote)
     longest[sizeof(longest) - 1] = 0;
     write_raw(longest, 0600);
     cr_assert_eq(keyfile_read(dir, &got, &e), ERR_INVAL);
+}
+
+Test(keyfile, a_prepared_key_counts_only_once_it_is_kept)
+{
+    struct saved_key old = {.text = "sk-old", .kind = PROVIDER_OPENAI},
+                     new = {.text = "sk-new", .kind = PROVIDER_OPENAI}, got;
+    cr_assert_eq(put(&old), 0);
+    cr_assert_eq(keyfile_prepare(dir, &new, NULL), 0);
+    cr_assert_eq(keyfile_read(dir, &got, NULL), 0);
+    cr_assert_str_eq(got.text, "sk-old");
+    keyfile_drop(dir);
+    cr_assert_lt(keyfile_keep(dir, &new, NULL), 0, "nothing is prepared any more");
+    cr_assert_eq(keyfile_read(dir, &got, NULL), 0);
+    cr_assert_str_eq(got.text, "sk-old");
 }
