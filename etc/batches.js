@@ -31,12 +31,13 @@ async function ask(url, priority, prompt) {
     try {
         response = await fetch(`${url}/v1/query`, { method: 'POST', headers, body: JSON.stringify(body) });
     } catch (e) {
-        fail(`${url} does not answer (${e.cause?.code || e.message}). Is it running? Start it with "make run".`);
+        fail(`${url} does not answer (${e.cause?.code || e.message}). Is it running? Start it with "make run", or give its address: URL=http://host:port.`);
     }
     const text = await response.text();
     const took = (performance.now() - began) / 1000;
     if (!response.ok) {
-        fail(`${url}/v1/query answered ${response.status}: ${text}`);
+        const hint = response.status === 401 ? ' Set API_KEY to a key of that server.' : '';
+        fail(`${url}/v1/query answered ${response.status}: ${text}${hint}`);
     }
     // The server's own word on how long the prompt waited for its batch: free of the provider's time.
     const queue = /\bqueue;dur=([\d.]+)/.exec(response.headers.get('server-timing') || '');

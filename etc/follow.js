@@ -173,7 +173,7 @@ function describeServer(line) {
     }
     try {
         const e = JSON.parse(line);
-        return e.level === 'debug' ? null : clean(`${clock(e.time)} [${String(e.level).toUpperCase()}] ${e.program}: ${e.message}`);
+        return e.level === 'debug' ? null : clean(list([`${clock(e.time)} [${String(e.level).toUpperCase()}] ${e.program}:`, e.message, has(e.request_id) && `(request ${e.request_id})`], ' '));
     } catch {
         return clean(`[SERVER] ${line}`);
     }

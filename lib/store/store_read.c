@@ -121,6 +121,15 @@ out:
     return rc;
 }
 
+/* No transaction outlives its environment (store_reopen): it is inside the gate, in the pool, or given up
+ * here, before the gate is left. */
+static void give_up(struct store_read *r)
+{
+    if (r->txn)
+        mdb_txn_abort(r->txn);
+    r->txn = NULL;
+}
+
 /* Leaves the gate; the transaction goes back to the pool when it may be used again. */
 static void leave_with(struct store *s, struct store_read *r)
 {
@@ -132,15 +141,13 @@ static void leave_with(struct store *s, struct store_read *r)
         r->next = s->idle;
         s->idle = r;
         s->idle_n++;
-    }
+    } else
+        give_up(r);
     if (counted)
         leave_locked(s);
     pthread_mutex_unlock(&s->lock);
-    if (!keep) {
-        if (r->txn)
-            mdb_txn_abort(r->txn);
+    if (!keep)
         free(r);
-    }
 }
 
 static int start(struct store *s, struct store_read *r)
@@ -163,6 +170,7 @@ static int start_entered(struct store *s, struct store_read *r, struct err *e)
             if (mdb_reader_check(s->env, NULL) == 0)
                 continue;
         }
+        give_up(r);
         store_leave(s);
         if (rc == MDB_READERS_FULL)
             return err_set(e, ERR_LIMIT, "All reader slots of the store are taken.");
@@ -198,15 +206,27 @@ int store_read_begin(struct store *s, struct store_read **ret_read, struct err *
     return 0;
 }
 
+/* Lets those through who wait for everybody to leave. */
+static int step_aside(struct store *s, struct store_read *r, struct err *e)
+{
+    pthread_mutex_lock(&s->lock);
+    bool wanted = s->remapping;
+    pthread_mutex_unlock(&s->lock);
+    if (!wanted)
+        return 0;
+    give_up(r);
+    store_leave(s);
+    return store_enter(s, e);
+}
+
 int store_read_renew(struct store_read *r, struct err *e)
 {
     struct store *s = r->store;
-    if (r->running) {
+    bool inside = r->running;
+    if (inside)
         mdb_txn_reset(r->txn);
-        r->running = false;
-        store_leave(s);
-    }
-    int rc = store_enter(s, e);
+    r->running = false;
+    int rc = inside ? step_aside(s, r, e) : store_enter(s, e);
     return rc ? rc : start_entered(s, r, e);
 }
 

@@ -1,6 +1,8 @@
 /* What the disk, a signal or another process can do to the store. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -175,6 +177,137 @@ Test(store_faults, a_failed_write_of_the_meta_page_wants_a_reopen)
 Test(store_faults, no_space_for_the_meta_page_wants_a_reopen)
 {
     check_failed_commit("/dev/full", O_RDWR, true);
+}
+
+/* Until the store wants to be opened again. */
+static void fail_a_commit(void)
+{
+    struct err e = {0};
+    break_descriptors(NULL, O_RDONLY, false);
+    cr_assert_eq(store_write(store, 0, put_name, (void *)"during", &e), ERR_IO, "%s", e.text);
+}
+
+Test(store_faults, reopened_in_place_after_a_failed_commit)
+{
+    struct err e = {0};
+    fixture_open(STORE_WRITER, 0, MAX);
+    for (int round = 0; round < 3; round++) {
+        WRITE(put_name, (void *)"before");
+        cr_assert(has("before"), "leaves a transaction in the pool");
+        fail_a_commit();
+        cr_assert_eq(store_reopen(store, &e), 0, "%s", e.text);
+        cr_assert(has("before"));
+        cr_assert_not(has("later"));
+        WRITE(put_name, (void *)"again");
+        cr_assert(has("again"));
+        cr_assert_eq(store_reap_readers(store), 0);
+    }
+}
+
+Test(store_faults, a_reopen_that_fails_can_be_tried_again)
+{
+    struct err e = {0};
+    struct store_read *r;
+    char away[80];
+    fixture_open(STORE_WRITER, 0, MAX);
+    WRITE(put_name, (void *)"before");
+    fail_a_commit();
+    snprintf(away, sizeof(away), "%s.away", store_dir);
+    cr_assert_eq(rename(store_dir, away), 0);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_lt(store_reopen(store, &e), 0);
+        cr_assert_eq(store_read_begin(store, &r, &e), ERR_IO, "%s", e.text);
+        cr_assert_eq(store_write(store, 0, put_name, (void *)"later", &e), ERR_IO, "%s", e.text);
+        cr_assert_eq(store_reap_readers(store), 0);
+    }
+    cr_assert_eq(rename(away, store_dir), 0);
+    cr_assert_eq(store_reopen(store, &e), 0, "%s", e.text);
+    cr_assert(has("before"));
+    WRITE(put_name, (void *)"later");
+    cr_assert(has("later"));
+}
+
+static atomic_bool over;
+static atomic_uint reads, wrong;
+
+/* cr_assert is for the test's own thread. */
+static void note_read(int rc, struct store_read *r)
+{
+    struct slice found;
+    atomic_fetch_add(&reads, 1);
+    if (rc == 0)
+        rc = table_get(r, TABLE_META, S("before"), &found, NULL);
+    if (rc != 0 && rc != ERR_IO)
+        atomic_fetch_add(&wrong, 1);
+}
+
+static void *read_and_renew(void *arg)
+{
+    bool renews = arg != NULL;
+    while (!atomic_load(&over)) {
+        struct store_read *r;
+        int rc = store_read_begin(store, &r, NULL);
+        note_read(rc, r);
+        for (int i = 0; rc == 0 && renews && i < 20; i++)
+            note_read(store_read_renew(r, NULL), r);
+        if (rc == 0)
+            store_read_end(r);
+    }
+    return NULL;
+}
+
+static void wait_for_reads(unsigned n)
+{
+    for (unsigned from = atomic_load(&reads); atomic_load(&reads) - from < n;)
+        usleep(100);
+}
+
+Test(store_faults, readers_while_the_store_is_reopened)
+{
+    struct err e = {0};
+    pthread_t readers[4];
+    fixture_open(STORE_WRITER, 0, MAX);
+    WRITE(put_name, (void *)"before");
+    for (size_t i = 0; i < 4; i++)
+        cr_assert_eq(pthread_create(&readers[i], NULL, read_and_renew, i % 2 ? &over : NULL), 0);
+    for (int round = 0; round < 20; round++) {
+        wait_for_reads(50);
+        fail_a_commit();
+        cr_assert_eq(store_reopen(store, &e), 0, "%s", e.text);
+        WRITE(put_name, (void *)"again");
+    }
+    wait_for_reads(50);
+    atomic_store(&over, true);
+    for (size_t i = 0; i < 4; i++)
+        pthread_join(readers[i], NULL);
+    cr_assert_eq(atomic_load(&wrong), 0);
+}
+
+static void *reopen(void *arg)
+{
+    *(int *)arg = store_reopen(store, NULL);
+    return NULL;
+}
+
+/* The reader's transaction belongs to the environment that goes. */
+Test(store_faults, a_reader_renewed_while_a_reopen_waits_for_it)
+{
+    pthread_t other;
+    int rc = -1;
+    struct slice found;
+    struct err e = {0};
+    fixture_open(STORE_WRITER, 0, MAX);
+    WRITE(put_name, (void *)"before");
+    struct store_read *r = fixture_read();
+    cr_assert_eq(pthread_create(&other, NULL, reopen, &rc), 0);
+    usleep(50000);
+    cr_assert_eq(store_read_renew(r, &e), 0, "%s", e.text);
+    cr_assert_eq(table_get(r, TABLE_META, S("before"), &found, &e), 0);
+    pthread_join(other, NULL);
+    cr_assert_eq(rc, 0);
+    store_read_end(r);
+    WRITE(put_name, (void *)"again");
+    cr_assert(has("again"));
 }
 
 /* A second writer, such as a coordinator that is being replaced, made the map grow. */

@@ -1,0 +1,159 @@
+/*
+ * The core of the coordinator: everything that decides, nothing that blocks. Time comes in as an argument;
+ * what leaves goes through struct core_ports, so that the program (loop.c) drives it with sockets, disk and
+ * curl, and the scenario tests with a script and a seed.
+ *
+ * A turn: the driver feeds what happened (core_receive, core_committed, core_called, …), then calls core_turn
+ * once, which seals batches, starts calls, frees what is finished and leaves output in the links on
+ * core.dirty_links.
+ */
+#ifndef CARPOOL_COORDINATOR_CORE_H
+#define CARPOOL_COORDINATOR_CORE_H
+
+#include "base/conf.h"
+#include "coordinator/commit.h"
+#include "coordinator/job.h"
+#include "coordinator/keyfile.h"
+#include "provider/provider.h"
+#include "sink/sink.h"
+#include "store/requests.h"
+#include "store/settings.h"
+#include "wire/frame.h"
+
+/* A pool of prompt threads, known by its hellos. */
+struct pool {
+    UT_hash_handle hh;
+    struct uuid id;
+    uint32_t capacity;
+    uint32_t links;
+};
+
+/* The core's side of a connection; embedded in the driver's. */
+struct core_link {
+    struct list waiters;    /* struct waiter.link_node */
+    struct list dirty_node; /* in core.dirty_links while out holds bytes for the driver */
+    struct pool *pool;      /* NULL until hello */
+    struct buf out;
+};
+
+/* The provider in force, kept alive by the calls that use it. */
+struct provider_ref {
+    unsigned refs;
+    struct provider provider;
+    enum provider_mode mode;
+    char base_url[CONF_TEXT], model[CONF_TEXT], key[CONF_TEXT];
+};
+
+struct core_ports {
+    void *arg;
+    uint64_t (*mono_us)(void *arg); /* for measuring inside a turn; decisions use the now_us they are given */
+    uint64_t (*real_us)(void *arg);
+    void (*random)(void *arg, void *bytes, size_t n);
+    /* The newest committed record of a key (and the chat of a DONE one; absent if it is gone), lent until
+     * lookup_end. ERR_NOT_FOUND. */
+    int (*lookup)(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request_record *ret_record,
+                  struct slice *ret_chat, struct err *e);
+    void (*lookup_end)(void *arg);
+    /* Takes the operation; core_committed() follows in a later turn. */
+    void (*commit)(void *arg, struct commit_op *op);
+    /* Sends the call; core_called() follows in a later turn. Not used for the mock provider. ERR_NOMEM and
+     * the like: nothing was sent. */
+    int (*send)(void *arg, struct call *call, struct err *e);
+    /* Queues a record of the event log. */
+    void (*log)(void *arg, enum sink_stream stream, struct slice record);
+    /* A new provider key (an empty one removes it): prepared durably beside the one in force, then kept or
+     * dropped once the settings it came with are committed or not. */
+    int (*key_prepare)(void *arg, const struct saved_key *key, struct err *e);
+    void (*key_settle)(void *arg, const struct saved_key *key, bool keep);
+};
+
+struct core {
+    const struct conf *conf;
+    struct core_ports ports;
+    uint64_t epoch;
+    uint64_t started_us;
+    struct settings settings;
+    struct settings_patch overrides;
+    struct list changes;        /* of settings, in the order they came; the first is on its way to the disk */
+    struct saved_key saved_key; /* put through settings */
+    struct provider_ref *provider;
+    struct batcher *batcher;
+    struct job *by_key;     /* uthash of every job but reaped ones */
+    uint64_t payload_bytes; /* of all of them */
+    struct list jobs[JOB_STATES];
+    uint32_t jobs_n[JOB_STATES];
+    struct list asked;       /* commit_op.asked_node: operations that a link waits for */
+    struct list stuck_ops;   /* outcomes that could not be committed; tried again by core_maintain */
+    struct list calls;       /* struct call.all_node: every call there is */
+    struct list ready_calls; /* follow-up calls that want a slot */
+    struct heap timers;      /* struct call.timer: delayed calls and running mock calls */
+    struct heap deadlines;   /* struct waiter.deadline */
+    uint32_t calls_running[PRIORITIES];
+    uint32_t waiters_n; /* that wait for an answer */
+    struct pool *pools;
+    uint32_t capacity; /* sum of pools */
+    struct list dirty_links;
+    struct counter *counters;  /* differences not yet committed */
+    struct buf scratch;        /* for one record at a time */
+    bool sweeping, sweep_more; /* a sweep is on its way; the last one left some */
+    bool draining;
+    bool fenced;               /* another coordinator took over: leave at once */
+    struct err store_fault;    /* code 0: the store works */
+    struct err provider_fault; /* of the last call; code 0: it worked */
+    uint64_t sink_dropped;     /* kept up to date by the driver */
+};
+
+/* Takes what is stored (settings, async requests left behind, dispatched records of older epochs) from r.
+ * conf must outlive the core. */
+MUST_CHECK
+int core_init(struct core *c, const struct conf *conf, const struct core_ports *ports, uint64_t epoch,
+              struct store_read *r, const struct saved_key *saved_key, uint64_t now_us, struct err *e);
+/* A zeroed core is allowed. */
+void core_fini(struct core *c);
+
+void core_link_init(struct core_link *l);
+/* Everybody waiting on it is gone: queued jobs that nobody else waits for are dropped. */
+void core_link_fini(struct core *c, struct core_link *l, uint64_t now_us);
+/* One frame from a worker. ERR_INVAL: not our protocol; the driver closes the link. */
+MUST_CHECK
+int core_receive(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us);
+
+/* A commit operation came back (its rc says how); frees it. */
+void core_committed(struct core *c, struct commit_op *op, uint64_t now_us);
+/* A call came back. response is only lent. */
+void core_called(struct core *c, struct call *call, const struct provider_response *response,
+                 uint64_t now_us);
+
+/* Does what has fallen due. Once after each round of events. */
+void core_turn(struct core *c, uint64_t now_us);
+/* When core_turn must run again even if nothing happens; UINT64_MAX: never. */
+uint64_t core_next_us(const struct core *c, uint64_t now_us);
+
+/* Housekeeping, about once a second: counters that no answer carried, expiry, parked jobs, outcomes
+ * that could not be committed. Sooner when core.sweep_more. */
+void core_maintain(struct core *c, uint64_t now_us);
+
+/* No new prompts; queued ones are refused; running calls finish. */
+void core_drain(struct core *c, uint64_t now_us);
+/* Nothing runs and nothing is on its way to the disk. */
+bool core_idle(const struct core *c);
+
+/* Hands an operation to the commit port. */
+void core_commit(struct core *c, struct commit_op *op);
+/* Notes that a link waits for op (frame id); op->link is cleared when the link goes first. */
+void core_op_ask(struct core *c, struct commit_op *op, struct core_link *l, uint64_t id);
+/* Moves the counters collected so far into op. */
+void core_op_take_counters(struct core *c, struct commit_op *op);
+/* Takes them back from one that failed. */
+void core_op_return_counters(struct core *c, struct commit_op *op);
+
+/* Adds to a counter (store/counters.h); name and suffix are joined by a dot. */
+void core_count(struct core *c, const char *name, const char *suffix, uint64_t delta);
+/* The same for a bucket of a histogram. */
+void core_count_value(struct core *c, const char *name, const char *suffix, uint64_t value);
+
+/* Output for a link: append frames, then core_link_dirty. */
+void core_link_dirty(struct core *c, struct core_link *l);
+void core_refuse(struct core *c, struct core_link *l, uint64_t id, const struct wire_refusal *refusal);
+
+#endif
