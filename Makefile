@@ -43,6 +43,7 @@ SANITIZE := BUILD=build/asan OPT=-O1 EXTRA="-fsanitize=address,undefined -fno-sa
 
 .PHONY: all
 all: $(PROGRAMS) ## build the programs
+	@:
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -184,7 +185,7 @@ install: $(PROGRAMS) ## copy to $(DESTDIR)$(PREFIX)/lib/carpool
 	install -m 644 etc/errors/*.html $(HOME_DIR)/etc/errors/
 	cp -R web/. $(HOME_DIR)/web/
 
-URL ?= http://127.0.0.1:8000
+URL ?= http://$(or $(HOST),127.0.0.1):$(or $(PORT),8000)
 
 .PHONY: quick-batch
 quick-batch: ## 3 HIGH, 3 MEDIUM and 2 LOW prompts to a running server: URL=…

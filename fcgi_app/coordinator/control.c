@@ -68,6 +68,9 @@ static const char *key_in_force(const struct core *c, const struct saved_key *sa
     return c->conf->provider.kind == kind ? c->conf->provider.api_key : "";
 }
 
+static const char no_model_service[] = "The provider kind model_service is not in this version; use openai "
+                                       "with the base_url of the model server.";
+
 /* Plain http carries prompts and keys in the open: to this machine only, or where the configuration file
  * allows it. */
 static bool url_allowed(const struct core *c, const char *url)
@@ -94,6 +97,8 @@ int control_init(struct core *c, struct store_read *r, const struct saved_key *s
     enum provider_kind kind = settings_provider(c->conf, &c->overrides, saved_key->text[0] != 0);
     const char *key = key_in_force(c, &c->saved_key, kind);
     settings_resolve(c->conf, &c->overrides, key, &c->settings);
+    if (c->settings.provider == PROVIDER_MODEL_SERVICE)
+        return err_set(e, ERR_INVAL, "%s", no_model_service);
     const char *url = c->settings.base_url;
     if (url[0] && (!settings_is_base_url(url) || !url_allowed(c, url)))
         return err_set(e, ERR_INVAL,
@@ -255,6 +260,8 @@ static bool prepare_change(struct core *c, struct settings_change *change)
     change->provider = provider_ref_new(c, &change->settings, key);
     if (!change->provider)
         refuse_change(c, change, REFUSAL_NO_MEMORY);
+    else if (change->settings.provider == PROVIDER_MODEL_SERVICE)
+        refuse_setting(c, change, 400, "provider", no_model_service);
     else if (!url_allowed(c, change->settings.base_url))
         refuse_setting(c, change, 400, "base_url",
                        "Plain http is allowed to this machine only; use https, or set provider.allow_http in "

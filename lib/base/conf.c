@@ -25,22 +25,52 @@ static int too_long(const char *what, struct err *e)
     return err_set(e, ERR_LIMIT, "%s, made absolute, is longer than %d bytes.", what, CONF_TEXT - 1);
 }
 
-/* path as seen from the directory the program was started in, since programs change theirs. */
-static int make_absolute(char path[CONF_TEXT], const char *what, struct err *e)
+/* path as seen from base. */
+static int anchor(char path[CONF_TEXT], const char *base, const char *what, struct err *e)
 {
-    char cwd[PATH_MAX], whole[CONF_TEXT];
+    char whole[CONF_TEXT];
     const char *rest = path;
     if (path[0] == '/' || path[0] == 0)
         return 0;
-    if (!getcwd(cwd, sizeof(cwd)))
-        return err_set_errno(e, "Cannot find out the current directory, which %s is relative to", what);
     while (strncmp(rest, "./", 2) == 0)
         rest += 2;
-    int n = snprintf(whole, sizeof(whole), "%s/%s", strcmp(cwd, "/") == 0 ? "" : cwd, rest);
+    int n = snprintf(whole, sizeof(whole), "%s/%s", strcmp(base, "/") == 0 ? "" : base, rest);
     if (n < 0 || (size_t)n >= sizeof(whole))
         return too_long(what, e);
     strcpy(path, whole);
     return 0;
+}
+
+/* path as seen from the directory the program was started in, since programs change theirs. */
+static int make_absolute(char path[CONF_TEXT], const char *what, struct err *e)
+{
+    char cwd[PATH_MAX];
+    if (path[0] == '/' || path[0] == 0)
+        return 0;
+    if (!getcwd(cwd, sizeof(cwd)))
+        return err_set_errno(e, "Cannot find out the current directory, which %s is relative to", what);
+    return anchor(path, cwd, what, e);
+}
+
+/* Paths that the file names are relative to the file: whoever starts the program may stand anywhere. */
+static int anchor_file_paths(struct conf *c, struct err *e)
+{
+    const struct {
+        char *path;
+        const char *name;
+    } paths[] = {{c->storage.dir, "storage.dir"},
+                 {c->coordinator.socket, "coordinator.socket"},
+                 {c->provider.api_key_file, "provider.api_key_file"},
+                 {c->log.dir, "log.dir"},
+                 {c->log.file, "log.file"}};
+    char file[PATH_MAX];
+    int rc = 0;
+    if (!c->file[0] || !realpath(c->file, file))
+        return 0;
+    *strrchr(file, '/') = 0;
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(paths); i++)
+        rc = anchor(paths[i].path, file[0] ? file : "/", paths[i].name, e);
+    return rc;
 }
 
 /* A path that was not set lies in the storage directory. */
@@ -90,6 +120,8 @@ int conf_load(const char *file, struct conf *ret_conf, struct err *e)
     int rc = set_defaults(c, e);
     if (!rc)
         rc = conf_read_file(file, c, e);
+    if (!rc)
+        rc = anchor_file_paths(c, e);
     if (!rc)
         rc = conf_read_environment(c, e);
     if (!rc)

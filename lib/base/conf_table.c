@@ -64,7 +64,7 @@ static const struct conf_choice levels[] = {{"debug", 0}, {"info", 1},     {"war
 /* [batch_high] and its like are an array in struct conf, by priority. */
 #define BATCH(s, k, p) .section = #s, .key = #k, MEMBER(priority[p].k)
 #define BATCH_OPTIONS(s, p, window, batch, tokens_, latency)                                                 \
-    {BATCH(s, window_ms, p), U32(0, 600000), DEFAULT(window)},                                               \
+    {BATCH(s, window_ms, p), U32(0, 60000), DEFAULT(window)},                                                \
         {BATCH(s, max_batch, p), U32(1, 256), DEFAULT(batch)},                                               \
         {BATCH(s, policy, p), CHOICE(conf_policies), DEFAULT("window")},                                     \
         {BATCH(s, tokens, p), U32(1, 1000000), DEFAULT(tokens_)},                                            \

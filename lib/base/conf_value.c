@@ -100,7 +100,8 @@ static int set_text(void *member, const struct conf_option *o, const char *text,
     if (strlen(text) >= o->size)
         return refuse(o, text, where, e, "at most %zu bytes long", o->size - 1);
     if (*text && o->prefixes && !begins_with(text, o->prefixes))
-        return refuse(o, text, where, e, "a text that begins with %s", o->prefixes);
+        return refuse(o, text, where, e, "a text that begins with %s%s",
+                      strchr(o->prefixes, ' ') ? "one of " : "", o->prefixes);
     memset(member, 0, o->size);
     memcpy(member, text, strlen(text));
     return 0;

@@ -62,7 +62,9 @@ static int refuse_key(struct scan *s, const struct json_span *key, const char *a
 
 static int refuse(struct scan *s, const char *at, const char *reason)
 {
-    return refuse_key(s, current_key(s), at, at == s->end ? "the text ends too early" : reason);
+    return refuse_key(s, current_key(s), at,
+                      at == s->end ? (s->end == s->start ? "there is no text" : "the text ends too early")
+                                   : reason);
 }
 
 static void skip_space(struct scan *s)

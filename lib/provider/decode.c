@@ -122,7 +122,7 @@ static int decode_no_answer(struct decoding *d, const struct codec *codec, const
                                   error.message);
     return outcome_bad_answer(&d->job,
                               root ? "The provider's answer is JSON of an unknown shape"
-                                   : "The provider's answer is not JSON; is provider.base_url right?",
+                                   : "The provider's answer is not JSON; check provider.base_url",
                               (struct slice){0});
 }
 

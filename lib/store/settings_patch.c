@@ -210,6 +210,14 @@ static int parse_in_priority(const cJSON *object, const char *key, struct settin
 }
 
 /* ret_field: the object's name, or the dotted name of what is wrong in it. */
+/* It would look saved. */
+static int refuse_null(const cJSON *item, struct err *e)
+{
+    if (!cJSON_IsNull(item))
+        return 0;
+    return err_set(e, ERR_INVAL, "%s must not be null; leave out what is to stay as it is.", item->string);
+}
+
 static int parse_priority(const cJSON *object, struct settings_priority_patch *p, char ret_field[128],
                           struct err *e)
 {
@@ -219,7 +227,9 @@ static int parse_priority(const cJSON *object, struct settings_priority_patch *p
     if (!cJSON_IsObject(object))
         return err_set(e, ERR_INVAL, "%s must be an object.", object->string);
     cJSON_ArrayForEach (item, object) {
-        int rc = parse_in_priority(object, item->string, p, e);
+        int rc = refuse_null(item, e);
+        if (!rc)
+            rc = parse_in_priority(object, item->string, p, e);
         if (rc) {
             set_field(ret_field, object->string, item->string);
             return rc;
@@ -250,7 +260,9 @@ int settings_patch_parse(const cJSON *body, struct settings_patch *ret_patch, ch
     }
     cJSON_ArrayForEach (item, body) {
         set_field(field, NULL, item->string);
-        rc = parse_member(body, item, &p, field, e);
+        rc = refuse_null(item, e);
+        if (!rc)
+            rc = parse_member(body, item, &p, field, e);
         if (rc)
             break;
     }

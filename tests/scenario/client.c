@@ -9,7 +9,7 @@
 
 #include "world.h"
 
-#define FRAME_MAX (1u << 20)
+#define FRAME_MAX (WIRE_MAX_PAYLOAD + 64)
 #define ADMIN     "(admin)"
 
 struct client *client_find(struct world *w, const char *name)

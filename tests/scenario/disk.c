@@ -32,17 +32,28 @@ void disk_start_group(struct world *w)
     w->group_due_us = w->now_us + w->commit_us;
 }
 
+/* A disk that is full takes what needs no room. */
+static bool is_failing(const struct world *w)
+{
+    if (!w->commit_fails || w->commit_error != ERR_NOSPC)
+        return w->commit_fails;
+    list_for_each (it, &w->group)
+        if (commit_op_writes(LIST_ENTRY(it, struct commit_op, node)))
+            return true;
+    return false;
+}
+
 static int apply(struct world *w, struct err *e)
 {
-    if (w->commit_fails) {
-        w->commit_fails -= w->commit_fails != UINT32_MAX;
-        world_say(w, "-- commit fails");
-        return err_set(e, w->commit_error, "The disk fails as the script says.");
-    }
-    int rc = commit_apply_group(w->store, w->epoch, &w->group, e);
+    bool fails = is_failing(w);
+    int rc = fails && !w->commit_reaches ? 0 : commit_apply_group(w->store, w->epoch, &w->group, e);
     if (rc < 0)
         world_blame(w, "a commit fails: %s", e->text);
-    return rc;
+    if (!fails)
+        return rc;
+    w->commit_fails -= w->commit_fails != UINT32_MAX;
+    world_say(w, "-- commit fails");
+    return err_set(e, w->commit_error, "The disk fails as the script says.");
 }
 
 void disk_finish_group(struct world *w)
@@ -89,11 +100,26 @@ int disk_lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request_r
     if (rc < 0)
         return rc;
     rc = requests_get(w->reading, key, disk_real_us(w) / US_PER_S, ret_record, e);
-    if (rc == 0 && ret_record->state == REQUEST_DONE)
-        rc = chats_get(w->reading, &ret_record->chat_id, ret_chat, e);
+    if (rc == 0 && ret_record->state == REQUEST_DONE &&
+        chats_get(w->reading, &ret_record->chat_id, ret_chat, e) < 0)
+        *ret_chat = (struct slice){0};
     if (rc < 0)
         disk_lookup_end(w);
     return rc;
+}
+
+static int drop_chats(struct store_write *write, void *arg, struct err *e)
+{
+    uint32_t dropped;
+    return chats_drop_older(write, disk_real_us(arg) + 1, UINT32_MAX, &dropped, e);
+}
+
+void disk_forget_chats(struct world *w)
+{
+    struct err e = {0};
+    w->deletions++;
+    if (store_write(w->store, 0, drop_chats, w, &e) < 0)
+        world_blame(w, "the chats cannot be dropped: %s", e.text);
 }
 
 const char *disk_state(struct world *w, const struct client *c)

@@ -58,6 +58,8 @@ static void expect_sight(struct script *s, struct line *l, struct sights *sights
     expect_text(s, l, "priority", conf_priority_name(seen->priority));
     if (seen->reason[0])
         expect_text(s, l, "reason", seen->reason);
+    if (seen->key[0])
+        expect_text(s, l, "key", seen->key);
     expect_at(s, l, l->words[0], seen->at_us);
 }
 
@@ -219,6 +221,22 @@ static void expect_none(struct script *s, struct line *l)
     }
 }
 
+/* KEYS "…": everything that was done with keys so far. */
+static void expect_keys(struct script *s, struct line *l)
+{
+    const char *expected = l->n > 1 ? l->words[1] : "";
+    if (strcmp(expected, s->world.keys) != 0)
+        script_fail(s, "expected \"%s\" to be done with keys, got \"%s\"", expected, s->world.keys);
+}
+
+/* PROVIDER works|faulty: what /health says of it. */
+static void expect_provider(struct script *s, struct line *l)
+{
+    const char *seen = s->world.core->provider_fault.code ? "faulty" : "works";
+    if (l->n < 2 || strcmp(l->words[1], seen) != 0)
+        script_fail(s, "expected a provider that %s, got %s", l->n > 1 ? l->words[1] : "?", seen);
+}
+
 /* COUNTER name n: as stored, after the next housekeeping. */
 static void expect_counter(struct script *s, struct line *l)
 {
@@ -237,10 +255,11 @@ void expect_run(struct script *s, struct line *l)
     static const struct {
         const char *name;
         void (*run)(struct script *s, struct line *l);
-    } kinds[] = {{"BATCH", expect_batch},   {"CALL", expect_call},       {"CALLS", expect_calls},
-                 {"ANSWER", expect_answer}, {"REFUSAL", expect_refusal}, {"QUEUED", expect_queued},
-                 {"DONE", expect_done},     {"DENIED", expect_denied},   {"PROGRESS", expect_progress},
-                 {"STATE", expect_state},   {"NONE", expect_none},       {"COUNTER", expect_counter}};
+    } kinds[] = {{"BATCH", expect_batch},   {"CALL", expect_call},        {"CALLS", expect_calls},
+                 {"ANSWER", expect_answer}, {"REFUSAL", expect_refusal},  {"QUEUED", expect_queued},
+                 {"DONE", expect_done},     {"DENIED", expect_denied},    {"PROGRESS", expect_progress},
+                 {"STATE", expect_state},   {"NONE", expect_none},        {"COUNTER", expect_counter},
+                 {"KEYS", expect_keys},     {"PROVIDER", expect_provider}};
     for (size_t i = 0; l->n && i < ARRAY_LEN(kinds); i++)
         if (strcmp(l->words[0], kinds[i].name) == 0) {
             kinds[i].run(s, l);

@@ -54,8 +54,9 @@ static void note_call(struct world *w, const struct call *call, size_t i, enum v
             world_blame(w, "%.*s is repaired more than retry.attempts times", (int)id.n, id.p);
     } else if (known->last != VERDICT_FAILED && w->conf.idempotency.on_unknown == ON_UNKNOWN_REPORT)
         world_blame(w, "%.*s is paid for twice", (int)id.n, id.p);
-    /* A filter that stops one prompt alone is its final answer. */
-    known->last = fate == VERDICT_FILTERED && call->n == 1 ? VERDICT_ANSWERED : fate;
+    /* A filter that stops one prompt by itself is its final answer. */
+    bool single = call->n == 1 || call->request.mode == MODE_ARRAY;
+    known->last = fate == VERDICT_FILTERED && single ? VERDICT_ANSWERED : fate;
 }
 
 void rules_called(struct world *w, const struct call *call, const enum verdict *fates)
@@ -138,6 +139,11 @@ static void check_core(struct world *w)
         world_blame(w, "calls are left");
     if (!list_empty(&c->stuck_ops) || !list_empty(&c->asked))
         world_blame(w, "commit operations are left");
+    if (!list_empty(&c->changes))
+        world_blame(w, "changes of settings are left");
+    if (c->payload_bytes && list_empty(&c->jobs[JOB_PARKED]))
+        world_blame(w, "%llu bytes of prompts are counted, but none are left",
+                    (unsigned long long)c->payload_bytes);
     if (!core_idle(c))
         world_blame(w, "the core does not call itself idle");
 }

@@ -5,6 +5,7 @@
 #include "upstream.h"
 
 #include <cjson/cJSON.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +70,48 @@ static char *combined_content(const struct call *call, const cJSON *questions, c
     return text;
 }
 
+/* Whether the filter stops that part: in array mode each is looked at by itself. */
+static bool is_filtered(const struct call *call, size_t i, const struct order *o)
+{
+    struct slice prompt = call->members[i]->submit.prompt;
+    if (o->conduct != CONDUCT_FILTERED)
+        return false;
+    if (call->request.mode != MODE_ARRAY)
+        return true;
+    if (o->word[0])
+        return memmem(prompt.p, prompt.n, o->word, strlen(o->word));
+    return !o->who[0] || is_who(call, i, o);
+}
+
+static void add_choice(cJSON *choices, const struct call *call, size_t i, const char *prompt,
+                       const struct order *o)
+{
+    bool filtered = is_filtered(call, i, o);
+    char *said = filtered ? strdup("") : answer_to(prompt);
+    cJSON *choice = cJSON_CreateObject();
+    cJSON_AddItemToArray(choices, choice);
+    cJSON_AddNumberToObject(choice, "index", (double)i);
+    cJSON_AddStringToObject(choice, "text", said);
+    cJSON_AddStringToObject(choice, "finish_reason", filtered ? "content_filter" : "stop");
+    free(said);
+}
+
+/* Array mode: one choice a prompt. */
+static void add_choices(cJSON *choices, const struct call *call, const struct order *o)
+{
+    cJSON *body = cJSON_Parse(call->request.body.data);
+    const cJSON *prompts = cJSON_GetObjectItemCaseSensitive(body, "prompt");
+    for (size_t i = 0; i < call->n; i++) {
+        const char *prompt = cJSON_GetStringValue(cJSON_GetArrayItem(prompts, (int)i));
+        if (o->conduct == CONDUCT_MISSING && is_who(call, i, o))
+            continue;
+        add_choice(choices, call, i, prompt ? prompt : "?", o);
+        if (o->conduct == CONDUCT_DOUBLE && is_who(call, i, o))
+            add_choice(choices, call, i, prompt ? prompt : "?", o);
+    }
+    cJSON_Delete(body);
+}
+
 /* What the model says to the call; NULL when the call cannot be understood. */
 static char *content(const struct call *call, const struct order *o)
 {
@@ -88,23 +131,33 @@ static char *content(const struct call *call, const struct order *o)
     return said;
 }
 
-static char *completion(const struct call *call, const struct order *o)
+static void add_message(cJSON *choices, const char *said, bool filtered, const struct order *o)
 {
-    bool filtered = o->conduct == CONDUCT_FILTERED;
-    char *said = filtered ? strdup("") : content(call, o);
-    if (!said)
-        return NULL;
-    cJSON *root = cJSON_CreateObject();
     cJSON *choice = cJSON_CreateObject();
     cJSON *message = cJSON_AddObjectToObject(choice, "message");
-    cJSON *usage = cJSON_AddObjectToObject(root, "usage");
-    cJSON_AddItemToArray(cJSON_AddArrayToObject(root, "choices"), choice);
+    cJSON_AddItemToArray(choices, choice);
     cJSON_AddStringToObject(message, "role", "assistant");
     cJSON_AddStringToObject(message, "content", said);
     cJSON_AddStringToObject(choice, "finish_reason",
                             filtered                          ? "content_filter"
                             : o->conduct == CONDUCT_TRUNCATED ? "length"
                                                               : "stop");
+}
+
+static char *completion(const struct call *call, const struct order *o)
+{
+    bool filtered = o->conduct == CONDUCT_FILTERED;
+    bool array = call->request.mode == MODE_ARRAY;
+    char *said = filtered || array ? strdup("") : content(call, o);
+    if (!said)
+        return NULL;
+    cJSON *root = cJSON_CreateObject();
+    cJSON *choices = cJSON_AddArrayToObject(root, "choices");
+    cJSON *usage = cJSON_AddObjectToObject(root, "usage");
+    if (array)
+        add_choices(choices, call, o);
+    else
+        add_message(choices, said, filtered, o);
     cJSON_AddNumberToObject(usage, "prompt_tokens", (double)(10 * call->n));
     cJSON_AddNumberToObject(usage, "completion_tokens", (double)(7 * call->n));
     char *text = cJSON_PrintUnformatted(root);
@@ -143,7 +196,7 @@ static enum verdict fate(const struct call *call, size_t i, const struct order *
     case CONDUCT_HTML:
         return VERDICT_MISSING;
     case CONDUCT_FILTERED:
-        return VERDICT_FILTERED;
+        return is_filtered(call, i, o) ? VERDICT_FILTERED : VERDICT_ANSWERED;
     }
     return VERDICT_UNKNOWN;
 }
@@ -170,8 +223,10 @@ static struct order next_order(struct world *w, const struct call *call)
             present = present || is_who(call, i, &o);
         o.conduct = present ? o.conduct : CONDUCT_ANSWER;
     }
-    if (o.conduct == CONDUCT_ANSWER && holds_word(call, w->filter))
+    if (o.conduct == CONDUCT_ANSWER && holds_word(call, w->filter)) {
         o.conduct = CONDUCT_FILTERED;
+        memcpy(o.word, w->filter, sizeof(o.word));
+    }
     return o;
 }
 
@@ -221,6 +276,17 @@ int upstream_port_send(void *arg, struct call *call, struct err *e)
     respond(w, f, &o);
     list_append(&w->flights, &f->node);
     return 0;
+}
+
+void upstream_key(const struct call *call, char ret_key[64])
+{
+    static const char before[] = "Authorization: Bearer ";
+    const char *at = call->request.headers ? strstr(call->request.headers, before) : NULL;
+    ret_key[0] = 0;
+    if (!at)
+        return;
+    at += sizeof(before) - 1;
+    snprintf(ret_key, 64, "%.*s", (int)strcspn(at, "\n"), at);
 }
 
 static struct flight *earliest(const struct world *w)

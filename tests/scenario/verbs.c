@@ -58,6 +58,15 @@ static void set_flags(struct wire_submit *m, const struct line *l)
             m->flags |= flags[i].flag;
 }
 
+/* The same bytes for all: a hundred large prompts need not be in memory here as well. */
+static struct slice long_text(size_t n)
+{
+    static char text[WIRE_MAX_PAYLOAD];
+    if (!text[0])
+        memset(text, 'x', sizeof(text));
+    return (struct slice){text, n < sizeof(text) ? n : sizeof(text)};
+}
+
 static void set_texts(struct world *w, struct client *c, const struct line *l)
 {
     struct wire_submit *m = &c->submit;
@@ -67,6 +76,8 @@ static void set_texts(struct world *w, struct client *c, const struct line *l)
     snprintf(prompt, sizeof(prompt), "What is %s?", c->name);
     m->request_id = keep(w, id ? id : c->name);
     m->prompt = keep(w, line_value(l, "prompt") ? line_value(l, "prompt") : prompt);
+    if (line_value(l, "size"))
+        m->prompt = long_text((size_t)atoi(line_value(l, "size")));
     m->username = keep(w, line_value(l, "user"));
     m->model = keep(w, line_value(l, "model"));
     m->system_prompt = keep(w, line_value(l, "system"));
@@ -110,6 +121,32 @@ static void run_arrive(struct script *s, struct line *l)
     wire_submit_fingerprint(&c->submit, c->submit.fingerprint);
     client_submit(w, c);
     world_turn(w);
+}
+
+/* CROWD n name PRIORITY …: name1, name2, … of a tenant each, all with the id name. */
+static void run_crowd(struct script *s, struct line *l)
+{
+    if (l->n < 4 || l->n > WORDS_MAX - 1) {
+        script_fail(s, "CROWD n name PRIORITY …");
+        return;
+    }
+    for (int i = 1; i <= atoi(l->words[1]) && !s->failed; i++) {
+        char name[32], id[40], tenant[40];
+        snprintf(name, sizeof(name), "%s%d", l->words[2], i);
+        snprintf(id, sizeof(id), "id=%s", l->words[2]);
+        snprintf(tenant, sizeof(tenant), "tenant=%s", name);
+        struct line one = {.words = {l->words[0], name, l->words[3], id, tenant}, .n = 5};
+        for (size_t k = 4; k < l->n; k++)
+            one.words[one.n++] = l->words[k];
+        run_arrive(s, &one);
+    }
+}
+
+/* FORGET CHATS */
+static void run_forget(struct script *s, struct line *l)
+{
+    (void)l;
+    disk_forget_chats(&s->world);
 }
 
 static struct client *named_client(struct script *s, struct line *l)
@@ -168,13 +205,13 @@ static void run_crash(struct script *s, struct line *l)
     world_crash(&s->world, line_has(l, "durable"), line_has(l, "workers"));
 }
 
-/* COMMIT TAKES time | FAILS NOSPC|IO|FENCED [n] | WORKS */
+/* COMMIT TAKES time | FAILS NOSPC|IO|EIO|FENCED [n] | WORKS */
 static void run_commit(struct script *s, struct line *l)
 {
     static const struct {
         const char *name;
         enum err_code code;
-    } errors[] = {{"NOSPC", ERR_NOSPC}, {"IO", ERR_IO}, {"FENCED", ERR_FENCED}};
+    } errors[] = {{"NOSPC", ERR_NOSPC}, {"IO", ERR_IO}, {"EIO", ERR_IO}, {"FENCED", ERR_FENCED}};
     struct world *w = &s->world;
     if (line_has(l, "WORKS")) {
         w->commit_fails = 0;
@@ -188,9 +225,10 @@ static void run_commit(struct script *s, struct line *l)
         if (strcmp(l->words[1], "FAILS") == 0 && strcmp(l->words[2], errors[i].name) == 0) {
             w->commit_fails = l->n > 3 ? (uint32_t)atoi(l->words[3]) : UINT32_MAX;
             w->commit_error = errors[i].code;
+            w->commit_reaches = strcmp(errors[i].name, "EIO") == 0;
             return;
         }
-    script_fail(s, "COMMIT TAKES time | FAILS NOSPC|IO|FENCED [n] | WORKS");
+    script_fail(s, "COMMIT TAKES time | FAILS NOSPC|IO|EIO|FENCED [n] | WORKS");
 }
 
 static const struct {
@@ -278,7 +316,8 @@ void verb_run(struct script *s, struct line *l)
                  {"ARRIVE", run_arrive},     {"LEAVE", run_leave},   {"WATCH", run_watch},
                  {"SETTINGS", run_settings}, {"DELETE", run_delete}, {"DRAIN", run_drain},
                  {"CRASH", run_crash},       {"COMMIT", run_commit}, {"PROVIDER", run_provider},
-                 {"EXPECT", run_expect},     {"PAUSE", run_nothing}};
+                 {"EXPECT", run_expect},     {"PAUSE", run_nothing}, {"CROWD", run_crowd},
+                 {"FORGET", run_forget}};
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (strcmp(l->words[0], verbs[i].name) == 0) {
             if (i > 2)

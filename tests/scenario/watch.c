@@ -79,5 +79,6 @@ void watch_call(struct world *w, const struct call *call)
     seen->priority = call->batch->priority;
     for (size_t i = 0; i < call->n; i++)
         add_member(seen, call->members[i]);
+    upstream_key(call, seen->key);
     world_say(w, "call of %u: %s", seen->n, seen->members);
 }

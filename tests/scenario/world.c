@@ -82,19 +82,33 @@ static void port_random(void *arg, void *bytes, size_t n)
         *at = (uint8_t)next_random(arg);
 }
 
+static void note_key(struct world *w, const char *what, const struct saved_key *key)
+{
+    size_t used = strlen(w->keys);
+    snprintf(w->keys + used, sizeof(w->keys) - used, "%s%s:%s@%llums", used ? " " : "", what,
+             key->text[0] ? key->text : "none", (unsigned long long)(world_time(w) / US_PER_MS));
+}
+
 static int port_key_prepare(void *arg, const struct saved_key *key, struct err *e)
 {
-    (void)arg;
-    (void)key;
+    struct world *w = arg;
     (void)e;
+    note_key(w, "prepare", key);
+    if (w->key_fresh.text[0])
+        world_blame(w, "two keys are prepared at once");
+    w->key_fresh = *key;
     return 0;
 }
 
 static void port_key_settle(void *arg, const struct saved_key *key, bool keep)
 {
-    (void)arg;
-    (void)key;
-    (void)keep;
+    struct world *w = arg;
+    note_key(w, keep ? "keep" : "drop", key);
+    if (strcmp(key->text, w->key_fresh.text) != 0)
+        world_blame(w, "another key is settled than was prepared");
+    if (keep)
+        w->key = w->key_fresh;
+    w->key_fresh = (struct saved_key){0};
 }
 
 /* As loop.c starts it: what is stored is taken up, the settings are published, and then somebody may ask. */
@@ -118,7 +132,8 @@ static int start_core(struct world *w, struct err *e)
     if (rc < 0)
         return rc;
     w->core = calloc(1, sizeof(*w->core));
-    rc = core_init(w->core, &w->conf, &ports, w->epoch, r, &(struct saved_key){0}, w->now_us, e);
+    w->key_fresh = (struct saved_key){0}; /* as keyfile_drop() at start */
+    rc = core_init(w->core, &w->conf, &ports, w->epoch, r, &w->key, w->now_us, e);
     store_read_end(r);
     struct commit_op *op = rc == 0 ? control_publish(w->core) : NULL;
     if (!op)

@@ -46,6 +46,7 @@ struct order {
     int status;
     char retry_after[32];
     char who[64];     /* request id */
+    char word[64];    /* that the filter stops; empty: all of the call, or who */
     uint64_t slow_us; /* instead of the usual latency; 0: that one */
 };
 
@@ -56,6 +57,7 @@ struct sight {
     enum priority priority;
     char reason[16];
     char members[MEMBERS_TEXT]; /* request ids with commas, oldest first */
+    char key[64];               /* of a call: the provider key it is sent with */
 };
 
 struct sights {
@@ -114,6 +116,9 @@ struct world {
     uint64_t group_due_us, commit_us, maintain_us;
     uint32_t commit_fails; /* groups that will fail; UINT32_MAX: all */
     enum err_code commit_error;
+    bool commit_reaches;             /* those that fail reach the disk all the same */
+    struct saved_key key, key_fresh; /* in the file; prepared beside it */
+    char keys[512];                  /* what was done with keys: "prepare:sk-a@0ms keep:sk-a@1ms" */
 
     struct list flights; /* upstream.c: calls at the provider */
     struct order orders[WORLD_ORDERS_MAX];
@@ -158,6 +163,8 @@ void disk_start_group(struct world *w);
 void disk_finish_group(struct world *w);
 /* Commits what waits at once, without telling the core. */
 void disk_flush(struct world *w);
+/* Takes every chat out of the store, as retention does. */
+void disk_forget_chats(struct world *w);
 /* "none" or the state of its record. */
 const char *disk_state(struct world *w, const struct client *c);
 uint64_t disk_counter(struct world *w, const char *name);
@@ -169,6 +176,8 @@ uint64_t upstream_due_us(const struct world *w);
 void upstream_deliver(struct world *w);
 /* "Answer to: <prompt>": every answer can be told from every other. */
 bool upstream_is_answer(struct slice prompt, struct slice text);
+/* The provider key in the headers of a call. */
+void upstream_key(const struct call *call, char ret_key[64]);
 
 /* client.c */
 struct client *client_find(struct world *w, const char *name);

@@ -73,7 +73,7 @@ static void expect_fault(const struct bad *b)
 Test(json_scan, refuses_what_the_grammar_has_not)
 {
     static const struct bad bad[] = {
-        {S(""), 0, EARLY, NULL},
+        {S(""), 0, "there is no text", NULL},
         {S("  "), 2, EARLY, NULL},
         {S("{"), 1, EARLY, NULL},
         {S("["), 1, EARLY, NULL},

@@ -245,7 +245,7 @@ static void *read_and_renew(void *arg)
 {
     bool renews = arg != NULL;
     while (!atomic_load(&over)) {
-        struct store_read *r;
+        struct store_read *r = NULL;
         int rc = store_read_begin(store, &r, NULL);
         note_read(rc, r);
         for (int i = 0; rc == 0 && renews && i < 20; i++)
