@@ -102,18 +102,31 @@ static int apply_sweep(struct store_write *w, struct commit_op *op, struct err *
     return rc;
 }
 
+static int apply_request(struct store_write *w, const struct commit_request *r, uint64_t now_s, struct err *e)
+{
+    struct request_record there;
+    if (!r->remove)
+        return requests_put(w, r->key, &r->record, now_s, e);
+    int rc = r->only ? requests_get(store_write_as_read(w), r->key, now_s, &there, e) : 0;
+    if (rc < 0)
+        return rc == ERR_NOT_FOUND ? 0 : rc;
+    if (r->only && memcmp(there.fingerprint, r->only, sizeof(there.fingerprint)) != 0)
+        return 0;
+    return requests_delete(w, r->key, e);
+}
+
 static int apply(struct store_write *w, struct commit_op *op, struct err *e)
 {
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < op->requests_n; i++) {
-        const struct commit_request *r = &op->requests[i];
-        rc = r->remove ? requests_delete(w, r->key, e)
-                       : requests_put(w, r->key, &r->record, op->real_us / US_PER_S, e);
-    }
+    op->written = false;
+    for (size_t i = 0; rc == 0 && i < op->requests_n; i++)
+        rc = apply_request(w, &op->requests[i], op->real_us / US_PER_S, e);
     for (size_t i = 0; rc == 0 && i < op->chats_n; i++) {
         rc = chats_append(w, &op->chats[i].chat, op->chats[i].record, e);
-        if (rc == ERR_EXISTS && op->again)
-            rc = 0; /* the first try reached the disk after all */
+        if (rc == ERR_EXISTS && op->again) {
+            op->written = true; /* the first try reached the disk after all */
+            rc = 0;
+        }
     }
     if (rc == 0)
         rc = apply_settings(w, op, e);
@@ -129,14 +142,28 @@ struct group {
     uint32_t day;
 };
 
+static void sum_counters(struct group *g, const struct commit_op *op)
+{
+    struct counter *n, *tmp;
+    if (!op->counters || op->written)
+        return;
+    g->day = clock_day(op->real_us);
+    HASH_ITER (hh, op->counters, n, tmp)
+        counter_add(&g->counters, n->name, n->delta);
+}
+
+/* Runs again from the start when the map had to grow. */
 static int apply_group(struct store_write *w, void *arg, struct err *e)
 {
     struct group *g = arg;
     int rc = 0;
+    counters_free(&g->counters);
     list_for_each (it, g->ops) {
-        rc = apply(w, LIST_ENTRY(it, struct commit_op, node), e);
+        struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
+        rc = apply(w, op, e);
         if (rc < 0)
             return rc;
+        sum_counters(g, op);
     }
     struct counter *n, *tmp;
     HASH_ITER (hh, g->counters, n, tmp) {
@@ -151,14 +178,6 @@ static int apply_group(struct store_write *w, void *arg, struct err *e)
 int commit_apply_group(struct store *s, uint64_t epoch, struct list *group, struct err *e)
 {
     struct group g = {.ops = group};
-    list_for_each (it, group) {
-        struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
-        struct counter *n, *tmp;
-        if (op->counters)
-            g.day = clock_day(op->real_us);
-        HASH_ITER (hh, op->counters, n, tmp)
-            counter_add(&g.counters, n->name, n->delta);
-    }
     int rc = store_write(s, epoch, apply_group, &g, e);
     counters_free(&g.counters);
     list_for_each (it, group) {

@@ -29,6 +29,7 @@ void counters_free(struct counter **table);
 struct commit_request {
     const uint8_t *key;
     bool remove;
+    const uint8_t *only;          /* remove: if that is the fingerprint of what is there; NULL: whatever is */
     struct request_record record; /* unless remove */
 };
 
@@ -51,6 +52,7 @@ struct commit_op {
     uint64_t id;                   /* of the frame to answer */
     bool kept;                     /* done wants it to live on */
     bool again;                    /* tried before; that try may have been written */
+    bool written;                  /* that try was written */
     int rc;
     bool refused; /* rc < 0 for what the operation is: it would fail again */
     struct err err;

@@ -38,6 +38,27 @@ static void tell_kept(struct core *c, struct core_link *l, uint64_t id, struct j
         intake_answer_queued(c, l, id);
 }
 
+static void taken_back(struct core *c, struct commit_op *op, uint64_t now_us)
+{
+    (void)c;
+    (void)now_us;
+    job_free(op->owner);
+}
+
+/* j is not to run: its record goes, unless another's stands there by now. Takes j. */
+static void take_back(struct core *c, struct job *j)
+{
+    struct commit_op *op = commit_op_new(1, 0, taken_back);
+    if (!op) {
+        job_free(j);
+        return;
+    }
+    op->owner = j;
+    op->requests[0] =
+        (struct commit_request){.key = j->submit.key, .remove = true, .only = j->submit.fingerprint};
+    core_commit(c, op);
+}
+
 /* What intake_keep() put on the disk, or waited behind, is there. */
 static void kept(struct core *c, struct commit_op *op, uint64_t now_us)
 {
@@ -48,6 +69,10 @@ static void kept(struct core *c, struct commit_op *op, uint64_t now_us)
         /* The one it duplicated went, and another request took the id before this was written. */
         if (op->link)
             core_refuse(c, op->link, op->id, refusal_get(REFUSAL_ID_REUSED));
+        if (wrote) {
+            take_back(c, j);
+            return;
+        }
     } else if (op->rc == 0 && running && (wrote || is_failing(running) || is_durable(running)))
         tell_kept(c, op->link, op->id, running, j, now_us);
     else if (op->rc == 0 && !running && wrote) {

@@ -228,9 +228,13 @@ static size_t bisect(struct core *c, struct call *call)
     return taken;
 }
 
-/* The filter stopped a call of several as a whole, so that nobody knows whom it meant. */
-static bool is_filtered_whole(const struct call *call, const struct provider_outcome *o)
+/* The filter stopped a call of several as a whole, so that nobody knows whom it meant: not so in an array
+ * that was answered, where each part has its own word. */
+static bool is_filtered_whole(const struct call *call, const struct provider_response *response,
+                              const struct provider_outcome *o)
 {
+    if (call->request.mode == MODE_ARRAY && response->status == 200)
+        return false;
     for (size_t i = 0; i < call->n; i++)
         if (o->parts[i].verdict != VERDICT_FILTERED)
             return false;
@@ -362,7 +366,7 @@ void outcome_settle(struct core *c, struct call *call, const struct provider_res
         settle(c, s, now_us);
         goto out;
     }
-    size_t first = is_filtered_whole(call, &o) ? bisect(c, call) : 0;
+    size_t first = is_filtered_whole(call, response, &o) ? bisect(c, call) : 0;
     for (size_t i = first; i < call->n; i++) {
         call->members[i]->timing.split_us += split_us;
         settle_member(c, s, call, call->members[i], &o, &o.parts[i], now_us);

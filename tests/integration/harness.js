@@ -158,12 +158,13 @@ class Stack {
         };
     }
 
-    async launch() {
+    /* stdin: "pipe" for a program that reads from its terminal. */
+    async launch({ stdin = 'ignore' } = {}) {
         running.add(this);
         const [program, ...args] = this.options.command ?? ['lighttpd', '-D', '-f', 'lighttpd.conf'];
         const out = fs.openSync(path.join(this.dir, 'front.log'), 'a');
         this.printedFrom = fs.fstatSync(out).size;
-        this.front = spawn(program, args, { cwd: ROOT, env: this.environment(), stdio: ['ignore', out, out] });
+        this.front = spawn(program, args, { cwd: ROOT, env: this.environment(), stdio: [stdin, out, out] });
         fs.closeSync(out);
         this.frontExit = new Promise((resolve) => {
             this.front.on('exit', (code, signal) => resolve({ code, signal }));

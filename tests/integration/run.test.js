@@ -4,6 +4,7 @@
 const { test } = require('node:test');
 const assert = require('node:assert/strict');
 const http = require('node:http');
+const { Client } = require('./http_client');
 const { Stack, until, sleep, freePort, STRETCH } = require('./harness');
 
 const start = (options = {}) => Stack.start({ command: ['etc/run'], ...options });
@@ -110,4 +111,23 @@ test('configuration errors are said', async () => {
         await refused({ env: { CARPOOL_PROVIDER_KIND: undefined, OPENAI_API_KEY: 'sk-1', GEMINI_API_KEY: 'g-1' } }),
         /kind|PROVIDER_KIND/,
     );
+});
+
+/* A terminal sends Ctrl-C to every process in the foreground, not to the script alone. */
+test('Ctrl-C in a terminal, twice in a row: all is stopped, the coordinator too', async () => {
+    const stack = new Stack({ command: ['script', '-qec', 'etc/run', '/dev/null'] });
+    stack.port = await freePort();
+    stack.client = new Client(stack.port);
+    await stack.launch({ stdin: 'pipe' });
+    await until('it greets', () => stack.printed().includes('carpool answers at'), 10000);
+    const waiting = stack.get('/health').then(() => stack.ask('nobody waits for this', { priority: 'LOW' })).catch(() => {});
+    await until('the prompt waits', () => stack.events().some((e) => e.event === 'ENQUEUE'));
+    stack.front.stdin.write('\x03');
+    await sleep(350);
+    stack.front.stdin.write('\x03');
+    await stack.frontExit;
+    const left = stack.processes().map((p) => p.args.join(' '));
+    await stack.stop({ checks: false });
+    await waiting;
+    assert.deepEqual(left, []);
 });

@@ -6,6 +6,7 @@
 #define CARPOOL_TESTS_STORE_FIXTURE_H
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
@@ -77,6 +78,29 @@ __attribute__((unused)) static pid_t fixture_fork(void)
     if (pid == 0)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
     return pid;
+}
+
+/* Puts another file under the store's descriptors of data.mdb: those of the meta page (O_DSYNC), or all. */
+__attribute__((unused)) static void fixture_break_descriptors(const char *by, int flags, bool meta_only)
+{
+    char path[200];
+    snprintf(path, sizeof(path), "%s/data.mdb", store_dir);
+    int dead = open(by ? by : path, flags | O_CLOEXEC), broken = 0;
+    cr_assert_geq(dead, 0);
+    for (int fd = 3; fd < dead; fd++) {
+        char link[64], to[300];
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(link, to, sizeof(to) - 1);
+        if (n < 0)
+            continue;
+        to[n] = 0;
+        if (strcmp(to, path) || (meta_only && !(fcntl(fd, F_GETFL) & O_DSYNC)))
+            continue;
+        cr_assert_eq(dup3(dead, fd, O_CLOEXEC), fd);
+        broken++;
+    }
+    close(dead);
+    cr_assert_geq(broken, 1);
 }
 
 /* A version 7 UUID of that time, n apart from others of the same millisecond. */

@@ -150,6 +150,50 @@ Test(counters, bucket_names)
     }
 }
 
+/* Every value lies in its bucket, which is never wider than a sixteenth of where it begins, and buckets do
+ * not overlap. */
+Test(counters, buckets)
+{
+    char name[COUNTER_NAME_MAX], before[COUNTER_NAME_MAX] = "h.0000000000", again[COUNTER_NAME_MAX];
+    for (uint64_t v = 0; v < 9999999999; v += 1 + v / 37) {
+        histogram_bucket_name(name, "h", v);
+        uint64_t low = strtoull(name + 2, NULL, 10);
+        cr_assert(low <= v && v - low <= low / 16, "%s holds %llu", name, (unsigned long long)v);
+        cr_assert_leq(strcmp(before, name), 0, "names sort as their values do");
+        histogram_bucket_name(again, "h", low);
+        cr_assert_str_eq(again, name);
+        strcpy(before, name);
+    }
+}
+
+static int add_few(struct store_write *w, void *arg, struct err *e)
+{
+    static const uint64_t values[] = {3, 1, 1000, 2, 2};
+    char name[COUNTER_NAME_MAX];
+    int rc = 0;
+    (void)arg;
+    for (size_t i = 0; i < ARRAY_LEN(values) && !rc; i++) {
+        histogram_bucket_name(name, "few", values[i]);
+        rc = counters_add(w, slice_of(name), 0, 1, e);
+    }
+    return rc;
+}
+
+Test(counters, percentiles_of_a_few)
+{
+    static const double wanted[] = {0, 20, 21, 60, 61, 80, 81, 100};
+    static const uint64_t expected[] = {1, 1, 2, 2, 3, 3, 1007, 1007};
+    uint64_t values[8], count = 0;
+    struct err e = {0};
+    WRITE(add_few, NULL);
+    struct store_read *r = fixture_read();
+    cr_assert_eq(histogram_percentiles(r, S("few"), 0, 0, wanted, 8, values, &count, &e), 0);
+    store_read_end(r);
+    cr_assert_eq(count, 5);
+    for (size_t i = 0; i < 8; i++)
+        cr_assert_eq(values[i], expected[i], "p%g: %llu", wanted[i], (unsigned long long)values[i]);
+}
+
 #define VALUES 1000
 
 static int add_values(struct store_write *w, void *arg, struct err *e)

@@ -123,35 +123,12 @@ Test(store_faults, a_full_disk_is_refused_and_recovers)
     store_read_end(r);
 }
 
-/* Puts another file under the store's descriptors of data.mdb: those of the meta page (O_DSYNC), or all. */
-static void break_descriptors(const char *by, int flags, bool meta_only)
-{
-    char path[200];
-    snprintf(path, sizeof(path), "%s/data.mdb", store_dir);
-    int dead = open(by ? by : path, flags | O_CLOEXEC), broken = 0;
-    cr_assert_geq(dead, 0);
-    for (int fd = 3; fd < dead; fd++) {
-        char link[64], to[300];
-        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-        ssize_t n = readlink(link, to, sizeof(to) - 1);
-        if (n < 0)
-            continue;
-        to[n] = 0;
-        if (strcmp(to, path) || (meta_only && !(fcntl(fd, F_GETFL) & O_DSYNC)))
-            continue;
-        cr_assert_eq(dup3(dead, fd, O_CLOEXEC), fd);
-        broken++;
-    }
-    close(dead);
-    cr_assert_geq(broken, 1);
-}
-
 static void check_failed_commit(const char *by, int flags, bool meta_only)
 {
     struct err e = {0};
     fixture_open(STORE_WRITER, 0, MAX);
     WRITE(put_name, (void *)"before");
-    break_descriptors(by, flags, meta_only);
+    fixture_break_descriptors(by, flags, meta_only);
     cr_assert_eq(store_write(store, 0, put_name, (void *)"during", &e), ERR_IO, "%s", e.text);
     cr_assert_eq(store_write(store, 0, put_name, (void *)"later", &e), ERR_IO,
                  "not before it is opened again");
@@ -183,7 +160,7 @@ Test(store_faults, no_space_for_the_meta_page_wants_a_reopen)
 static void fail_a_commit(void)
 {
     struct err e = {0};
-    break_descriptors(NULL, O_RDONLY, false);
+    fixture_break_descriptors(NULL, O_RDONLY, false);
     cr_assert_eq(store_write(store, 0, put_name, (void *)"during", &e), ERR_IO, "%s", e.text);
 }
 

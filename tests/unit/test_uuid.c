@@ -74,6 +74,19 @@ Test(uuid, threads_never_get_the_same)
     free(ids);
 }
 
+Test(uuid, tells_its_time)
+{
+    static const uint64_t times[] = {0x0123456789abull * 1000, 1769947300000000ull, 1769947300001000ull,
+                                     1769947300002999ull, 0xffffffffffffull * 1000}; /* ids only grow */
+    struct uuid id;
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        uuid_v7(times[i], &id);
+        cr_assert_eq(uuid_time_us(&id), times[i] / 1000 * 1000, "%llu", (unsigned long long)times[i]);
+    }
+    cr_assert(uuid_parse(SLICE_LITERAL("00000000-0001-7fff-bfff-ffffffffffff"), &id));
+    cr_assert_eq(uuid_time_us(&id), 1000, "what follows the time does not count");
+}
+
 Test(uuid, text_and_back)
 {
     struct uuid id, again;
