@@ -106,7 +106,7 @@ base_path=${CARPOOL_SERVER_BASE_PATH:-$(conf_value server base_path)}
 base_path=${base_path%/}
 max_body_bytes=${CARPOOL_SERVER_MAX_BODY_BYTES:-$(conf_value server max_body_bytes)}
 max_body_bytes=${max_body_bytes:-1048576}
-positive CARPOOL_SERVER_MAX_BODY_BYTES "$max_body_bytes" 1073741824
+positive CARPOOL_SERVER_MAX_BODY_BYTES "$max_body_bytes" 8388608
 
 # Above limits.waiting_max (512), so that health and settings get through when every prompt waits.
 max_connections=${LIGHTTPD_MAX_CONNECTIONS:-656}

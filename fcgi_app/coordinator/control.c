@@ -262,6 +262,9 @@ static bool prepare_change(struct core *c, struct settings_change *change)
         refuse_change(c, change, REFUSAL_NO_MEMORY);
     else if (change->settings.provider == PROVIDER_MODEL_SERVICE)
         refuse_setting(c, change, 400, "provider", no_model_service);
+    else if (!provider_model_ok(change->settings.provider, slice_of(change->settings.model)))
+        refuse_setting(c, change, 400, "model",
+                       "gemini takes model names of A-Z a-z 0-9 . _ - / only, such as gemini-2.0-flash.");
     else if (!url_allowed(c, change->settings.base_url))
         refuse_setting(c, change, 400, "base_url",
                        "Plain http is allowed to this machine only; use https, or set provider.allow_http in "

@@ -257,9 +257,21 @@ static bool known_already(struct core *c, struct core_link *l, uint64_t id, cons
     return answered;
 }
 
+/* Somebody on this link waits under that id already. */
+static bool is_open(const struct core_link *l, uint64_t id)
+{
+    list_for_each (it, &l->waiters) {
+        if (LIST_ENTRY(it, struct waiter, link_node)->id == id)
+            return true;
+    }
+    return false;
+}
+
 int intake_submit(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us)
 {
     struct job *j;
+    if (is_open(l, frame->id))
+        return ERR_INVAL;
     int rc = job_new(frame->payload, now_us, &j);
     if (rc == ERR_NOMEM) {
         refuse(c, l, frame->id, REFUSAL_NO_MEMORY);
@@ -339,6 +351,8 @@ int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *f
     struct job *j = job_find(c, watch.key);
     if (!j)
         answer_progress(c, l, frame->id, PROGRESS_UNKNOWN_ID);
+    else if (is_open(l, frame->id))
+        return ERR_INVAL;
     else if (!watch.wait_ms ||
              job_add_waiter(c, j, l, frame->id, true, now_us + watch.wait_ms * US_PER_MS) < 0)
         answer_progress(c, l, frame->id, progress_of(j));

@@ -2,6 +2,7 @@
 #include "coordinator/link.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -122,7 +123,7 @@ static void refuse_connection(struct links *l)
     uv_pipe_init(l->loop, &l->refused, 0);
     l->refused.data = l;
     l->refusing = true;
-    if (uv_accept((uv_stream_t *)&l->listener, (uv_stream_t *)&l->refused) < 0)
+    if (uv_accept((uv_stream_t *)l->listener, (uv_stream_t *)&l->refused) < 0)
         log_warning("A connection could be neither taken nor refused.");
     uv_close((uv_handle_t *)&l->refused, refused);
 }
@@ -173,22 +174,59 @@ static int bind_socket(const char *path, int *ret_fd, struct err *e)
     return rc;
 }
 
+static void listener_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* Binds l->path and listens; the listener before is closed. */
+static int listen_again(struct links *l, struct err *e)
+{
+    int fd = -1;
+    struct stat st;
+    uv_pipe_t *listener = calloc(1, sizeof(*listener));
+    int rc = listener ? bind_socket(l->path, &fd, e) : err_set(e, ERR_NOMEM, "Not enough memory to listen.");
+    if (rc < 0) {
+        free(listener);
+        return rc;
+    }
+    uv_pipe_init(l->loop, listener, 0);
+    listener->data = l;
+    int uv = uv_pipe_open(listener, fd);
+    if (uv == 0)
+        uv = uv_listen((uv_stream_t *)listener, BACKLOG, on_connection);
+    if (uv < 0 || stat(l->path, &st) < 0) {
+        uv_close((uv_handle_t *)listener, listener_closed);
+        return err_set(e, ERR_IO, "Cannot listen on %s: %s.", l->path,
+                       uv < 0 ? uv_strerror(uv) : "it vanished");
+    }
+    if (l->listener)
+        uv_close((uv_handle_t *)l->listener, listener_closed);
+    l->listener = listener;
+    l->device = st.st_dev;
+    l->inode = st.st_ino;
+    return 0;
+}
+
 int links_open(struct links *l, uv_loop_t *loop, struct core *core, const char *path, uint32_t max,
                struct err *e)
 {
-    int fd = -1;
     *l = (struct links){.loop = loop, .core = core, .max = max};
     list_init(&l->open);
-    int rc = bind_socket(path, &fd, e);
-    if (rc < 0)
-        return rc;
-    uv_pipe_init(loop, &l->listener, 0);
-    l->listener.data = l;
-    int uv = uv_pipe_open(&l->listener, fd);
-    if (uv == 0)
-        uv = uv_listen((uv_stream_t *)&l->listener, BACKLOG, on_connection);
-    l->listening = true;
-    return uv < 0 ? err_set(e, ERR_IO, "Cannot listen on %s: %s.", path, uv_strerror(uv)) : 0;
+    snprintf(l->path, sizeof(l->path), "%s", path);
+    return listen_again(l, e);
+}
+
+void links_check(struct links *l)
+{
+    struct stat st;
+    struct err e = {0};
+    if (stat(l->path, &st) == 0 && st.st_ino == l->inode && st.st_dev == l->device)
+        return;
+    if (listen_again(l, &e) < 0)
+        log_error("The socket was removed: %s", e.text);
+    else
+        log_warning("The socket %s was removed; it is there again.", l->path);
 }
 
 static void flush(struct link *k);
@@ -265,7 +303,7 @@ void links_close(struct links *l)
 {
     list_for_each_safe (it, next, &l->open)
         link_close(LIST_ENTRY(it, struct link, node));
-    if (l->listening)
-        uv_close((uv_handle_t *)&l->listener, NULL);
-    l->listening = false;
+    if (l->listener)
+        uv_close((uv_handle_t *)l->listener, listener_closed);
+    l->listener = NULL;
 }

@@ -5,6 +5,8 @@
 #ifndef CARPOOL_COORDINATOR_LINK_H
 #define CARPOOL_COORDINATOR_LINK_H
 
+#include <limits.h>
+#include <sys/types.h>
 #include <uv.h>
 
 #include "coordinator/core.h"
@@ -12,8 +14,10 @@
 struct links {
     uv_loop_t *loop;
     struct core *core;
-    uv_pipe_t listener;
-    bool listening;
+    uv_pipe_t *listener; /* its own block: closing outlives its replacement */
+    char path[PATH_MAX];
+    dev_t device; /* of the socket file */
+    ino_t inode;
     uv_pipe_t refused; /* takes a connection that there is no memory for, to close it */
     bool refusing;
     struct list open; /* struct link.node */
@@ -25,6 +29,8 @@ struct links {
 MUST_CHECK
 int links_open(struct links *l, uv_loop_t *loop, struct core *core, const char *path, uint32_t max,
                struct err *e);
+/* Binds again when somebody removed the socket file: nobody could connect any more. Now and then. */
+void links_check(struct links *l);
 /* Writes what the core left for its links. At the end of each turn. */
 void links_flush(struct links *l);
 /* True while some link has bytes that its worker has not taken. */

@@ -34,3 +34,12 @@ int lock_take(const char *dir, int *ret_fd, struct err *e)
         *ret_fd = fd;
     return rc;
 }
+
+bool lock_holds(const char *dir, int fd)
+{
+    char path[PATH_MAX];
+    struct stat there, held;
+    snprintf(path, sizeof(path), "%s/coordinator.lock", dir);
+    return stat(path, &there) == 0 && fstat(fd, &held) == 0 && there.st_ino == held.st_ino &&
+           there.st_dev == held.st_dev;
+}

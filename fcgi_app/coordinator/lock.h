@@ -5,11 +5,17 @@
 #ifndef CARPOOL_COORDINATOR_LOCK_H
 #define CARPOOL_COORDINATOR_LOCK_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 /* Makes dir when it is missing (0700), locks <dir>/coordinator.lock (made 0600) and writes the pid.
  * ERR_EXISTS: another coordinator holds it. The descriptor in *ret_fd is the lock; closing it releases. */
 MUST_CHECK
 int lock_take(const char *dir, int *ret_fd, struct err *e);
+
+/* Whether the lock file is still the one that is locked: otherwise somebody removed it, and another
+ * coordinator may hold another. */
+bool lock_holds(const char *dir, int fd);
 
 #endif

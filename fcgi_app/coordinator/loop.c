@@ -16,6 +16,7 @@
 #include "coordinator/core.h"
 #include "coordinator/keyfile.h"
 #include "coordinator/link.h"
+#include "coordinator/lock.h"
 #include "coordinator/upstream.h"
 #include "store/meta.h"
 
@@ -29,6 +30,7 @@
 
 struct program {
     const struct conf *conf;
+    int lock_fd;
     struct core core;
     uv_loop_t loop;
     struct links links;
@@ -200,8 +202,15 @@ static void on_maintain(uv_timer_t *timer)
     core_maintain(c, now_us);
     store_reap_readers(p->store);
     turn(p);
+    if (p->stopping)
+        return;
+    if (!lock_holds(p->conf->storage.dir, p->lock_fd) || !store_is_there(p->store)) {
+        stop(p, LOOP_LOST);
+        return;
+    }
+    links_check(&p->links);
     uint32_t idle_s = p->conf->coordinator.idle_exit_s;
-    if (idle_s && !p->stopping && now_us - p->busy_us > idle_s * US_PER_S)
+    if (idle_s && now_us - p->busy_us > idle_s * US_PER_S)
         stop(p, LOOP_IDLE);
 }
 
@@ -337,7 +346,7 @@ static void close_all(struct program *p, bool bound)
 {
     char path[PATH_MAX];
     loop_socket_path(p->conf, path);
-    if (bound && p->end != LOOP_FENCED)
+    if (bound && p->end != LOOP_FENCED && p->end != LOOP_LOST)
         unlink(path); /* a successor's socket is not ours to remove */
     if (bound)
         links_close(&p->links);
@@ -359,12 +368,13 @@ void loop_socket_path(const struct conf *conf, char *ret_path)
         snprintf(ret_path, PATH_MAX, "%s/coordinator.sock", conf->storage.dir);
 }
 
-int loop_run(const struct conf *conf, void (*ready)(void *arg), void *arg, enum loop_end *ret_end,
-             struct err *e)
+int loop_run(const struct conf *conf, int lock_fd, void (*ready)(void *arg), void *arg,
+             enum loop_end *ret_end, struct err *e)
 {
     static struct program program; /* several kilobytes; one a process */
     struct program *p = &program;
     p->conf = conf;
+    p->lock_fd = lock_fd;
     list_init(&p->ops);
     uv_loop_init(&p->loop);
     sched_be_patient();

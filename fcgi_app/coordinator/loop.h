@@ -8,7 +8,7 @@
 #include "base/conf.h"
 #include "base/err.h"
 
-enum loop_end { LOOP_DRAINED, LOOP_IDLE, LOOP_FENCED };
+enum loop_end { LOOP_DRAINED, LOOP_IDLE, LOOP_FENCED, LOOP_LOST };
 
 /*
  * Opens everything under conf->storage.dir (the caller holds its lock), calls ready once prompts can be
@@ -16,8 +16,8 @@ enum loop_end { LOOP_DRAINED, LOOP_IDLE, LOOP_FENCED };
  * coordinator took the store over. On failure before ready: an error with a sentence.
  */
 MUST_CHECK
-int loop_run(const struct conf *conf, void (*ready)(void *arg), void *arg, enum loop_end *ret_end,
-             struct err *e);
+int loop_run(const struct conf *conf, int lock_fd, void (*ready)(void *arg), void *arg,
+             enum loop_end *ret_end, struct err *e);
 
 /* <storage.dir>/coordinator.sock unless configured. ret_path has PATH_MAX bytes. */
 void loop_socket_path(const struct conf *conf, char *ret_path);

@@ -168,9 +168,12 @@ static int run(const struct conf *conf, bool background, int *parent_fd, struct 
     if (rc == 0)
         rc = open_log(conf, background, e);
     if (rc == 0)
-        rc = loop_run(conf, on_ready, parent_fd, &end, e);
+        rc = loop_run(conf, lock_fd, on_ready, parent_fd, &end, e);
     if (rc == 0 && end == LOOP_FENCED)
         log_error("Another coordinator took over the store; this one leaves without writing anything more.");
+    else if (rc == 0 && end == LOOP_LOST)
+        log_error("The storage directory %s, its lock or its store was removed; this coordinator leaves.",
+                  conf->storage.dir);
     else if (rc == 0)
         log_info(end == LOOP_IDLE
                      ? "Nothing to do for coordinator.idle_exit_s; leaving until a worker needs me."

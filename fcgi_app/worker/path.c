@@ -60,7 +60,8 @@ static struct slice without_authority(struct slice uri)
 int path_from_uri(struct slice uri, const char *base_path, struct arena *arena, struct slice *ret_path,
                   struct slice *ret_query, struct err *e)
 {
-    struct slice path = without_authority(uri), query = {0};
+    /* A web server that breaks off leaves a request without variables. */
+    struct slice path = without_authority(uri.p ? uri : SLICE_LITERAL("/")), query = {0};
     const char *mark = path.n ? memchr(path.p, '?', path.n) : NULL;
     size_t base = strlen(base_path);
 

@@ -121,6 +121,11 @@ static int wait_for_end(struct serve *s, int signal_fd, const struct serve_optio
         if (n > 0 && fds[2].revents)
             return EXIT_FAILURE;
         counts_flush(&s->worker.counts, &s->counts_link);
+        if (worker_store_lost(&s->worker)) {
+            log_warning(
+                "the store was removed or replaced; this process makes way for one that opens it anew");
+            return EXIT_SUCCESS;
+        }
     }
 }
 

@@ -93,6 +93,12 @@ int worker_store(struct worker *w, struct store **ret_store, struct err *e)
     return rc;
 }
 
+bool worker_store_lost(struct worker *w)
+{
+    struct store *s = atomic_load(&w->store);
+    return s && !store_is_there(s);
+}
+
 int worker_read(struct worker *w, struct store_read **ret_read, struct err *e)
 {
     struct store *s;

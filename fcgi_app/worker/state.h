@@ -62,6 +62,8 @@ MUST_CHECK
 int worker_store(struct worker *w, struct store **ret_store, struct err *e);
 /* A coordinator has just welcomed us, so there is a store: the next worker_store() looks at once. */
 void worker_coordinator_met(struct worker *w);
+/* The store that is open is no longer the one that is there. */
+bool worker_store_lost(struct worker *w);
 /* A read transaction; *ret_read is NULL when there is no store yet. */
 MUST_CHECK
 int worker_read(struct worker *w, struct store_read **ret_read, struct err *e);

@@ -75,7 +75,7 @@ static const struct conf_choice levels[] = {{"debug", 0}, {"info", 1},     {"war
 /* clang-format off */
 const struct conf_option conf_options[] = {
     {OPTION(server, base_path), TEXT, .prefixes = "/", DEFAULT("")},
-    {OPTION(server, max_body_bytes), U64(1024, 1073741824), DEFAULT("1048576")},
+    {OPTION(server, max_body_bytes), U64(1024, 8388608), DEFAULT("1048576")},
     {OPTION(server, cors_allow_origin), TEXT, DEFAULT("")},
     {OPTION(server, app_name), TEXT, DEFAULT("carpool"), ALSO(NAME("LLM_APP_NAME"))},
 

@@ -56,6 +56,7 @@ struct codec {
 };
 
 extern const struct codec codec_openai, codec_gemini;
+bool gemini_model_ok(struct slice model);
 
 /* NULL for kinds that make no HTTP calls. */
 const struct codec *codec_for(enum provider_kind kind);

@@ -28,7 +28,7 @@ static const struct {
 
 /* The name goes into the URL as it is, so nothing may be in it that means something there; curl would also
  * resolve "..". */
-static bool model_safe(struct slice model)
+bool gemini_model_ok(struct slice model)
 {
     bool after_slash = true;
     for (size_t i = 0; i < model.n; i++) {
@@ -51,7 +51,7 @@ static bool begins(struct slice s, const char *prefix)
 static int make_url(const struct provider *p, struct slice model, char **ret_url, struct err *e)
 {
     char path[MODEL_BYTES + 64];
-    if (!model_safe(model))
+    if (!gemini_model_ok(model))
         return err_set(
             e, ERR_INVAL,
             "The model name must be 1 to %d characters of A-Z a-z 0-9 . _ - / and begin with a letter "

@@ -27,6 +27,11 @@ enum provider_mode provider_mode_for(enum provider_kind kind, enum provider_mode
     return mode == MODE_ARRAY && codec && !codec->has_array ? MODE_COMBINED : mode;
 }
 
+bool provider_model_ok(enum provider_kind kind, struct slice model)
+{
+    return kind != PROVIDER_GEMINI || gemini_model_ok(model);
+}
+
 const char *provider_default_base_url(enum provider_kind kind)
 {
     const struct codec *codec = codec_for(kind);

@@ -52,6 +52,8 @@ struct provider_call {
  * array for model_service, concurrent for mock, which makes no calls), and combined where the provider has
  * no native call of several prompts (gemini in array mode). */
 enum provider_mode provider_mode_for(enum provider_kind kind, enum provider_mode mode);
+/* Whether a provider of that kind could take the model's name (gemini puts it into the URL). */
+bool provider_model_ok(enum provider_kind kind, struct slice model);
 /* The base_url used when none is configured; empty for kinds that have none. */
 const char *provider_default_base_url(enum provider_kind kind);
 /* False for a member that must go alone: a history, an empty prompt, or parameters in extra that would break

@@ -260,6 +260,20 @@ int store_reopen(struct store *s, struct err *e)
     return rc;
 }
 
+bool store_is_there(struct store *s)
+{
+    char path[PATH_MAX];
+    struct stat there, open;
+    int fd;
+    if (store_enter(s, NULL) < 0)
+        return true; /* it has no file open now */
+    snprintf(path, sizeof(path), "%s/data.mdb", s->dir);
+    bool same = mdb_env_get_fd(s->env, &fd) == 0 && fstat(fd, &open) == 0 && stat(path, &there) == 0 &&
+                there.st_ino == open.st_ino && there.st_dev == open.st_dev;
+    store_leave(s);
+    return same;
+}
+
 int store_reap_readers(struct store *s)
 {
     int dead = 0;

@@ -78,6 +78,9 @@ int store_write(struct store *s, uint64_t epoch, store_write_body body, void *ar
 /* The transaction a writer reads through, for table functions that take either. Lends. */
 struct store_read *store_write_as_read(struct store_write *w);
 
+/* Whether <dir>/data.mdb is still the file that is open: otherwise somebody removed or replaced it. */
+bool store_is_there(struct store *s);
+
 /* Frees the slots of readers that died (mdb_reader_check). Returns how many; cheap. */
 int store_reap_readers(struct store *s);
 
