@@ -1,6 +1,5 @@
 /*
- * What administrators ask of the core: settings and deletions; and the provider those settings put in
- * force.
+ * Settings: what PUT /v1/settings changes, and the provider that is in force with them.
  */
 #ifndef CARPOOL_COORDINATOR_CONTROL_H
 #define CARPOOL_COORDINATOR_CONTROL_H
@@ -21,8 +20,6 @@ struct commit_op *control_publish(struct core *c);
 /* Answers DONE or REFUSAL once the change is durable and in force. ERR_INVAL: not a settings document. */
 MUST_CHECK
 int control_settings_put(struct core *c, struct core_link *l, const struct wire_frame *frame);
-MUST_CHECK
-int control_chat_delete(struct core *c, struct core_link *l, const struct wire_frame *frame);
 
 struct provider_ref *provider_ref_take(struct provider_ref *p);
 void provider_ref_drop(struct provider_ref *p);

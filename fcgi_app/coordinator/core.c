@@ -1,7 +1,7 @@
 /*
  * The core's life, its turn, and what does not belong to one prompt: links, pools, deadlines, housekeeping.
- * Prompts come in through intake.c, leave through dispatch.c and outcome.c; settings and deletions are in
- * control.c, what it says of itself in status.c.
+ * Prompts come in through intake.c, leave through dispatch.c and outcome.c; settings are in
+ * control.c, deletions in delete.c, what it says of itself in status.c.
  */
 #include "coordinator/core.h"
 
@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "coordinator/call.h"
 #include "coordinator/control.h"
+#include "coordinator/delete.h"
 #include "coordinator/intake.h"
 #include "coordinator/status.h"
 
@@ -181,13 +182,20 @@ int core_receive(struct core *c, struct core_link *l, const struct wire_frame *f
     case WIRE_SETTINGS_PUT:
         return control_settings_put(c, l, frame);
     case WIRE_CHAT_DELETE:
-        return control_chat_delete(c, l, frame);
+        return delete_chat(c, l, frame);
     case WIRE_STATUS_ASK:
         status_answer(c, l, frame->id, now_us);
         return 0;
     default:
         return ERR_INVAL; /* what only a coordinator sends */
     }
+}
+
+void core_answer_done(struct core *c, struct core_link *l, uint64_t id)
+{
+    size_t mark = wire_frame_begin(&l->out, WIRE_DONE, id);
+    wire_frame_end(&l->out, mark);
+    core_link_dirty(c, l);
 }
 
 void core_refuse(struct core *c, struct core_link *l, uint64_t id, const struct wire_refusal *refusal)

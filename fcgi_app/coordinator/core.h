@@ -154,6 +154,8 @@ void core_count_value(struct core *c, const char *name, const char *suffix, uint
 
 /* Output for a link: append frames, then core_link_dirty. */
 void core_link_dirty(struct core *c, struct core_link *l);
+/* DONE: the change asked for is in force. */
+void core_answer_done(struct core *c, struct core_link *l, uint64_t id);
 void core_refuse(struct core *c, struct core_link *l, uint64_t id, const struct wire_refusal *refusal);
 
 #endif

@@ -1,7 +1,6 @@
 /*
  * What a call came to, member by member (api.md "Request ids" and "Batching"): answers and refusals become
- * durable in one commit and are told after it; members without their part are asked for again, alone; a
- * filtered batch is bisected; a call that certainly did not run is sent again where waiting helps.
+ * durable in one commit and are told after it. What is asked again is in followup.c.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +8,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "batch/retry.h"
 #include "coordinator/call.h"
+#include "coordinator/followup.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 
@@ -22,13 +21,6 @@ struct settlement {
     size_t n;
     struct job *jobs[];
 };
-
-static struct retry_config retry_config(const struct core *c)
-{
-    return (struct retry_config){.attempts = c->conf->retry.attempts,
-                                 .base_ms = c->conf->retry.base_ms,
-                                 .cap_ms = c->conf->retry.cap_ms};
-}
 
 /* A job's outcome is durable: tell it and let it go. */
 static void end_job(struct core *c, struct job *j, uint64_t now_us)
@@ -183,51 +175,6 @@ static struct wire_refusal refusal_of(const struct job *j, const struct provider
     return r;
 }
 
-/* A new call for members[0..n) (bought: after one that may have been charged, which counts as a repair), to
- * be recorded and sent when a slot is free. False when memory is short. */
-static bool ask_again(struct core *c, struct call *call, struct job **members, size_t n, bool bought)
-{
-    struct call *again = call_new(c, call->batch, call->provider, n);
-    if (!again)
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        again->members[i] = members[i];
-        members[i]->repairs += bought;
-    }
-    again->needs_record = true;
-    core_count(c, "repairs", NULL, bought ? n : 0);
-    call_make_ready(c, again);
-    return true;
-}
-
-static bool may_repair(const struct core *c, const struct job *j)
-{
-    return j->repairs < c->conf->retry.attempts;
-}
-
-/*
- * A content filter stopped a call of several: the halves are asked for apart, so that only the offender
- * fails; when the repairs allowed would not reach single members, all go alone. Returns how many members were
- * taken care of (all or none).
- */
-static size_t bisect(struct core *c, struct call *call)
-{
-    size_t half = (call->n + 1) / 2;
-    uint32_t left = c->conf->retry.attempts - call->members[0]->repairs;
-    if (!may_repair(c, call->members[0]))
-        return 0;
-    if (left == 1)
-        half = 1;
-    size_t taken = 0;
-    while (taken < call->n) {
-        size_t n = call->n - taken < half ? call->n - taken : half;
-        if (!ask_again(c, call, call->members + taken, n, true))
-            break;
-        taken += n;
-    }
-    return taken;
-}
-
 /* The filter stopped a call of several as a whole, so that nobody knows whom it meant: not so in an array
  * that was answered, where each part has its own word. */
 static bool is_filtered_whole(const struct call *call, const struct provider_response *response,
@@ -253,7 +200,7 @@ static void settle_member(struct core *c, struct settlement *s, struct call *cal
         add_answer(c, s, call, j, part, now_us);
         break;
     case VERDICT_MISSING:
-        if ((!o->nothing_ran && !may_repair(c, j)) || !ask_again(c, call, &j, 1, !o->nothing_ran))
+        if ((!o->nothing_ran && !followup_allowed(c, j)) || !followup_ask(c, call, &j, 1, !o->nothing_ran))
             add_refusal(c, s, j, &refusal, REQUEST_UNKNOWN, false);
         break;
     case VERDICT_FILTERED:
@@ -266,35 +213,6 @@ static void settle_member(struct core *c, struct settlement *s, struct call *cal
         add_refusal(c, s, j, &refusal, REQUEST_UNKNOWN, false);
         break;
     }
-}
-
-/* A call that certainly did not run, sent again later if that may help. True: the call lives on. */
-static bool retry(struct core *c, struct call *call, const struct provider_outcome *o, uint64_t now_us)
-{
-    struct retry_config config = retry_config(c);
-    uint64_t deadline = 0;
-    uint32_t random;
-    if (o->parts[0].verdict != VERDICT_FAILED || !o->retry_helps || c->draining)
-        return false;
-    for (size_t i = 0; i < call->n; i++) {
-        struct job *j = call->members[i];
-        if ((job_is_awaited(j) || job_is_async(j)) && j->deadline_us > deadline)
-            deadline = j->deadline_us;
-    }
-    c->ports.random(c->ports.arg, &random, sizeof(random));
-    call->failures++;
-    uint32_t delay_ms = retry_delay_ms(&config, call->failures, o->retry_after_ms, random);
-    if (!retry_allowed(&config, call->failures, delay_ms, now_us, deadline))
-        return false;
-    call->timer.at_us = now_us + delay_ms * US_PER_MS;
-    if (heap_push(&c->timers, &call->timer) < 0)
-        return false;
-    call->state = CALL_DELAYED;
-    for (size_t i = 0; i < call->n; i++)
-        call->members[i]->retries++;
-    core_count(c, "retries", o->error_code, 1);
-    event_retry(c, call, delay_ms);
-    return true;
 }
 
 static void account(struct core *c, struct call *call, const struct provider_outcome *o, uint64_t now_us)
@@ -362,11 +280,11 @@ void outcome_settle(struct core *c, struct call *call, const struct provider_res
     account(c, call, &o, now_us);
     note_health(c, call, &o);
     event_call_end(c, call, response, &o, now_us);
-    if (retry(c, call, &o, now_us)) {
+    if (followup_retry(c, call, &o, now_us)) {
         settle(c, s, now_us);
         goto out;
     }
-    size_t first = is_filtered_whole(call, response, &o) ? bisect(c, call) : 0;
+    size_t first = is_filtered_whole(call, response, &o) ? followup_bisect(c, call) : 0;
     for (size_t i = first; i < call->n; i++) {
         call->members[i]->timing.split_us += split_us;
         settle_member(c, s, call, call->members[i], &o, &o.parts[i], now_us);

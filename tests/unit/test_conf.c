@@ -129,7 +129,7 @@ Test(conf, errors_in_a_file_name_the_line)
 {
     expect_refused(
         "[server]\nmax_body_bytes = 12x\n",
-        "carpool.conf line 2: server.max_body_bytes must be a whole number from 1024 to 1073741824, "
+        "carpool.conf line 2: server.max_body_bytes must be a whole number from 1024 to 8388608, "
         "not \"12x\".");
     expect_refused("[server]\n\n\nnonsense = 1\n",
                    "carpool.conf line 4: there is no option \"nonsense\" in [server].");
@@ -199,7 +199,7 @@ Test(conf, ranges)
         {"CARPOOL_LIMITS_TENANT_SHARE", {"0.01", "1"}, {"0", "1.1", "nan", "0x1"}},
         {"CARPOOL_PROVIDER_TEMPERATURE", {"0", "2.0"}, {"-0.1", "2.1", "inf", "1,5"}},
         {"CARPOOL_CACHE_TTL_HOURS", {"1", "87600"}, {"0", "87601", "+5", "5h"}},
-        {"CARPOOL_SERVER_MAX_BODY_BYTES", {"1024", "1073741824"}, {"1023", "1073741825", "1M", "0x400"}},
+        {"CARPOOL_SERVER_MAX_BODY_BYTES", {"1024", "8388608"}, {"1023", "8388609", "1M", "0x400"}},
         {"CARPOOL_STORAGE_MAP_MAX_MIB", {"16", "16777216"}, {"15", "16777217", "a", "1 6"}},
     };
     for (size_t i = 0; i < ARRAY_LEN(ranges); i++) {
