@@ -132,10 +132,11 @@ asan: ## everything under AddressSanitizer and UndefinedBehaviorSanitizer, in bu
 	@$(BUILDER) $(SANITIZE) tests
 	@BUILD=build/asan T=$(T) SANITIZED=1 tests/run unit scenario integration
 
+# Not the unit tests: Criterion itself does not start under it.
 .PHONY: tsan
-tsan: ## everything under ThreadSanitizer, in build/tsan
-	@$(BUILDER) BUILD=build/tsan OPT=-O1 EXTRA=-fsanitize=thread tests
-	@BUILD=build/tsan T=$(T) SANITIZED=1 tests/run unit scenario integration
+tsan: ## scenarios and integration under ThreadSanitizer, in build/tsan
+	@$(BUILDER) BUILD=build/tsan OPT=-O1 EXTRA=-fsanitize=thread all build/tsan/tests/scenario
+	@BUILD=build/tsan T=$(T) SANITIZED=1 tests/run scenario integration
 
 .PHONY: check
 check: ## test, then lint, valgrind and the sanitizers

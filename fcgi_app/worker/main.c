@@ -257,7 +257,7 @@ static int run(const struct flags *f, char **argv, struct conf *c, struct err *e
 int main(int argc, char **argv)
 {
     static struct conf conf; /* large */
-    struct flags flags;
+    struct flags flags = {0};
     struct err e = {0};
     int status = parse_flags(argc, argv, &flags);
     prctl(PR_SET_NAME, PROGRAM); /* an heir was started through /proc/self/exe */

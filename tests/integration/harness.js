@@ -145,6 +145,7 @@ class Stack {
             CARPOOL_BUILD: BUILD,
             CARPOOL_CONF: file,
             ASAN_OPTIONS: [process.env.ASAN_OPTIONS, report].filter(Boolean).join(':'),
+            TSAN_OPTIONS: [process.env.TSAN_OPTIONS, report].filter(Boolean).join(':'),
             UBSAN_OPTIONS: [process.env.UBSAN_OPTIONS, report, 'print_stacktrace=1'].filter(Boolean).join(':'),
             CARPOOL_PROVIDER_KIND: provider,
             CARPOOL_CACHE_MODE: 'off',
