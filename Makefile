@@ -125,7 +125,7 @@ integration: $(PROGRAMS) ## integration tests only
 .PHONY: valgrind
 valgrind: $(UNIT) ## unit tests under valgrind
 	@BUILD=$(BUILD) T=$(T) UNITS="$(UNIT)" UNIT_FLAGS="--jobs=2 --timeout=120" \
-	    UNIT_RUNNER="valgrind -q --trace-children=yes --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite" tests/run unit
+	    UNIT_RUNNER="valgrind -q --fair-sched=yes --trace-children=yes --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite" tests/run unit
 
 .PHONY: asan
 asan: ## everything under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan

@@ -155,15 +155,30 @@ static int start(struct store *s, struct store_read *r)
     return r->txn ? mdb_txn_renew(r->txn) : mdb_txn_begin(s->env, NULL, MDB_RDONLY, &r->txn);
 }
 
+/*
+ * A transaction reads its number first and then the meta page of that number, which the commit after the next
+ * one overwrites: LMDB 0.9.24 does not notice when both happen in between, and the transaction then sees a
+ * commit that is not announced yet, and maybe not on the disk.
+ */
+static bool overtaken(struct store *s, MDB_txn *txn)
+{
+    MDB_envinfo info;
+    return mdb_env_info(s->env, &info) == 0 && info.me_last_txnid > mdb_txn_id(txn) + 1;
+}
+
 /* Starts r, which has passed the gate; on failure it has left it again. */
 static int start_entered(struct store *s, struct store_read *r, struct err *e)
 {
     bool reaped = false;
     for (int tries = 0; tries < REMAP_TRIES; tries++) {
         int rc = start(s, r);
-        if (!rc) {
+        if (!rc && !overtaken(s, r->txn)) {
             r->running = true;
             return 0;
+        }
+        if (!rc) {
+            mdb_txn_reset(r->txn);
+            continue;
         }
         if (rc == MDB_READERS_FULL && !reaped) {
             reaped = true;
