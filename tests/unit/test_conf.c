@@ -127,10 +127,9 @@ Test(conf, a_file_that_was_asked_for_must_be_there)
 
 Test(conf, errors_in_a_file_name_the_line)
 {
-    expect_refused(
-        "[server]\nmax_body_bytes = 12x\n",
-        "carpool.conf line 2: server.max_body_bytes must be a whole number from 1024 to 8388608, "
-        "not \"12x\".");
+    expect_refused("[server]\nmax_body_bytes = 12x\n",
+                   "carpool.conf line 2: server.max_body_bytes must be a whole number from 1024 to 8388608, "
+                   "not \"12x\".");
     expect_refused("[server]\n\n\nnonsense = 1\n",
                    "carpool.conf line 4: there is no option \"nonsense\" in [server].");
     expect_refused("[sever]\nx = 1\n", "line 2: there is no section [sever].");
