@@ -22,6 +22,10 @@ int heir_init(struct heir *h, char **argv, pid_t server, struct err *e)
     if (!server)
         return 0;
     h->server_fd = pidfd_open(server, 0); /* close-on-exec by itself */
+    if (h->server_fd < 0 && (errno == ENOSYS || errno == EPERM)) {
+        h->server = 0; /* a kernel or a sandbox without it: a pool whose parent is killed just ends */
+        return 0;
+    }
     if (h->server_fd < 0)
         return err_set_errno(e, "The web server (process %d) cannot be watched", (int)server);
     void *p = mmap(NULL, sizeof(*h->chosen), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -21,6 +21,7 @@ struct heir {
     atomic_bool *chosen; /* shared by all children: somebody has done it */
 };
 
+/* Where the kernel offers no pidfd, server is 0 afterwards: there will be no heir. */
 MUST_CHECK
 int heir_init(struct heir *h, char **argv, pid_t server, struct err *e);
 /* The web server has ended. */

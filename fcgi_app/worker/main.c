@@ -246,6 +246,8 @@ static int run(const struct flags *f, char **argv, struct conf *c, struct err *e
     rc = heir_init(&o.serve.heir, argv, server, e);
     if (rc)
         return rc;
+    if (o.adopted && !o.serve.heir.server)
+        return err_set(e, ERR_INVAL, "--server cannot be watched on this system.");
     if (c->auth.required == AUTH_OFF)
         log_warning("auth.required is off: whoever reaches this server can send prompts");
     int status = pool_run(&o);
