@@ -289,6 +289,7 @@ void core_turn(struct core *c, uint64_t now_us)
     fire_timers(c, now_us);
     batcher_set_waiting(c->batcher, c->waiters_n, c->capacity);
     dispatch_pump(c, now_us);
+    intake_sweep_on(c);
     reap(c);
 }
 

@@ -95,7 +95,7 @@ struct core {
     struct list dirty_links;
     struct counter *counters;  /* differences not yet committed */
     struct buf scratch;        /* for one record at a time */
-    bool sweeping, sweep_more; /* a sweep is on its way; the last one left some */
+    bool sweeping, sweep_more; /* a sweep is on its way; the last one left some: another follows at once */
     bool draining;
     bool fenced;               /* another coordinator took over: leave at once */
     struct err store_fault;    /* code 0: the store works */
@@ -130,7 +130,7 @@ void core_turn(struct core *c, uint64_t now_us);
 uint64_t core_next_us(const struct core *c, uint64_t now_us);
 
 /* Housekeeping, about once a second: counters that no answer carried, expiry, parked jobs, outcomes
- * that could not be committed. Sooner when core.sweep_more. */
+ * that could not be committed. */
 void core_maintain(struct core *c, uint64_t now_us);
 
 /* No new prompts; queued ones are refused; running calls finish. */

@@ -39,6 +39,8 @@ int intake_queue(struct core *c, struct job *j, uint64_t now_us, enum refusal *r
 void intake_adopt(struct core *c, struct job *j, uint64_t now_us);
 /* Queues parked jobs while there is room. */
 void intake_unpark(struct core *c, uint64_t now_us);
+/* Goes on sweeping while the last step left something. Part of core_turn. */
+void intake_sweep_on(struct core *c);
 /* Draining: queued prompts are refused; async ones stay recorded for the next coordinator. */
 void intake_refuse_queued(struct core *c, uint64_t now_us);
 

@@ -9,7 +9,9 @@
 #include "coordinator/intake.h"
 #include "coordinator/record.h"
 
-#define SWEEP_STEP 256 /* records a transaction */
+#define SWEEP_STEP                                                                                           \
+    64 /* records a transaction: answers that share it wait little; while there is more, one follows the     \
+          other */
 
 /* What a recovery collects from the unfinished records. */
 struct recovery {
@@ -115,15 +117,9 @@ static void swept(struct core *c, struct commit_op *op, uint64_t now_us)
     c->sweep_more = op->rc == 0 && op->more;
 }
 
-void core_maintain(struct core *c, uint64_t now_us)
+/* Drops some of what has expired, and takes along the counters that no answer carried. */
+static void sweep(struct core *c)
 {
-    intake_unpark(c, now_us);
-    list_for_each_safe (it, next, &c->stuck_ops) {
-        list_remove(it);
-        core_commit(c, LIST_ENTRY(it, struct commit_op, node));
-    }
-    if (c->sweeping)
-        return;
     struct commit_op *op = commit_op_new(0, 0, swept);
     if (!op)
         return;
@@ -138,4 +134,21 @@ void core_maintain(struct core *c, uint64_t now_us)
     core_op_take_counters(c, op);
     c->sweeping = true;
     core_commit(c, op);
+}
+
+void intake_sweep_on(struct core *c)
+{
+    if (c->sweep_more && !c->sweeping && !c->draining)
+        sweep(c);
+}
+
+void core_maintain(struct core *c, uint64_t now_us)
+{
+    intake_unpark(c, now_us);
+    list_for_each_safe (it, next, &c->stuck_ops) {
+        list_remove(it);
+        core_commit(c, LIST_ENTRY(it, struct commit_op, node));
+    }
+    if (!c->sweeping)
+        sweep(c);
 }
