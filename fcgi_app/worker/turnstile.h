@@ -29,8 +29,8 @@ struct turnstile {
     bool open; /* closing: everybody through */
 };
 
-#define TURNSTILE_MIN 4  /* fewer than this wait: a parked one is called */
-#define TURNSTILE_MAX 16 /* so many wait: the next one is parked */
+#define TURNSTILE_MIN 8  /* fewer than this wait: a parked one is called */
+#define TURNSTILE_MAX 32 /* so many wait: the next one is parked */
 
 void turnstile_init(struct turnstile *t);
 void turnstile_fini(struct turnstile *t);
