@@ -43,7 +43,6 @@ struct call {
     bool needs_record; /* a repair: recorded durably before it is sent */
     uint32_t failures; /* complete failures so far */
     uint64_t sent_us;
-    void *transfer; /* the driver's, while RUNNING */
     size_t n;
     struct job *members[];
 };

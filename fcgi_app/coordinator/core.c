@@ -252,7 +252,6 @@ void core_op_return_counters(struct core *c, struct commit_op *op)
 
 void core_called(struct core *c, struct call *call, const struct provider_response *response, uint64_t now_us)
 {
-    call->transfer = NULL;
     call_release_slot(c, call);
     outcome_settle(c, call, response, now_us);
 }

@@ -366,7 +366,6 @@ int upstream_send(struct upstream *u, struct call *call, struct err *e)
         transfer_free(t);
         return err_set(e, ERR_IO, "%s", curl_multi_strerror(code));
     }
-    call->transfer = t;
     list_append(&u->transfers, &t->node);
     return 0;
 }

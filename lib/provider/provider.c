@@ -32,12 +32,6 @@ bool provider_model_ok(enum provider_kind kind, struct slice model)
     return kind != PROVIDER_GEMINI || gemini_model_ok(model);
 }
 
-const char *provider_default_base_url(enum provider_kind kind)
-{
-    const struct codec *codec = codec_for(kind);
-    return codec ? codec->default_base_url : "";
-}
-
 /* Parameters that mean the same for one answer and for several in one text. */
 static bool shared_parameter(struct slice key)
 {

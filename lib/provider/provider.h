@@ -54,8 +54,6 @@ struct provider_call {
 enum provider_mode provider_mode_for(enum provider_kind kind, enum provider_mode mode);
 /* Whether a provider of that kind could take the model's name (gemini puts it into the URL). */
 bool provider_model_ok(enum provider_kind kind, struct slice model);
-/* The base_url used when none is configured; empty for kinds that have none. */
-const char *provider_default_base_url(enum provider_kind kind);
 /* False for a member that must go alone: a history, an empty prompt, or parameters in extra that would break
  * or change a shared answer (stop, response_format, tools, …: all but a short list of sampling ones). */
 bool provider_combinable(const struct provider_member *m);

@@ -31,8 +31,6 @@ Test(provider, modes)
     cr_assert_eq(provider_mode_for(PROVIDER_GEMINI, MODE_ARRAY), MODE_COMBINED);
     cr_assert_eq(provider_mode_for(PROVIDER_OPENAI, MODE_ARRAY), MODE_ARRAY);
     cr_assert_eq(provider_mode_for(PROVIDER_OPENAI, MODE_CONCURRENT), MODE_CONCURRENT);
-    cr_assert_str_eq(provider_default_base_url(PROVIDER_OPENAI), "https://api.openai.com/v1");
-    cr_assert_str_eq(provider_default_base_url(PROVIDER_MOCK), "");
 }
 
 Test(provider, combinable)
