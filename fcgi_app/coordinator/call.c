@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "coordinator/control.h"
+#include "coordinator/guard.h"
 #include "coordinator/record.h"
 
 struct call *call_new(struct core *c, struct batch *b, struct provider_ref *provider, size_t n)
@@ -56,6 +57,7 @@ void call_release_slot(struct core *c, struct call *call)
     if (!call->holds_slot)
         return;
     call->holds_slot = false;
+    guard_leave(c, call);
     c->calls_running[call->batch->priority]--;
 }
 

@@ -39,6 +39,7 @@ struct call {
     struct provider_call request; /* built when it is first sent */
     bool encoded;
     bool holds_slot;
+    bool probe;        /* let through by a half-open breaker */
     char *caller_key;  /* a key the members brought; owned, wiped */
     bool needs_record; /* a repair: recorded durably before it is sent */
     uint32_t failures; /* complete failures so far */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/guard.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 #include "json/read.h"
@@ -31,6 +32,10 @@ static struct provider_ref *provider_ref_new(const struct core *c, const struct 
         return NULL;
     p->refs = 1;
     p->mode = s->mode;
+    const struct provider_ref *old = c->provider;
+    bool same = old && old->provider.kind == s->provider && strcmp(old->base_url, s->base_url) == 0 &&
+                strcmp(old->key, key) == 0;
+    p->endpoint = old ? old->endpoint + !same : 1;
     strcpy(p->base_url, s->base_url);
     strcpy(p->model, s->model);
     strcpy(p->key, key);
@@ -200,7 +205,6 @@ static void end_change(struct core *c, struct settings_change *change)
 static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_us)
 {
     struct settings_change *change = op->owner;
-    (void)now_us;
     if (change->patch.has_api_key)
         c->ports.key_settle(c->ports.arg, &change->saved_key, op->rc == 0);
     if (op->rc < 0)
@@ -208,9 +212,12 @@ static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_
     else {
         c->overrides = change->overrides;
         c->settings = *op->settings;
+        bool other = change->provider->endpoint != c->provider->endpoint;
         provider_ref_drop(c->provider);
         c->provider = provider_ref_take(change->provider);
         c->saved_key = change->saved_key;
+        if (other)
+            guard_reset(c, now_us);
         c->provider_fault.code = 0;
         struct batcher_config config = batcher_config(c, &c->settings);
         batcher_configure(c->batcher, &config);

@@ -15,6 +15,7 @@
 #include "coordinator/call.h"
 #include "coordinator/control.h"
 #include "coordinator/delete.h"
+#include "coordinator/guard.h"
 #include "coordinator/intake.h"
 #include "coordinator/status.h"
 
@@ -36,6 +37,7 @@ int core_init(struct core *c, const struct conf *conf, const struct core_ports *
     heap_init(&c->timers);
     heap_init(&c->deadlines);
     buf_init(&c->scratch, SCRATCH_MAX);
+    guard_reset(c, now_us);
     int rc = control_init(c, r, saved_key, e);
     if (rc == 0)
         rc = intake_recover(c, r, now_us, e);
@@ -301,7 +303,8 @@ uint64_t core_next_us(const struct core *c, uint64_t now_us)
     n = heap_peek(&c->timers);
     if (n && n->at_us < next)
         next = n->at_us;
-    return next;
+    uint64_t door_us = guard_next_us(c, now_us);
+    return door_us < next ? door_us : next;
 }
 
 bool core_idle(const struct core *c)
@@ -312,10 +315,10 @@ bool core_idle(const struct core *c)
            !c->counters;
 }
 
-void core_drain(struct core *c, uint64_t now_us)
+void core_drain(struct core *c)
 {
     c->draining = true;
-    intake_refuse_queued(c, now_us);
+    intake_refuse_queued(c);
 }
 
 void core_count(struct core *c, const char *name, const char *suffix, uint64_t delta)

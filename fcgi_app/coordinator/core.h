@@ -11,6 +11,9 @@
 #define CARPOOL_COORDINATOR_CORE_H
 
 #include "base/conf.h"
+#include "batch/breaker.h"
+#include "batch/pace.h"
+#include "batch/retry.h"
 #include "coordinator/commit.h"
 #include "coordinator/job.h"
 #include "coordinator/keyfile.h"
@@ -41,7 +44,15 @@ struct provider_ref {
     unsigned refs;
     struct provider provider;
     enum provider_mode mode;
+    uint32_t endpoint; /* another number for another kind, address or key */
     char base_url[CONF_TEXT], model[CONF_TEXT], key[CONF_TEXT];
+};
+
+/* What is known of the provider in force (guard.h). */
+struct guard {
+    struct breaker breaker;
+    struct retry_budget budget;
+    struct pace pace;
 };
 
 struct core_ports {
@@ -77,6 +88,7 @@ struct core {
     struct list changes;        /* of settings, in the order they came; the first is on its way to the disk */
     struct saved_key saved_key; /* put through settings */
     struct provider_ref *provider;
+    struct guard guard;
     struct batcher *batcher;
     struct job *by_key;     /* uthash of every job but reaped ones */
     uint64_t payload_bytes; /* of all of them */
@@ -134,7 +146,7 @@ uint64_t core_next_us(const struct core *c, uint64_t now_us);
 void core_maintain(struct core *c, uint64_t now_us);
 
 /* No new prompts; queued ones are refused; running calls finish. */
-void core_drain(struct core *c, uint64_t now_us);
+void core_drain(struct core *c);
 /* Nothing runs and nothing is on its way to the disk. */
 bool core_idle(const struct core *c);
 

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "coordinator/call.h"
+#include "coordinator/guard.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 
@@ -31,8 +32,9 @@ static uint32_t slots_free(const struct core *c)
     return used < slots ? slots - used : 0;
 }
 
-static void take_slot(struct core *c, struct call *call)
+static void take_slot(struct core *c, struct call *call, uint64_t now_us)
 {
+    guard_enter(c, call, now_us);
     call->state = CALL_RECORDING;
     call->holds_slot = true;
     c->calls_running[call->batch->priority]++;
@@ -97,7 +99,7 @@ static void depart(struct core *c, struct call **calls, size_t n, size_t members
     size_t r = 0;
     for (size_t i = 0; i < n; i++) {
         d->calls[i] = calls[i];
-        take_slot(c, calls[i]);
+        take_slot(c, calls[i], now_us);
         for (size_t m = 0; m < calls[i]->n; m++) {
             struct job *j = calls[i]->members[m];
             op->requests[r] =
@@ -242,6 +244,15 @@ out:
     free(calls);
 }
 
+/* Whether anybody would still hear of an answer in time. */
+static bool is_wanted(const struct call *call)
+{
+    for (size_t i = 0; i < call->n; i++)
+        if (job_is_async(call->members[i]) || job_is_awaited(call->members[i]))
+            return true;
+    return false;
+}
+
 /* Follow-up calls go first: somebody has waited for them through a whole call already. */
 static void start_ready(struct core *c, uint64_t now_us)
 {
@@ -252,14 +263,20 @@ static void start_ready(struct core *c, uint64_t now_us)
             return;
         if (c->calls_running[p] >= batcher_slots_for(c->batcher, p))
             continue; /* the reserved slots stay free for what is more urgent */
+        if (!guard_permits_call(c, call, now_us))
+            continue;
         list_remove(it);
+        if (!call->needs_record && !is_wanted(call)) {
+            outcome_refuse_call(c, call, refusal_get(REFUSAL_DEADLINE), now_us);
+            continue;
+        }
         if (!encode(c, call, now_us))
             continue;
         if (call->needs_record) {
             call->needs_record = false;
             depart(c, &call, 1, call->n, now_us);
         } else {
-            take_slot(c, call);
+            take_slot(c, call, now_us);
             send_call(c, call, now_us);
         }
     }
@@ -271,7 +288,7 @@ void dispatch_pump(struct core *c, uint64_t now_us)
     if (c->store_fault.code)
         return; /* nothing is sent that could not be recorded; the next sweep that succeeds clears it */
     start_ready(c, now_us);
-    while (slots_free(c)) {
+    while (slots_free(c) && guard_permits(c, now_us)) {
         if (!batcher_take(c->batcher, now_us, c->calls_running, c->provider->mode == MODE_CONCURRENT, &taken))
             break;
         seal(c, &taken, now_us);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "batch/retry.h"
+#include "coordinator/guard.h"
 
 static struct retry_config retry_config(const struct core *c)
 {
@@ -72,8 +73,15 @@ bool followup_retry(struct core *c, struct call *call, const struct provider_out
     c->ports.random(c->ports.arg, &random, sizeof(random));
     call->failures++;
     uint32_t delay_ms = retry_delay_ms(&config, call->failures, o->retry_after_ms, random);
+    uint32_t door_ms = guard_retry_wait_ms(c, call, now_us);
+    if (delay_ms < door_ms)
+        delay_ms = door_ms;
     if (!retry_allowed(&config, call->failures, delay_ms, now_us, deadline))
         return false;
+    if (!guard_retry_spend(c, now_us)) {
+        core_count(c, "retries_over_budget", NULL, 1);
+        return false;
+    }
     call->timer.at_us = now_us + delay_ms * US_PER_MS;
     if (heap_push(&c->timers, &call->timer) < 0)
         return false;

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "coordinator/call.h"
+#include "coordinator/guard.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 
@@ -157,10 +158,16 @@ static void start(struct core *c, struct core_link *l, uint64_t id, struct job *
     fill_member(c, j);
     j->deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
     int rc;
+    struct wire_refusal refusal;
     if (job_is_async(j)) {
         rc = admit_async(c, j, &why);
         if (rc == 0)
             rc = accept_async(c, l, id, j);
+    } else if (guard_refuses(c, j, now_us, &refusal)) {
+        core_refuse(c, l, id, &refusal);
+        job_leave(c, j);
+        job_free(j);
+        return;
     } else {
         rc = job_add_waiter(c, j, l, id, false, j->deadline_us);
         if (rc == 0 && (rc = intake_queue(c, j, now_us, &why)) < 0)
@@ -380,14 +387,25 @@ void intake_unpark(struct core *c, uint64_t now_us)
     }
 }
 
-void intake_refuse_queued(struct core *c, uint64_t now_us)
+static void refuse_queued(struct core *c, struct job *j, enum refusal why)
 {
-    (void)now_us;
+    batcher_remove(c->batcher, &j->member);
+    wire_refusal_encode(&j->refusal, refusal_get(why));
+    job_tell(c, j);
+    job_set_state(c, j, JOB_REAPED);
+}
+
+void intake_refuse_queued(struct core *c)
+{
+    list_for_each_safe (it, next, &c->jobs[JOB_QUEUED])
+        refuse_queued(c, LIST_ENTRY(it, struct job, node), REFUSAL_DRAINING);
+}
+
+void intake_refuse_hopeless(struct core *c, uint64_t from_us)
+{
     list_for_each_safe (it, next, &c->jobs[JOB_QUEUED]) {
         struct job *j = LIST_ENTRY(it, struct job, node);
-        batcher_remove(c->batcher, &j->member);
-        wire_refusal_encode(&j->refusal, refusal_get(REFUSAL_DRAINING));
-        job_tell(c, j);
-        job_set_state(c, j, JOB_REAPED);
+        if (!job_is_async(j) && j->deadline_us <= from_us)
+            refuse_queued(c, j, REFUSAL_PROVIDER_DOWN);
     }
 }

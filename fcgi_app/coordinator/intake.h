@@ -42,6 +42,8 @@ void intake_unpark(struct core *c, uint64_t now_us);
 /* Goes on sweeping while the last step left something. Part of core_turn. */
 void intake_sweep_on(struct core *c);
 /* Draining: queued prompts are refused; async ones stay recorded for the next coordinator. */
-void intake_refuse_queued(struct core *c, uint64_t now_us);
+void intake_refuse_queued(struct core *c);
+/* Refuses the queued prompts that cannot wait until from_us, when the provider is tried again. */
+void intake_refuse_hopeless(struct core *c, uint64_t from_us);
 
 #endif

@@ -230,7 +230,7 @@ static void on_signal(uv_signal_t *handle, int number)
         return;
     }
     log_info("Finishing what runs, then leaving.");
-    core_drain(&p->core, clock_mono_us());
+    core_drain(&p->core);
     uv_timer_start(&p->drain, on_drain_over, DRAIN_MS, 0);
     turn(p);
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "coordinator/call.h"
 #include "coordinator/followup.h"
+#include "coordinator/guard.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 
@@ -233,18 +234,6 @@ static void account(struct core *c, struct call *call, const struct provider_out
     }
 }
 
-/* Remembers for /health whether the provider works: a failure of its own, not of one prompt. */
-static void note_health(struct core *c, const struct call *call, const struct provider_outcome *o)
-{
-    enum verdict v = o->parts[0].verdict;
-    if (call->caller_key)
-        return; /* what a key the caller brought meets is no word on ours */
-    if (v == VERDICT_ANSWERED)
-        c->provider_fault.code = 0;
-    else if (o->status >= 500 || o->status == 401)
-        err_set(&c->provider_fault, ERR_IO, "%.*s", (int)o->message.n, o->message.p);
-}
-
 static int decode(struct core *c, struct call *call, const struct provider_response *response,
                   struct arena *arena, struct provider_outcome *ret_outcome)
 {
@@ -278,7 +267,7 @@ void outcome_settle(struct core *c, struct call *call, const struct provider_res
     }
     uint64_t split_us = c->ports.mono_us(c->ports.arg) - before;
     account(c, call, &o, now_us);
-    note_health(c, call, &o);
+    guard_note(c, call, &o, now_us);
     event_call_end(c, call, response, &o, now_us);
     if (followup_retry(c, call, &o, now_us)) {
         settle(c, s, now_us);

@@ -51,6 +51,14 @@ static const struct wire_refusal refusals[] = {
     [REFUSAL_MISCONFIGURED] =
         ENTRY(503, 60000, "provider_error", "PROVIDER_MISCONFIGURED",
               "The provider is not set up right (see GET /v1/settings); nothing was sent."),
+    [REFUSAL_PROVIDER_DOWN] =
+        ENTRY(503, 1000, "unavailable_error", "PROVIDER_DOWN",
+              "The provider failed several times in a row (see /health), so nothing is sent to it for a "
+              "moment; this prompt was not sent. Ask again later."),
+    [REFUSAL_WAIT_TOO_LONG] =
+        ENTRY(503, 1000, "unavailable_error", "WAIT_TOO_LONG",
+              "So many calls wait for the provider that the answer would come after this request's deadline; "
+              "nothing was sent. Ask again later."),
 };
 
 const struct wire_refusal *refusal_get(enum refusal r)

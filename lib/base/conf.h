@@ -91,6 +91,8 @@ struct conf {
     } limits;
     struct {
         uint32_t attempts, base_ms, cap_ms;
+        uint32_t budget_percent;   /* of calls that may be retried; 100: no limit */
+        uint32_t breaker_failures; /* in a row, after which nothing is sent for a while; 0: never */
     } retry;
     struct {
         uint32_t ttl_hours;

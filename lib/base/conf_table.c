@@ -127,6 +127,8 @@ const struct conf_option conf_options[] = {
     {OPTION(retry, attempts), U32(0, 20), DEFAULT("3")},
     {OPTION(retry, base_ms), U32(1, 600000), DEFAULT("250")},
     {OPTION(retry, cap_ms), U32(1, 600000), DEFAULT("8000")},
+    {OPTION(retry, budget_percent), U32(0, 100), DEFAULT("10")},
+    {OPTION(retry, breaker_failures), U32(0, 1000000), DEFAULT("5")},
 
     {OPTION(idempotency, ttl_hours), U32(1, 87600), DEFAULT("72")},
     {OPTION(idempotency, on_unknown), CHOICE(unknowns), DEFAULT("report")},

@@ -129,6 +129,27 @@ uint64_t batcher_next_due_us(struct batcher *b, uint64_t now_us)
     return next;
 }
 
+uint32_t batcher_calls_ahead(const struct batcher *b, const uint8_t tenant[TENANT_SIZE], enum priority p,
+                             bool one_each)
+{
+    const struct tenant *t = tenant_find(b, tenant);
+    uint32_t calls = 0;
+    for (unsigned q = p + 1; q < PRIORITIES; q++) {
+        uint32_t fill = one_each ? 1 : b->config.priority[q].max_batch;
+        calls += (b->queued[q] + fill - 1) / fill;
+    }
+    uint32_t fill = one_each ? 1 : b->config.priority[p].max_batch;
+    uint32_t own = t ? t->lanes[p].waiting / fill : 0; /* full ones; the next takes the new member along */
+    calls += own;
+    list_for_each (it, &b->lanes[p]) {
+        const struct lane *lane = LIST_ENTRY(it, struct lane, node);
+        uint32_t theirs = (lane->waiting + fill - 1) / fill;
+        if (lane->tenant != t)
+            calls += theirs < own + 1 ? theirs : own + 1;
+    }
+    return calls;
+}
+
 void batcher_depth(const struct batcher *b, struct batcher_depth *ret_depth)
 {
     for (unsigned p = 0; p < PRIORITIES; p++) {

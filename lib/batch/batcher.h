@@ -116,6 +116,12 @@ uint32_t batcher_slots_for(const struct batcher *b, enum priority p);
  * do not count. */
 uint64_t batcher_next_due_us(struct batcher *b, uint64_t now_us);
 
+/* About how many calls would be made before that of a member of that tenant and priority who came now, in
+ * turns as batcher_take gives them: rather too few than too many (groups are taken to be as full as can be,
+ * ageing is left out). one_each: as for batcher_take. Costs a look at each tenant that waits. */
+uint32_t batcher_calls_ahead(const struct batcher *b, const uint8_t tenant[TENANT_SIZE], enum priority p,
+                             bool one_each);
+
 struct batcher_depth {
     uint32_t waiting[PRIORITIES];
     uint64_t oldest_us[PRIORITIES]; /* arrival of the oldest; 0: none waits */

@@ -197,6 +197,7 @@ void group_grown(struct batcher *b, struct batch_group *g, struct batch_member *
     struct lane *lane = &g->tenant->lanes[g->priority];
     b->queued[g->priority]++;
     b->queued_all++;
+    lane->waiting++;
     tenant_count(b, g->tenant, 1, 0);
     if (g->n == 1) {
         if (lane_is_empty(lane))
@@ -213,6 +214,7 @@ void group_shrunk(struct batcher *b, struct batch_group *g, uint32_t n)
     struct tenant *t = g->tenant;
     b->queued[g->priority] -= n;
     b->queued_all -= n;
+    t->lanes[g->priority].waiting -= n;
     group_unshelve(b, g);
     if (g->n) /* whether the window has passed for a new oldest one is for the next look at the clock */
         group_shelve(b, g, g->alone || group_is_full(b, g));

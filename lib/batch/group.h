@@ -25,6 +25,7 @@ struct lane {
     struct list node;
     struct shelf shelf;
     struct tenant *tenant;
+    uint32_t waiting;
 };
 
 /* Kept for a while after its last member has left, for served[]. Invariant: idle is on the batcher's list

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "random.h"
 #include "script.h"
 
@@ -60,7 +61,7 @@ int main(int argc, char **argv)
     }
     clearenv(); /* the configuration of this machine has no part in a script */
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (sodium_init() < 0)
+    if (sodium_init() < 0 || log_open("scenario", verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "", NULL) < 0)
         return 2;
     return random ? random_lives(argc - optind, argv + optind, verbose)
                   : scripts(argc - optind, argv + optind, seed, verbose);

@@ -157,7 +157,7 @@ bool random_run(uint64_t seed, bool verbose)
             something(w, i);
         }
         if (chance(w, 10))
-            core_drain(w->core, w->now_us);
+            core_drain(w->core);
         world_turn(w);
         settle_world(w);
     }

@@ -195,7 +195,7 @@ static void run_delete(struct script *s, struct line *l)
 static void run_drain(struct script *s, struct line *l)
 {
     (void)l;
-    core_drain(s->world.core, s->world.now_us);
+    core_drain(s->world.core);
     world_turn(&s->world);
 }
 

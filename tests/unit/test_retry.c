@@ -52,3 +52,52 @@ Test(retry, allowed_while_attempts_and_time_are_left)
     cr_assert_not(retry_allowed(&config, 1, 0, 6, 5));
     cr_assert(retry_allowed(&config, 1, UINT32_MAX, 0, UINT64_MAX));
 }
+
+Test(retry_budget, a_tenth_of_the_calls)
+{
+    struct retry_budget b;
+    retry_budget_fill(&b, 0);
+    for (unsigned i = 0; i < RETRY_SAVED_MAX; i++)
+        cr_assert(retry_budget_spend(&b, 10, 0), "what was saved up");
+    cr_assert_not(retry_budget_spend(&b, 10, 0));
+    for (unsigned i = 0; i < 9; i++)
+        retry_budget_earn(&b, 10);
+    cr_assert_not(retry_budget_spend(&b, 10, 0));
+    retry_budget_earn(&b, 10);
+    cr_assert(retry_budget_spend(&b, 10, 0));
+    cr_assert_not(retry_budget_spend(&b, 10, 0));
+}
+
+Test(retry_budget, no_more_than_so_many_are_saved_up)
+{
+    struct retry_budget b;
+    retry_budget_fill(&b, 0);
+    for (unsigned i = 0; i < 1000; i++)
+        retry_budget_earn(&b, 100);
+    for (unsigned i = 0; i < RETRY_SAVED_MAX; i++)
+        cr_assert(retry_budget_spend(&b, 10, 0));
+    cr_assert_not(retry_budget_spend(&b, 10, 0));
+}
+
+Test(retry_budget, one_more_comes_with_each_second)
+{
+    struct retry_budget b = {0};
+    cr_assert_not(retry_budget_spend(&b, 10, 999999));
+    cr_assert(retry_budget_spend(&b, 10, 1000000));
+    cr_assert_not(retry_budget_spend(&b, 10, 1000000));
+    unsigned spent = 0;
+    for (uint64_t us = 1000000; us <= 11000000; us += 100) /* looked at often, no part of it gets lost */
+        spent += retry_budget_spend(&b, 10, us);
+    cr_assert_eq(spent, 10);
+    for (unsigned i = 0; i < RETRY_SAVED_MAX; i++)
+        cr_assert(retry_budget_spend(&b, 10, UINT64_MAX));
+    cr_assert_not(retry_budget_spend(&b, 10, UINT64_MAX));
+}
+
+Test(retry_budget, all_or_nothing)
+{
+    struct retry_budget b = {0};
+    cr_assert(retry_budget_spend(&b, 100, 0));
+    retry_budget_fill(&b, 0);
+    cr_assert_not(retry_budget_spend(&b, 0, 0));
+}
