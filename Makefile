@@ -26,12 +26,14 @@ COORD_SRC    := $(wildcard fcgi_app/coordinator/*.c)
 UNIT_SRC     := $(wildcard tests/unit/test_*.c)
 SCENARIO_SRC := $(wildcard tests/scenario/*.c)
 BENCH_SRC    := $(wildcard tests/bench/*.c)
+CRASH_SRC    := $(wildcard tests/crash/*.c)
 
 LIB      := $(BUILD)/libcarpool.a
 PROGRAMS := $(if $(WORKER_SRC),$(BUILD)/carpool.fcgi) $(if $(COORD_SRC),$(BUILD)/carpoold)
 UNIT     := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/%)
 SCENARIO := $(if $(SCENARIO_SRC),$(BUILD)/tests/scenario)
 BENCH    := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
+CRASH    := $(CRASH_SRC:tests/crash/%.c=$(BUILD)/crash/%)
 
 obj = $(1:%.c=$(BUILD)/obj/%.o)
 
@@ -87,6 +89,11 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIB)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WORKER_LIBS)
 
+$(BUILD)/crash/%: $(BUILD)/obj/tests/crash/%.o $(LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS)
+
 BUILDER = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # What etc/setup installs must be there before anything is built, hence the second make.
@@ -101,7 +108,7 @@ run: ## install, build, and run in the foreground: PORT=8000 HOST=127.0.0.1
 	@CARPOOL_BUILD="$${CARPOOL_BUILD:-$(abspath $(BUILD))}" etc/run
 
 .PHONY: tests
-tests: $(PROGRAMS) $(UNIT) $(SCENARIO) ## build the programs and all tests
+tests: $(PROGRAMS) $(UNIT) $(SCENARIO) $(CRASH) ## build the programs and all tests
 
 .PHONY: test
 test: ## all tests: unit, scenario, integration; T=name for some

@@ -205,7 +205,11 @@ class FakeProvider {
         const chunks = [];
         req.on('error', () => {});
         res.on('error', () => {});
-        for await (const chunk of req) chunks.push(chunk);
+        try {
+            for await (const chunk of req) chunks.push(chunk);
+        } catch {
+            return; /* whoever called died in the middle of it: no call */
+        }
         const raw = Buffer.concat(chunks).toString();
         const path = req.url;
         if (req.method === 'GET' && path === '/v1/models') return send(res, 200, openai.models(['fake-model']));
@@ -243,15 +247,19 @@ class FakeProvider {
         if (call.fault) return send(res, 400, dialect.error(400, call.fault));
         const behaviour = this.#behaviourFor(call);
         call.behaviour = behaviour.do;
+        if (behaviour.do === 'missing') call.missing = behaviour.index ?? 0;
         this.running++;
         this.runningMost = Math.max(this.runningMost, this.running);
         res.on('close', () => {
             this.running--;
             call.doneAt = performance.now();
             call.clientLeft = !res.writableFinished;
+            call.sentWhole = res.writableFinished;
+            call.status = res.statusCode;
         });
         const wait = behaviour.ms ?? this.latencyMs;
         if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
+        call.answeredAt = performance.now();
         if (!res.destroyed) perform(call, res, behaviour, dialect);
     }
 }
