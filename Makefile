@@ -161,6 +161,12 @@ check-extra: ## what check adds to test and lint
 bench: $(PROGRAMS) $(BENCH) ## compare with a bare FastCGI echo (needs wrk)
 	@BUILD=$(BUILD) node tests/bench/bench.js
 
+ROUNDS ?= 40
+
+.PHONY: crash
+crash: $(PROGRAMS) $(CRASH) ## kill and stop parts under load, check the history: ROUNDS=200 SEED=
+	@BUILD=$(BUILD) ROUNDS=$(ROUNDS) SEED=$(SEED) tests/crash/run
+
 .PHONY: lint
 lint: ## formatting, clang-tidy, layers, configuration, scripts
 	@etc/setup check

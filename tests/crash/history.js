@@ -24,6 +24,8 @@ const BUILD = path.resolve(ROOT, process.env.BUILD || 'build/release');
 
 const LOOSE_RESPONSE = /^\{"request_id":"[^"]*","status":"done","response":(.*),"error":null\}$/s;
 
+const PROMPT_PATHS = ['/v1/query', '/query'];
+
 /* One request of a client, from its start to its end. */
 class Attempt {
     constructor(history, unit, n, what) {
@@ -68,6 +70,7 @@ class Attempt {
      * one has the answer's text, and its bytes as POST /v1/query gives them. */
     get word() {
         if (!this.status) return { state: 'none' };
+        if (!this.isRead && !PROMPT_PATHS.includes(this.path)) return { state: 'other' };
         if (this.status === 424) return { state: 'unknown' };
         if (this.status === 202) return { state: 'promised' };
         if (this.isRead && this.status === 404) return { state: 'missing' };
@@ -258,8 +261,12 @@ class History {
 /* Violations as text. */
 function report(violations, { most = 20 } = {}) {
     const lines = [];
-    for (const { rule, who, what, evidence } of violations.slice(0, most))
-        lines.push(`${rule} ${who}: ${what}`, ...evidence.slice(0, 40).map((line) => `    ${line}`));
+    const shown = new Set();
+    for (const { rule, who, what, evidence } of violations.slice(0, most)) {
+        lines.push(`${rule} ${who}: ${what}`);
+        if (!shown.has(who)) lines.push(...evidence.slice(0, 40).map((line) => `    ${line}`));
+        shown.add(who);
+    }
     if (violations.length > most) lines.push(`… and ${violations.length - most} more`);
     return lines.join('\n');
 }

@@ -45,6 +45,8 @@ function nothingTakenBack(history, unit, words, violation) {
             violation(unit, `${who} got ${attempt.status} for a finished request`);
         if (attempt.mustSucceed && (attempt.error || state === 'refused'))
             violation(unit, `${who} was refused though nothing was in the way`);
+        if (attempt.mustSucceed && !attempt.isRead && state === 'done' && !attempt.replayed)
+            violation(unit, `${who} was not told that this is a replay`);
     }
 }
 

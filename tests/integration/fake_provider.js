@@ -6,7 +6,7 @@
  *
  *   fake.next('missing')                        the next call misbehaves
  *   fake.next({ do: 'status', status: 429 }, 2) the next two do
- *   fake.when((call) => …, 'hang')              every call that fits, until reset()
+ *   fake.when((call) => …, 'hang')              every call that fits, until reset(); (call) => … chooses anew each time
  */
 const http = require('node:http');
 const { performance } = require('node:perf_hooks');
@@ -164,7 +164,9 @@ class FakeProvider {
     }
 
     when(predicate, behaviour, times = Infinity) {
-        this.rules.push({ predicate, behaviour: normalise(behaviour), times });
+        const choose = typeof behaviour === 'function' ? behaviour : () => behaviour;
+        if (choose !== behaviour) normalise(behaviour); /* a wrong name is told at once */
+        this.rules.push({ predicate, choose, times });
     }
 
     /* Calls that carried prompts (not /v1/models). */
@@ -197,7 +199,7 @@ class FakeProvider {
         const rule = this.rules.find((r) => r.times > 0 && r.predicate(call));
         if (!rule) return { do: 'ok' };
         rule.times--;
-        return rule.behaviour;
+        return normalise(rule.choose(call));
     }
 
     async #receive(req, res) {

@@ -27,9 +27,9 @@ class Client {
     /*
      * {status, headers, text, json, ms}. body: an object (sent as JSON) or a string or Buffer (sent as it is).
      * Rejects when the connection breaks or timeoutMs passes. check: false leaves the response unchecked;
-     * fresh: a connection of its own.
+     * fresh: a connection of its own; signal: an AbortSignal, for a client that leaves.
      */
-    request(method, path, { body, headers = {}, timeoutMs = 60000, check = true, fresh = false } = {}) {
+    request(method, path, { body, headers = {}, timeoutMs = 60000, check = true, fresh = false, signal } = {}) {
         const payload =
             body === undefined
                 ? undefined
@@ -50,6 +50,7 @@ class Client {
                 path,
                 headers: send,
                 agent: fresh ? false : this.agent,
+                signal,
             });
             const timer = setTimeout(
                 () => req.destroy(new Error(`${method} ${path} was not answered within ${timeoutMs} ms`)),

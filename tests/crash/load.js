@@ -1,0 +1,199 @@
+'use strict';
+/*
+ * The clients of the crash rounds: lanes that go on asking, each request written into the history. What breaks or is
+ * refused for the moment they ask again under the same id, as a careful client does. Which scenario comes next is
+ * decided by the seed.
+ */
+const { sleep } = require('../integration/harness');
+
+const DEADLINE_MS = { HIGH: 30500, MEDIUM: 32000, LOW: 35000 };
+const PATIENCE_MS = 25000; /* over the deadline: what takes longer is a violation by then */
+
+/* mulberry32: numbers in [0, 1) that only the seed decides. */
+function randomFrom(seed) {
+    let state = seed >>> 0;
+    const next = () => {
+        state = (state + 0x6d2b79f5) >>> 0;
+        let t = state;
+        t = Math.imul(t ^ (t >>> 15), t | 1);
+        t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+        return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+    };
+    next.between = (low, high) => low + Math.floor(next() * (high - low + 1));
+    next.of = (list) => list[Math.floor(next() * list.length)];
+    /* weights: [[weight, value], …] */
+    next.weighted = (weights) => {
+        let at = next() * weights.reduce((sum, [weight]) => sum + weight, 0);
+        return weights.find(([weight]) => (at -= weight) < 0)?.[1] ?? weights.at(-1)[1];
+    };
+    return next;
+}
+
+class Load {
+    /* groups: API keys, "" for none; secrets: what clients send that nobody may show. */
+    constructor({ stack, history, random, groups, adminKey, secrets }) {
+        Object.assign(this, { stack, history, random, groups, adminKey, secrets });
+        this.running = true;
+        this.n = 0;
+        this.told = []; /* {id, prompt, group, priority, path} */
+        this.promised = [];
+        this.scenarios = [
+            [26, this.once],
+            [14, this.duplicates],
+            [8, this.otherBody],
+            [14, this.asynchronous],
+            [10, this.leaver],
+            [8, this.plain],
+            [8, this.again],
+            [3, this.nobody],
+            [2, this.settings],
+        ];
+    }
+
+    start(lanes) {
+        this.lanes = Array.from({ length: lanes }, () => this.#lane());
+    }
+    async stop() {
+        this.running = false;
+        await Promise.all(this.lanes);
+    }
+
+    async #lane() {
+        while (this.running) {
+            await this.random.weighted(this.scenarios).call(this);
+            await sleep(this.random.between(0, 60));
+        }
+    }
+
+    fresh(tag) {
+        const id = `${tag}-${this.n++}`;
+        const group = this.random.of(this.groups);
+        const priority = this.random.of(['HIGH', 'HIGH', 'MEDIUM', 'MEDIUM', 'LOW']);
+        return { id, group, priority, prompt: `prompt of ${id} for ${this.groups.indexOf(group)} ${priority}` };
+    }
+
+    /* One request, written down. what: for history.begin(); options: for the client. */
+    async send(what, options) {
+        const { method = 'POST', path = '/v1/query', deadlineMs = 0 } = what;
+        const attempt = this.history.begin({ ...what, method, path, deadlineMs });
+        const headers = { ...(what.group && { 'X-API-Key': what.group }), ...options.headers };
+        const request = { ...options, headers, check: false, fresh: true, timeoutMs: deadlineMs + PATIENCE_MS };
+        try {
+            attempt.answered(await this.stack.request(method, path, request));
+        } catch (e) {
+            if (options.signal?.aborted) attempt.left();
+            else attempt.broke(e);
+        }
+        return attempt;
+    }
+
+    ask({ id, group, prompt, priority }, { isAsync = false, signal, mustSucceed } = {}) {
+        const body = { request_id: id, prompt, priority, openai_api_key: this.secrets.body };
+        const headers = isAsync ? { Prefer: 'respond-async' } : {};
+        const what = { id, group, prompt, isAsync, mustSucceed, deadlineMs: DEADLINE_MS[priority] };
+        return this.send(what, { body, headers, signal });
+    }
+
+    fetch({ id, group }, { waitS, mustSucceed } = {}) {
+        const path = `/v1/requests/${id}${waitS === undefined ? '' : `?wait=${waitS}`}`;
+        return this.send({ id, group, method: 'GET', path, mustSucceed, deadlineMs: (waitS ?? 0) * 1000 }, {});
+    }
+
+    /* Asks until there is a word that stands, a few times at most. */
+    async insist(q, options = {}) {
+        for (let i = 0; i < 12; i++) {
+            const attempt = await this.ask(q, options);
+            const { state } = attempt.word;
+            if (state === 'done') this.told.push(q);
+            if (state === 'promised') this.promised.push(q);
+            if (!['none', 'refused'].includes(state) || attempt.status === 409 || attempt.status === 400) return attempt;
+            await sleep(this.random.between(10, 80) * (i + 1));
+        }
+        return null;
+    }
+
+    async once() {
+        await this.insist(this.fresh('once'));
+    }
+
+    /* The same request several times at once, or a little apart. */
+    async duplicates() {
+        const q = this.fresh('dup');
+        const one = async (delay) => {
+            await sleep(delay);
+            return this.insist(q, { isAsync: q.priority === 'LOW' && delay > 20 });
+        };
+        await Promise.all([one(0), one(this.random.between(0, 30)), one(this.random.between(0, 150))]);
+    }
+
+    async otherBody() {
+        const q = this.fresh('body');
+        const other = { ...q, prompt: `another ${q.prompt}` };
+        const first = this.insist(q);
+        await sleep(this.random.between(0, 60));
+        await Promise.all([first, this.ask(other)]);
+    }
+
+    async asynchronous() {
+        const q = this.fresh('async');
+        const accepted = await this.insist(q, { isAsync: true });
+        if (accepted?.word.state !== 'promised') return;
+        for (let i = 0; i < 10 && this.running; i++) {
+            const { state } = (await this.fetch(q, { waitS: this.random.of([undefined, 0.3, 1, 2]) })).word;
+            if (state === 'done') this.told.push(q);
+            if (['done', 'failed', 'unknown'].includes(state)) return;
+            await sleep(this.random.between(5, 100));
+        }
+    }
+
+    async leaver() {
+        const q = this.fresh('leaver');
+        const leave = new AbortController();
+        setTimeout(() => leave.abort(), this.random.between(1, 120));
+        await this.ask(q, { signal: leave.signal });
+        await sleep(this.random.between(0, 200));
+        if (this.random() < 0.7) await this.insist(q);
+    }
+
+    /* Source 1's form, where the server makes the id. */
+    async plain() {
+        const q = this.fresh('plain');
+        const { group, prompt } = q;
+        const headers = { 'X-Priority': q.priority, ...(!group && { 'X-API-Key': this.secrets.stray }) };
+        const what = { group, prompt, path: '/query', deadlineMs: DEADLINE_MS[q.priority] };
+        const attempt = await this.send(what, { body: { query: prompt }, headers });
+        const { id } = attempt.unit;
+        if (attempt.word.state === 'done') await this.fetch({ id, group });
+    }
+
+    /* Something told long ago. */
+    async again() {
+        if (!this.told.length) return;
+        const q = this.random.of(this.told);
+        if (this.random() < 0.5) await this.ask(q);
+        else await this.fetch(q);
+    }
+
+    async nobody() {
+        await this.fetch(this.fresh('nobody'));
+    }
+
+    /* A provider key is put while everything runs. */
+    async settings() {
+        const what = { group: this.adminKey, method: 'PUT', path: '/v1/settings' };
+        await this.send(what, { body: { api_key: this.random.of(this.secrets.put) } });
+    }
+
+    /* Everything that was told, once more. */
+    *replays() {
+        const seen = new Set();
+        for (const q of this.told) {
+            const name = `${q.group} ${q.id}`;
+            if (seen.has(name)) continue;
+            seen.add(name);
+            yield () => (seen.size % 3 ? this.ask(q, { mustSucceed: true }) : this.fetch(q, { mustSucceed: true }));
+        }
+    }
+}
+
+module.exports = { Load, randomFrom };

@@ -1,0 +1,38 @@
+'use strict';
+/*
+ * How the fake provider behaves in the crash rounds: mostly well, and otherwise in every way that request ids have a
+ * rule for. Probes are always answered at once, and calls of priority HIGH are never slow, so that the time until
+ * carpool serves again is its own.
+ */
+
+const STATUSES = [
+    [4, { status: 429 }],
+    [1, { status: 429, retryAfter: 1 }],
+    [3, { status: 500 }],
+    [3, { status: 503 }],
+    [2, { status: 502 }],
+    [1, { status: 400 }],
+].map(([weight, o]) => [weight, { do: 'status', ...o }]);
+const BREAKS = ['reset_before', 'reset_mid', 'close_before'].map((name) => [1, { do: name }]);
+const USELESS = ['doubled', 'extra', 'prose', 'cut_json', 'renamed', 'cut_body'].map((name) => [0.5, { do: name }]);
+
+/* misbehave(random)(call): a behaviour for FakeProvider.when(). */
+function misbehave(random) {
+    const quick = () => ({ do: 'ok', ms: random.between(1, 60) });
+    const behaviours = [
+        [76, quick],
+        ...[...STATUSES, ...BREAKS, ...USELESS].map(([weight, o]) => [weight, () => ({ ms: random.between(1, 80), ...o })]),
+        [3, (call) => ({ do: 'missing', ms: random.between(1, 80), index: random.between(0, call.members.length - 1) })],
+        [3, (call) => (isUrgent(call) ? quick() : { do: 'ok', ms: random.between(200, 1500) })],
+        [1, (call) => (isUrgent(call) ? quick() : { do: 'hang' })],
+    ];
+    return (call) => {
+        if (call.members.some((m) => m.prompt?.startsWith('probe '))) return { do: 'ok', ms: 2 };
+        return random.weighted(behaviours)(call);
+    };
+}
+
+/* What the priorities ask for differs by their token limits only; prompts say it themselves. */
+const isUrgent = (call) => call.members.some((m) => / HIGH$/.test(m.prompt ?? ''));
+
+module.exports = { misbehave };
