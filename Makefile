@@ -157,6 +157,11 @@ check-extra: ## what check adds to test and lint
 	@etc/setup check
 	@tests/tally '$(MAKE) --no-print-directory valgrind' '$(MAKE) --no-print-directory asan'
 
+.PHONY: apache
+apache: $(PROGRAMS) ## under Apache's mod_fcgid: prompts, stop, restart; 3 minutes
+	@etc/setup check
+	@BUILD=$(BUILD) T=$(T) tests/run apache
+
 .PHONY: bench
 bench: $(PROGRAMS) $(BENCH) ## compare with a bare FastCGI echo (needs wrk)
 	@BUILD=$(BUILD) node tests/bench/bench.js

@@ -111,7 +111,7 @@ static enum outcome look_up(struct exchange *x, const uint8_t key[REQUEST_KEY_SI
 }
 
 /* What the coordinator says, after a wait if one was asked for. ERR_NOT_FOUND: none runs. ERR_CLOSED: it
- * left, or the client did, and then the response is marked as gone. */
+ * left, or this process has to, or the client did, and then the response is marked as gone. */
 static int watch(struct exchange *x, const struct wire_watch *m, enum link_start start,
                  enum wire_progress *ret_progress, struct err *e)
 {
@@ -129,7 +129,7 @@ static int watch(struct exchange *x, const struct wire_watch *m, enum link_start
         result = link_send(&x->link, deadline_us);
         if (result == LINK_OK)
             result = link_receive(&x->link, id, x->request.fd, deadline_us, &frame);
-        if (result == LINK_CLIENT_GONE)
+        if (result == LINK_CLIENT_GONE || result == LINK_LEAVING)
             link_cancel(&x->link, id);
     }
     if (result == LINK_CLIENT_GONE) {
@@ -138,6 +138,8 @@ static int watch(struct exchange *x, const struct wire_watch *m, enum link_start
     }
     if (result == LINK_NO_MEMORY)
         return err_set(e, ERR_NOMEM, "There is no memory for this request now.");
+    if (result == LINK_LEAVING)
+        return err_set(e, ERR_CLOSED, "The web server stops this program; ask again.");
     if (result != LINK_OK || frame.type != WIRE_PROGRESS || frame.payload.n != 1)
         return err_set(e, ERR_CLOSED, "The coordinator did not say what became of this request.");
     *ret_progress = (enum wire_progress)(uint8_t)frame.payload.p[0];
@@ -193,7 +195,8 @@ static void ask_coordinator(struct exchange *x, const struct wire_watch *m, bool
     if (rc == ERR_NOMEM)
         problem_respond_err(x, &e);
     else if (rc && (rc != ERR_NOT_FOUND || open))
-        problem_respond(x, PROBLEM_COORDINATOR_DOWN, NULL, "%s", e.text);
+        problem_respond(x, worker_leaving(x->worker) ? PROBLEM_SHUTTING_DOWN : PROBLEM_COORDINATOR_DOWN, NULL,
+                        "%s", e.text);
     else if (!rc && progress == PROGRESS_QUEUED)
         respond_open(x, "queued");
     else if (!rc && progress == PROGRESS_RUNNING)

@@ -91,8 +91,10 @@ static int spawn(const char *config, int said_fd, pid_t *ret_pid, struct err *e)
     return rc;
 }
 
-/* False when it had to be killed. */
-static bool wait_for(pid_t pid, int *ret_status)
+enum wait_end { WAIT_ENDED, WAIT_KILLED, WAIT_LEFT };
+
+/* KILLED: it took too long. LEFT: there is no time to wait for it; it runs on. */
+static enum wait_end wait_for(pid_t pid, int leave_fd, int *ret_status)
 {
     bool in_time = true;
     int fd = pidfd_open(pid, 0);
@@ -100,10 +102,14 @@ static bool wait_for(pid_t pid, int *ret_status)
         uint64_t until_us = clock_mono_us() + START_LIMIT_S * US_PER_S, now_us;
         int ready = 0;
         while (ready == 0 && (now_us = clock_mono_us()) < until_us) {
-            ready = poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1,
-                         (int)((until_us - now_us) / US_PER_MS) + 1);
+            struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = leave_fd, .events = POLLIN}};
+            ready = poll(fds, ARRAY_LEN(fds), (int)((until_us - now_us) / US_PER_MS) + 1);
             if (ready < 0 && errno == EINTR)
                 ready = 0;
+            if (ready > 0 && !fds[0].revents) {
+                close(fd);
+                return WAIT_LEFT;
+            }
         }
         close(fd);
         in_time = ready > 0;
@@ -112,7 +118,7 @@ static bool wait_for(pid_t pid, int *ret_status)
     }
     while (waitpid(pid, ret_status, 0) < 0 && errno == EINTR)
         ;
-    return in_time;
+    return in_time ? WAIT_ENDED : WAIT_KILLED;
 }
 
 /* The last line of what it wrote, cut to what fits into a sentence. */
@@ -134,7 +140,7 @@ static void read_reason(int fd, char *ret_text, size_t size)
     ret_text[s.n] = 0;
 }
 
-static int start(const char *config, struct err *e)
+static int start(const char *config, int leave_fd, struct err *e)
 {
     pid_t pid;
     int status = 0;
@@ -143,8 +149,11 @@ static int start(const char *config, struct err *e)
     if (fd < 0)
         return err_set_errno(e, "The coordinator cannot be started");
     int rc = spawn(config, fd, &pid, e);
-    if (!rc && !wait_for(pid, &status))
+    enum wait_end end = rc ? WAIT_ENDED : wait_for(pid, leave_fd, &status);
+    if (end == WAIT_KILLED)
         rc = err_set(e, ERR_TIMEOUT, "The coordinator did not come up within %d seconds.", START_LIMIT_S);
+    else if (end == WAIT_LEFT)
+        rc = err_set(e, ERR_CLOSED, "The server is being stopped while the coordinator comes up.");
     else if (!rc && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
         read_reason(fd, said, sizeof(said));
         rc = err_set(e, ERR_IO, "The coordinator did not start: %s", said[0] ? said : "it did not say why.");
@@ -153,14 +162,14 @@ static int start(const char *config, struct err *e)
     return rc;
 }
 
-int autostart_run(struct autostart *a, const char *config, struct err *e)
+int autostart_run(struct autostart *a, const char *config, int leave_fd, struct err *e)
 {
     uint64_t seen = atomic_load(&a->finished);
     pthread_mutex_lock(&a->one_at_a_time);
     bool ended = atomic_load(&a->finished) != seen ||
                  (a->finished_us && clock_mono_us() < a->finished_us + SPACING_US);
     if (!ended) {
-        a->rc = start(config, &a->result);
+        a->rc = start(config, leave_fd, &a->result);
         a->finished_us = clock_mono_us();
         atomic_fetch_add(&a->finished, 1);
         if (a->rc)

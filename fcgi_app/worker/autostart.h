@@ -25,9 +25,10 @@ void autostart_init(struct autostart *a);
 /*
  * Starts one, or takes the outcome of a start that ended while this call waited for its turn or less than
  * 200 ms ago. config: the file that the coordinator shall read; empty: it looks for one itself. Blocks until
- * the started program left its parent (10 s at most). On failure *e holds what the program said.
+ * the started program left its parent (10 s at most), or until leave_fd is readable (-1: never), and then the
+ * program goes on by itself. On failure *e holds what the program said.
  */
 MUST_CHECK
-int autostart_run(struct autostart *a, const char *config, struct err *e);
+int autostart_run(struct autostart *a, const char *config, int leave_fd, struct err *e);
 
 #endif

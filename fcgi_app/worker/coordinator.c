@@ -61,12 +61,16 @@ static enum link_result wait_for(struct link *l, short events, int client_fd, ui
         if (now_us >= deadline_us)
             return LINK_LATE;
         uint64_t ms = (deadline_us - now_us + US_PER_MS - 1) / US_PER_MS;
-        struct pollfd fds[] = {{.fd = l->fd, .events = events}, {.fd = client_fd, .events = POLLRDHUP}};
-        int n = poll(fds, 2, ms > 60000 ? 60000 : (int)ms);
+        struct pollfd fds[] = {{.fd = l->fd, .events = events},
+                               {.fd = client_fd, .events = POLLRDHUP},
+                               {.fd = l->worker->leave_fd, .events = POLLIN}};
+        int n = poll(fds, ARRAY_LEN(fds), ms > 60000 ? 60000 : (int)ms);
         if (n > 0 && fds[0].revents)
             return LINK_OK; /* also for an error: the next send or receive tells it */
         if (n > 0 && fds[1].revents)
             return LINK_CLIENT_GONE;
+        if (n > 0 && fds[2].revents)
+            return LINK_LEAVING;
     }
 }
 
@@ -208,6 +212,8 @@ static int introduce(struct link *l, uint64_t deadline_us, struct err *e)
         return err_set(e, ERR_TIMEOUT, "The coordinator took the connection but did not answer in time.");
     if (r == LINK_NO_MEMORY)
         return err_set(e, ERR_NOMEM, "There is no memory to talk to the coordinator now.");
+    if (r == LINK_LEAVING)
+        return err_set(e, ERR_CLOSED, "The server is being stopped.");
     return err_set(e, ERR_CLOSED, "The coordinator closed the connection; its version may differ from ours.");
 }
 
@@ -230,10 +236,10 @@ int link_connect(struct link *l, enum link_start start, uint64_t deadline_us, st
         if (!rc)
             return 0;
         bool retry = rc == ERR_AGAIN || (may_start && (rc == ERR_NOT_FOUND || rc == ERR_CLOSED));
-        if (!retry || clock_mono_us() + START_PAUSE_US >= until_us)
+        if (!retry || worker_leaving(l->worker) || clock_mono_us() + START_PAUSE_US >= until_us)
             return rc;
         if (may_start && rc == ERR_NOT_FOUND) {
-            rc = autostart_run(&l->worker->autostart, l->worker->conf->file, e);
+            rc = autostart_run(&l->worker->autostart, l->worker->conf->file, l->worker->leave_fd, e);
             /* Even when it failed: another start may have won its race. */
             if (!connect_welcomed(l, until_us, NULL))
                 return 0;
@@ -268,6 +274,8 @@ int link_ask(struct link *l, enum link_start start, enum wire_type type, struct 
             return err_set(e, ERR_NOMEM, "There is no memory to talk to the coordinator now.");
         if (r == LINK_LATE)
             return err_set(e, ERR_TIMEOUT, "The coordinator did not answer in time.");
+        if (r == LINK_LEAVING)
+            return err_set(e, ERR_CLOSED, "The server is being stopped.");
         break;
     }
     return err_set(e, ERR_CLOSED, "The coordinator went away before it answered.");

@@ -32,6 +32,7 @@ enum link_result {
     LINK_LOST,        /* the coordinator went away, or broke the protocol; the connection is closed */
     LINK_LATE,        /* the deadline came first */
     LINK_CLIENT_GONE, /* nobody waits for the answer any more */
+    LINK_LEAVING,     /* this process has to end now (worker_leaving()) */
     LINK_NO_MEMORY,
 };
 
@@ -43,7 +44,7 @@ void link_fini(struct link *l);
 /*
  * Makes sure that the link is connected and welcomed; nothing to do when it was. Blocks until deadline_us
  * (monotonic) at the longest. ERR_NOT_FOUND: no coordinator runs (LINK_IF_RUNNING, or coordinator.autostart
- * is off). Other errors: it could not be started or reached; *e says why.
+ * is off). Other errors: it could not be started or reached, or this process has to end; *e says why.
  */
 MUST_CHECK
 int link_connect(struct link *l, enum link_start start, uint64_t deadline_us, struct err *e);

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/socket_path.h"
 #include "base/version.h"
+#include "worker/fcgid.h"
 #include "worker/pool.h"
 
 #define PROGRAM     "carpool.fcgi"
@@ -41,6 +42,7 @@ static const char usage[] =
     "\n"
     "The FastCGI program of carpool. A web server starts it with its listening socket as\n"
     "standard input; systemd with a socket unit; or it listens by itself at --socket.\n"
+    "Under Apache's mod_fcgid it is one process with one thread, whatever is configured.\n"
     "\n"
     "  --pool=prompt     serve with [worker] processes x threads (the default)\n"
     "  --pool=manage     serve with one process of [worker] manage_threads, for the\n"
@@ -194,8 +196,8 @@ static int open_log(const struct conf *c, struct err *e)
     return log_open(PROGRAM, c->log.debug ? LOG_LEVEL_DEBUG : level, c->log.file, e);
 }
 
-/* How many prompts can wait in the pool at once; 0: not to be counted on. One thread alone is how mod_fcgid
- * runs it, who starts as many of these pools as it likes. */
+/* How many prompts can wait in the pool at once; 0: not to be counted on, as under mod_fcgid, which starts as
+ * many processes as it likes. */
 static uint32_t capacity_of(const struct conf *c, const struct flags *f, uint32_t processes, uint32_t threads)
 {
     uint64_t all = (uint64_t)processes * threads;
@@ -215,17 +217,26 @@ static uint32_t waiting_max_of(const struct conf *c, const struct flags *f, uint
     return f->manage && half < c->limits.waiting_max ? half : c->limits.waiting_max;
 }
 
+static void set_size(struct pool_options *o, const struct conf *c, const struct flags *f, bool fcgid)
+{
+    uint32_t threads = f->manage ? c->worker.manage_threads : c->worker.threads;
+    o->serve.threads = fcgid ? 1 : f->threads ? f->threads : threads;
+    o->processes = fcgid ? 1 : f->processes ? f->processes : f->manage ? 1 : c->worker.processes;
+    if (o->processes > WAITING_CHILDREN_MAX)
+        o->processes = WAITING_CHILDREN_MAX;
+}
+
 static int run(const struct flags *f, char **argv, struct conf *c, struct err *e)
 {
     static struct settings_patch none;
     static struct settings settings;
     struct pool_options o = {.serve = {.conf = c, .settings = &settings}};
-    uint32_t threads = f->manage ? c->worker.manage_threads : c->worker.threads;
+    int rc = find_socket(f, &o.serve.listen_fd, e);
+    if (rc)
+        return rc;
+    bool fcgid = fcgid_made(o.serve.listen_fd);
 
-    o.serve.threads = f->threads ? f->threads : threads;
-    o.processes = f->processes ? f->processes : f->manage ? 1 : c->worker.processes;
-    if (o.processes > WAITING_CHILDREN_MAX)
-        o.processes = WAITING_CHILDREN_MAX;
+    set_size(&o, c, f, fcgid);
     o.serve.capacity = capacity_of(c, f, o.processes, o.serve.threads);
     o.serve.waiting.max = waiting_max_of(c, f, o.serve.threads);
     uuid_v7(clock_real_us(), &o.serve.pool_id);
@@ -233,23 +244,23 @@ static int run(const struct flags *f, char **argv, struct conf *c, struct err *e
     /* From here on the provider's key is the coordinator's alone. */
     sodium_memzero(c->provider.api_key, sizeof(c->provider.api_key));
 
-    int rc = find_socket(f, &o.serve.listen_fd, e);
-    if (!rc)
-        rc = waiting_new(&o.serve.waiting.shared, e);
+    rc = waiting_new(&o.serve.waiting.shared, e);
     if (rc)
         return rc;
     raise_descriptor_limit();
     pid_t server;
     if (!leave_with_server(f, &server))
         return 0;
+    if (c->auth.required == AUTH_OFF)
+        log_warning("auth.required is off: whoever reaches this server can send prompts");
+    if (fcgid)
+        return fcgid_run(&o.serve) == EXIT_SUCCESS ? 0 : err_set(e, ERR_IO, "The process could not go on.");
     o.adopted = f->server != 0;
     rc = heir_init(&o.serve.heir, argv, server, e);
     if (rc)
         return rc;
     if (o.adopted && !o.serve.heir.server)
         return err_set(e, ERR_INVAL, "--server cannot be watched on this system.");
-    if (c->auth.required == AUTH_OFF)
-        log_warning("auth.required is off: whoever reaches this server can send prompts");
     int status = pool_run(&o);
     if (f->socket)
         unlink(f->socket);

@@ -39,6 +39,7 @@ static void start_child(struct pool *p, uint32_t i)
         struct serve_options o = p->options->serve;
         close(p->pipe_write);
         o.parent_fd = p->pipe_read;
+        o.grace_ms = POOL_GRACE_MS;
         o.waiting.child = i;
         o.waiting.children = p->options->processes;
         _exit(serve_run(&o));
@@ -117,12 +118,12 @@ static int wait_signal(struct pool *p, uint64_t wait_us)
 
 static void stop(struct pool *p, int number)
 {
-    uint64_t until_us = clock_mono_us() + SERVE_GRACE_S * US_PER_S;
+    uint64_t until_us = clock_mono_us() + POOL_LIMIT_S * US_PER_S;
     p->stopping = true;
     signal_all(p, number);
     while (signal_all(p, 0)) {
         if (clock_mono_us() >= until_us) {
-            log_warning("worker processes did not leave within %d s and are killed", SERVE_GRACE_S);
+            log_warning("worker processes did not leave within %d s and are killed", POOL_LIMIT_S);
             signal_all(p, SIGKILL);
             until_us = UINT64_MAX;
         }
@@ -137,11 +138,8 @@ int pool_run(const struct pool_options *o)
     struct pool *p = &pool;
     int fds[2], number;
     p->options = o;
-    sigemptyset(&p->handled);
+    serve_signals(&p->handled);
     sigaddset(&p->handled, SIGCHLD);
-    sigaddset(&p->handled, SIGTERM);
-    sigaddset(&p->handled, SIGINT);
-    sigaddset(&p->handled, SIGUSR1);
     sigprocmask(SIG_BLOCK, &p->handled, &p->before);
     if (pipe2(fds, O_CLOEXEC)) {
         log_error("A pipe for the pool cannot be had: %s", strerror(errno));

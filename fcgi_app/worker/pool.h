@@ -13,6 +13,9 @@ struct pool_options {
     bool adopted; /* not the web server's child: it has to be watched */
 };
 
+#define POOL_GRACE_MS 28000 /* of its processes; what they need on top is over at POOL_LIMIT_S */
+#define POOL_LIMIT_S  30
+
 /* Runs until SIGTERM, SIGUSR1 or SIGINT; the exit status of the program. */
 int pool_run(const struct pool_options *o);
 

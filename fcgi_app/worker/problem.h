@@ -40,6 +40,7 @@ struct exchange;
     X(INTERNAL, 500, "internal_error")                                                                       \
     X(TOO_MANY_WAITING, 503, "unavailable_error")                                                            \
     X(COORDINATOR_DOWN, 503, "unavailable_error")                                                            \
+    X(SHUTTING_DOWN, 503, "unavailable_error")                                                               \
     X(STORE_UNAVAILABLE, 503, "unavailable_error")                                                           \
     X(OUT_OF_MEMORY, 503, "unavailable_error")                                                               \
     X(DEADLINE_PASSED, 504, "timeout_error")

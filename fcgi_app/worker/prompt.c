@@ -124,6 +124,16 @@ static void refuse_late(struct exchange *x)
                     x->worker->conf->server.base_path, exchange_id(x));
 }
 
+/* The coordinator drops it if it was not sent yet, else finishes it and keeps the answer. */
+static void refuse_leaving(struct exchange *x)
+{
+    problem_respond(x, PROBLEM_SHUTTING_DOWN, NULL,
+                    "The web server stops this program before the answer came. Ask again under the same "
+                    "request_id: nothing is paid for twice. If it was on its way to the provider, "
+                    "GET %s/v1/requests/%s has the answer, too.",
+                    x->worker->conf->server.base_path, exchange_id(x));
+}
+
 /* One hand-over. LINK_OK: the question is out. Refusals of its own are answered and *ret_refused set. */
 static enum link_result hand_in(struct handing *h, bool *ret_refused)
 {
@@ -134,8 +144,11 @@ static enum link_result hand_in(struct handing *h, bool *ret_refused)
     int rc = link_connect(&x->link, LINK_AUTOSTART, h->deadline_us, &e);
     if (rc) {
         *ret_refused = true;
-        problem_respond(x, rc == ERR_NOMEM ? PROBLEM_OUT_OF_MEMORY : PROBLEM_COORDINATOR_DOWN, NULL, "%s",
-                        e.text);
+        if (worker_leaving(x->worker))
+            refuse_leaving(x);
+        else
+            problem_respond(x, rc == ERR_NOMEM ? PROBLEM_OUT_OF_MEMORY : PROBLEM_COORDINATOR_DOWN, NULL, "%s",
+                            e.text);
         return LINK_LOST;
     }
     h->m->wait_ms = h->deadline_us > now_us ? (uint32_t)((h->deadline_us - now_us) / US_PER_MS) : 0;
@@ -169,12 +182,14 @@ static bool hand_in_until_answered(struct handing *h, struct prompt_result *ret,
         if (r == LINK_OK)
             r = link_receive(&x->link, h->id, x->request.fd, h->deadline_us + GRACE_US, ret_frame);
     }
-    if (r == LINK_CLIENT_GONE || r == LINK_LATE)
+    if (r == LINK_CLIENT_GONE || r == LINK_LATE || r == LINK_LEAVING)
         link_cancel(&x->link, h->id);
     if (r == LINK_CLIENT_GONE)
         x->response.gone = true;
     else if (r == LINK_LATE)
         refuse_late(x);
+    else if (r == LINK_LEAVING)
+        refuse_leaving(x);
     else if (r == LINK_NO_MEMORY)
         problem_respond(x, PROBLEM_OUT_OF_MEMORY, NULL, "There is no memory for this request now.");
     else if (r == LINK_LOST)

@@ -106,6 +106,12 @@ static bool accept_may_recover(int number)
     }
 }
 
+static bool may_stop(int kept_fd, const struct request_gate *gate)
+{
+    struct pollfd listening = {.fd = gate->listen_fd, .events = POLLIN};
+    return atomic_load(gate->stop) && (kept_fd >= 0 || !gate->own || poll(&listening, 1, 0) <= 0);
+}
+
 /* A connection with something to read: the kept one, or a new one. Only here is the thread idle. */
 static int wait_connection(int kept_fd, const struct request_gate *gate, int *ret_fd, struct err *e)
 {
@@ -114,7 +120,7 @@ static int wait_connection(int kept_fd, const struct request_gate *gate, int *re
     if (kept_fd < 0)
         turnstile_enter(gate->turnstile, gate->place);
     while (fd < 0 && !rc) {
-        if (atomic_load(gate->stop))
+        if (may_stop(kept_fd, gate))
             rc = err_set(e, ERR_CLOSED, "The process is stopping.");
         else if (kept_fd >= 0) {
             if (poll(&(struct pollfd){.fd = kept_fd, .events = POLLIN}, 1, -1) > 0)

@@ -57,6 +57,7 @@ void request_fini(struct request *r);
  * has a handler while idle is true, and open the turnstile. */
 struct request_gate {
     int listen_fd;
+    bool own; /* no other process accepts there: connections that wait are served before this one stops */
     const atomic_bool *stop;
     atomic_bool *idle;
     struct turnstile *turnstile;

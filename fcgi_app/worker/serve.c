@@ -17,10 +17,11 @@
 #include "worker/exchange.h"
 #include "worker/state.h"
 
-#define STACK_BYTES   (128 * 1024)
-#define TICK_MS       1000
-#define WAKE_PAUSE_US (5 * US_PER_MS)
-#define WAKE_SIGNAL   SIGUSR2
+#define STACK_BYTES    (128 * 1024)
+#define TICK_MS        1000
+#define WAKE_PAUSE_US  (2 * US_PER_MS)
+#define WAKE_PAUSE_MAX (50 * US_PER_MS)
+#define WAKE_SIGNAL    SIGUSR2
 
 struct serve_thread {
     pthread_t id;
@@ -36,6 +37,7 @@ struct serve {
     uint32_t threads_n;
     struct turnstile turnstile;
     int listen_fd;
+    bool own_socket;
     int fault_fd; /* an eventfd: a thread cannot go on and the process is no use any more */
     atomic_bool stop;
     struct link counts_link;
@@ -46,6 +48,7 @@ static void *thread_main(void *arg)
     struct serve_thread *t = arg;
     struct serve *s = t->serve;
     struct request_gate gate = {.listen_fd = s->listen_fd,
+                                .own = s->own_socket,
                                 .stop = &s->stop,
                                 .idle = &t->idle,
                                 .turnstile = &s->turnstile,
@@ -130,15 +133,21 @@ static int wait_for_end(struct serve *s, int signal_fd, const struct serve_optio
 }
 
 /* Wakes whoever waits for a connection until all have left. A signal that comes just before accept() is lost,
- * hence again and again. False: some requests still run at the end of the grace. */
-static bool stop_threads(struct serve *s)
+ * hence again and again. At the end of the grace whoever waits for the coordinator answers without it. False:
+ * some requests run even after that. */
+static bool stop_threads(struct serve *s, uint32_t grace_ms)
 {
-    uint64_t until_us = clock_mono_us() + (SERVE_GRACE_S - 1) * US_PER_S;
+    uint64_t leave_us = clock_mono_us() + grace_ms * US_PER_MS;
+    uint64_t until_us = leave_us + SERVE_LAST_WORD_MS * US_PER_MS, now_us;
     uint32_t running = s->threads_n;
+    useconds_t pause_us = WAKE_PAUSE_US;
+    bool leaving = false;
     atomic_store(&s->stop, true);
     turnstile_open(&s->turnstile);
-    while (running && clock_mono_us() < until_us) {
+    while (running && (now_us = clock_mono_us()) < until_us) {
         running = 0;
+        if (!leaving && now_us >= leave_us)
+            leaving = eventfd_write(s->worker.leave_fd, 1) == 0;
         for (uint32_t i = 0; i < s->threads_n; i++) {
             struct serve_thread *t = &s->threads[i];
             if (atomic_load(&t->left))
@@ -148,18 +157,24 @@ static bool stop_threads(struct serve *s)
                 pthread_kill(t->id, WAKE_SIGNAL);
         }
         if (running)
-            usleep(WAKE_PAUSE_US);
+            usleep(pause_us);
+        pause_us = pause_us * 2 < WAKE_PAUSE_MAX ? pause_us * 2 : WAKE_PAUSE_MAX;
     }
     return !running;
+}
+
+void serve_signals(sigset_t *ret_set)
+{
+    sigemptyset(ret_set);
+    sigaddset(ret_set, SIGTERM);
+    sigaddset(ret_set, SIGINT);
+    sigaddset(ret_set, SIGUSR1);
 }
 
 static int block_signals(int *ret_fd, struct err *e)
 {
     sigset_t ends;
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGINT);
-    sigaddset(&ends, SIGUSR1);
+    serve_signals(&ends);
     pthread_sigmask(SIG_SETMASK, &ends, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
@@ -174,6 +189,7 @@ static int block_signals(int *ret_fd, struct err *e)
 static int serve_open(struct serve *s, const struct serve_options *o, int *ret_signal_fd, struct err *e)
 {
     s->listen_fd = o->listen_fd;
+    s->own_socket = o->own_socket;
     turnstile_init(&s->turnstile);
     s->fault_fd = eventfd(0, EFD_CLOEXEC);
     if (s->fault_fd < 0)
@@ -181,6 +197,9 @@ static int serve_open(struct serve *s, const struct serve_options *o, int *ret_s
     int rc = worker_init(&s->worker, o->conf, o->settings, e);
     if (rc)
         return rc;
+    s->worker.leave_fd = eventfd(0, EFD_CLOEXEC);
+    if (s->worker.leave_fd < 0)
+        return err_set_errno(e, "A worker process cannot start");
     s->worker.waiting = o->waiting;
     s->worker.pool_id = o->pool_id;
     s->worker.capacity = o->capacity;
@@ -201,7 +220,7 @@ int serve_run(const struct serve_options *o)
         return EXIT_FAILURE; /* the process ends and takes everything with it */
     }
     status = wait_for_end(s, signal_fd, o);
-    if (!stop_threads(s)) {
+    if (!stop_threads(s, o->grace_ms)) {
         log_warning("requests still ran when the time to stop was over");
         return EXIT_FAILURE;
     }
@@ -209,6 +228,8 @@ int serve_run(const struct serve_options *o)
         pthread_join(s->threads[i].id, NULL);
         turnstile_place_fini(&s->threads[i].place);
     }
+    close(s->worker.leave_fd);
+    s->worker.leave_fd = -1; /* the counts are to get out all the same */
     counts_flush(&s->worker.counts, &s->counts_link);
     link_fini(&s->counts_link);
     worker_fini(&s->worker);

@@ -5,6 +5,7 @@
 #ifndef CARPOOL_WORKER_SERVE_H
 #define CARPOOL_WORKER_SERVE_H
 
+#include <signal.h>
 #include <stdint.h>
 
 #include "base/conf.h"
@@ -13,22 +14,29 @@
 #include "worker/heir.h"
 #include "worker/waiting.h"
 
-#define SERVE_GRACE_S 30 /* running requests have this long to finish */
+/* Of a process that was told to stop: running requests have the grace to finish, then this long to be told
+ * that they did not. */
+#define SERVE_LAST_WORD_MS 800
 
 struct serve_options {
     const struct conf *conf;
     const struct settings *settings; /* what the configuration alone makes of them */
     struct heir heir;
     int listen_fd;
-    int parent_fd; /* read end of a pipe whose write end only the parent holds */
+    int parent_fd; /* read end of a pipe whose write end only the parent holds; -1: no pool */
     uint32_t threads;
+    uint32_t grace_ms;
+    bool own_socket; /* nobody else accepts connections at listen_fd */
     struct waiting waiting;
     struct uuid pool_id;
     uint32_t capacity;
 };
 
-/* Runs until told to stop; the exit status of the process. Called right after fork, with the signals above
- * blocked. */
+/* The signals above: blocked by whoever calls serve_run(), before it starts anything that they could hit. */
+void serve_signals(sigset_t *ret_set);
+
+/* Runs until told to stop; the exit status of the process. At most grace_ms + SERVE_LAST_WORD_MS pass from
+ * the first of the signals to its return, however many follow. */
 int serve_run(const struct serve_options *o);
 
 #endif

@@ -1,6 +1,7 @@
 /* The state of a worker process; see state.h. */
 #include "worker/state.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,7 +24,7 @@ static void cache_init(struct body_cache *c)
 
 int worker_init(struct worker *w, const struct conf *conf, const struct settings *settings, struct err *e)
 {
-    *w = (struct worker){.conf = conf, .settings = *settings};
+    *w = (struct worker){.conf = conf, .settings = *settings, .leave_fd = -1};
     int n = conf->coordinator.socket[0] ? asprintf(&w->socket_path, "%s", conf->coordinator.socket)
                                         : asprintf(&w->socket_path, "%s/coordinator.sock", conf->storage.dir);
     if (n < 0) {
@@ -53,6 +54,11 @@ void worker_fini(struct worker *w)
 const char *worker_socket_path(const struct worker *w)
 {
     return w->socket_path;
+}
+
+bool worker_leaving(const struct worker *w)
+{
+    return w->leave_fd >= 0 && poll(&(struct pollfd){.fd = w->leave_fd, .events = POLLIN}, 1, 0) > 0;
 }
 
 static int open_store(struct worker *w, struct store **ret_store, struct err *e)

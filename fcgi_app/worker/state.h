@@ -39,6 +39,7 @@ struct worker {
     struct counts counts;
     struct autostart autostart;
     struct body_cache health, analytics;
+    int leave_fd; /* readable once the time to stop is over: whoever still waits answers now; -1: never */
 
     char *socket_path;
     pthread_mutex_t store_lock; /* for opening */
@@ -55,6 +56,8 @@ int worker_init(struct worker *w, const struct conf *conf, const struct settings
 void worker_fini(struct worker *w);
 
 const char *worker_socket_path(const struct worker *w);
+/* Whether leave_fd is readable. */
+bool worker_leaving(const struct worker *w);
 
 /* The store, opened when it is first there; NULL: no coordinator has made one yet (0 is returned). ERR_*: it
  * is there but cannot be opened. */

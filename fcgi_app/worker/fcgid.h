@@ -1,0 +1,22 @@
+/*
+ * Under Apache's mod_fcgid, which starts as many processes as it likes, each with a socket of its own, and
+ * hands one request at a time to each: the program is one process with one thread then, without a pool.
+ */
+#ifndef CARPOOL_WORKER_FCGID_H
+#define CARPOOL_WORKER_FCGID_H
+
+#include <stdbool.h>
+
+#include "worker/serve.h"
+
+/* mod_fcgid (2.3.9) sends SIGTERM, again after 1 s, and SIGKILL after 8 s; until the last of its programs has
+ * left, Apache starts no other. */
+#define FCGID_GRACE_MS 7000
+
+/* Whether mod_fcgid made the socket, which it names "<pid of its process manager>.<number>". */
+bool fcgid_made(int listen_fd);
+
+/* Serves in this process until told to stop; its exit status. */
+int fcgid_run(struct serve_options *o);
+
+#endif
