@@ -41,7 +41,6 @@ struct call {
     bool holds_slot;
     bool probe;        /* let through by a half-open breaker */
     char *caller_key;  /* a key the members brought; owned, wiped */
-    bool needs_record; /* a repair: recorded durably before it is sent */
     uint32_t failures; /* complete failures so far */
     uint64_t sent_us;
     size_t n;

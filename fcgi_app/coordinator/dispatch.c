@@ -68,6 +68,8 @@ static void departed(struct core *c, struct commit_op *op, uint64_t now_us)
     struct departure *d = op->owner;
     for (size_t i = 0; i < d->n; i++) {
         struct call *call = d->calls[i];
+        if (c->fenced)
+            continue; /* neither sent nor told: the other coordinator is asked next */
         if (op->rc < 0) {
             call_release_slot(c, call);
             outcome_refuse_call(c, call, refusal_get(REFUSAL_STORE_DOWN), now_us);
@@ -266,27 +268,22 @@ static void start_ready(struct core *c, uint64_t now_us)
         if (!guard_permits_call(c, call, now_us))
             continue;
         list_remove(it);
-        if (!call->needs_record && !is_wanted(call)) {
+        if (call->failures && !is_wanted(call)) {
             outcome_refuse_call(c, call, refusal_get(REFUSAL_DEADLINE), now_us);
             continue;
         }
-        if (!encode(c, call, now_us))
-            continue;
-        if (call->needs_record) {
-            call->needs_record = false;
+        /* A retry's record may have been another coordinator's to change while it waited: the fence is in the
+         * commit. */
+        if (encode(c, call, now_us))
             depart(c, &call, 1, call->n, now_us);
-        } else {
-            take_slot(c, call, now_us);
-            send_call(c, call, now_us);
-        }
     }
 }
 
 void dispatch_pump(struct core *c, uint64_t now_us)
 {
     struct batch_taken taken;
-    if (c->store_fault.code)
-        return; /* nothing is sent that could not be recorded; the next sweep that succeeds clears it */
+    if (c->fenced || c->store_fault.code)
+        return; /* nothing is sent that could not be recorded; the next sweep that succeeds clears a fault */
     start_ready(c, now_us);
     while (slots_free(c) && guard_permits(c, now_us)) {
         if (!batcher_take(c->batcher, now_us, c->calls_running, c->provider->mode == MODE_CONCURRENT, &taken))

@@ -23,7 +23,6 @@ bool followup_ask(struct core *c, struct call *call, struct job **members, size_
         again->members[i] = members[i];
         members[i]->repairs += bought;
     }
-    again->needs_record = true;
     core_count(c, "repairs", NULL, bought ? n : 0);
     call_make_ready(c, again);
     return true;
@@ -57,7 +56,8 @@ size_t followup_bisect(struct core *c, struct call *call)
     return taken;
 }
 
-/* A call that certainly did not run, sent again later if that may help. True: the call lives on. */
+/* A call that certainly did not run, recorded anew and sent again later if that may help. True: the call
+ * lives on. */
 bool followup_retry(struct core *c, struct call *call, const struct provider_outcome *o, uint64_t now_us)
 {
     struct retry_config config = retry_config(c);

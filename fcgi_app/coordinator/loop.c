@@ -137,10 +137,13 @@ static void turn(struct program *p)
     struct core *c = &p->core;
     core_turn(c, now_us);
     commit_submit(p->commits, &p->ops);
-    links_flush(&p->links);
-    if (c->fenced)
+    if (c->fenced) {
+        /* Nobody is told anything more: the workers hand in again, to the coordinator that owns the store. */
         stop(p, LOOP_FENCED);
-    else if (c->draining && core_idle(c) && !links_pending(&p->links))
+        return;
+    }
+    links_flush(&p->links);
+    if (c->draining && core_idle(c) && !links_pending(&p->links))
         stop(p, LOOP_DRAINED);
     else
         set_timer(p, now_us);

@@ -212,8 +212,8 @@ for (const mpm of ['event', 'prefork'])
             await assertDoneOnce(s, results);
         });
 
-        it('stop while prompts run for 12 s', async (t) => {
-            const { longest, gone, results } = await stopWhile(s, 'stop12', 12000);
+        it('stop while prompts run for 15 s', async (t) => {
+            const { longest, gone, results } = await stopWhile(s, 'stop15', 15000);
             t.diagnostic(`${figures(longest, gone)} ${words(results)}`);
             assert.ok(longest < KILL_MS, `a worker took ${longest} ms`);
             assertCleanEnd(results);
@@ -232,8 +232,8 @@ for (const mpm of ['event', 'prefork'])
                 if (word === 'graceful') assert.ok(results.every((r) => r.status === 200), 'everybody was answered');
                 await assertDoneOnce(s, results);
             });
-            it(`${word} while prompts run for 12 s`, async (t) => {
-                const { longest, gone, servedMs, results } = await signalWhile(s, `${word}12`, signal, 12000);
+            it(`${word} while prompts run for 15 s`, async (t) => {
+                const { longest, gone, servedMs, results } = await signalWhile(s, `${word}15`, signal, 15000);
                 t.diagnostic(`${figures(longest, gone)}, next answer ${servedMs.toFixed(0)} ms; ${words(results)}`);
                 assert.ok(longest < KILL_MS, `a worker took ${longest} ms`);
                 assertCleanEnd(results);
