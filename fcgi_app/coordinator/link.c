@@ -14,10 +14,12 @@
 #include "base/log.h"
 #include "base/socket_path.h"
 
-#define BACKLOG     4096
-#define READ_STEP   (16u << 10)
-#define KEPT        (4 * READ_STEP) /* a link does not hold on to more than this between frames */
-#define PENDING_MAX (64u << 20)     /* a worker that does not take its answers is cut off */
+#define BACKLOG         4096
+#define ACCEPTS_A_TURN  64
+#define ACCEPT_PAUSE_MS 100
+#define READ_STEP       (16u << 10)
+#define KEPT            (4 * READ_STEP) /* a link does not hold on to more than this between frames */
+#define PENDING_MAX     (64u << 20)     /* a worker that does not take its answers is cut off */
 
 /* Invariants: in holds the bytes of at most one unfinished frame between reads; sending is true while a
  * uv_write is under way. */
@@ -110,35 +112,14 @@ static bool same_user(uv_pipe_t *pipe)
            (peer.uid == geteuid() || peer.uid == 0);
 }
 
-static void refused(uv_handle_t *handle)
+/* Takes fd. Without memory for a link, or when there are enough, the worker sees its connection closed. */
+static void add_link(struct links *l, int fd)
 {
-    ((struct links *)handle->data)->refusing = false;
-}
-
-/* Without memory for a link: libuv takes no further connection until this one was accepted. */
-static void refuse_connection(struct links *l)
-{
-    if (l->refusing)
-        return;
-    uv_pipe_init(l->loop, &l->refused, 0);
-    l->refused.data = l;
-    l->refusing = true;
-    if (uv_accept((uv_stream_t *)l->listener, (uv_stream_t *)&l->refused) < 0)
-        log_warning("A connection could be neither taken nor refused.");
-    uv_close((uv_handle_t *)&l->refused, refused);
-}
-
-static void on_connection(uv_stream_t *server, int status)
-{
-    struct links *l = server->data;
-    if (status < 0)
-        return;
     struct link *k = calloc(1, sizeof(*k));
     if (!k) {
-        refuse_connection(l);
+        close(fd);
         return;
     }
-    list_init(&k->node);
     k->links = l;
     core_link_init(&k->core);
     buf_init(&k->in, WIRE_MAX_PAYLOAD + WIRE_HEADER_SIZE + READ_STEP);
@@ -147,9 +128,53 @@ static void on_connection(uv_stream_t *server, int status)
     k->pipe.data = k;
     list_append(&l->open, &k->node);
     l->n++;
-    if (uv_accept(server, (uv_stream_t *)&k->pipe) < 0 || l->n > l->max || !same_user(&k->pipe) ||
+    bool opened = uv_pipe_open(&k->pipe, fd) == 0;
+    if (!opened)
+        close(fd);
+    if (!opened || l->n > l->max || !same_user(&k->pipe) ||
         uv_read_start((uv_stream_t *)&k->pipe, on_alloc, on_read) < 0)
         link_close(k);
+}
+
+static void on_connection(uv_poll_t *listener, int status, int events);
+
+static void on_accept_again(uv_timer_t *timer)
+{
+    struct links *l = timer->data;
+    if (l->listener)
+        uv_poll_start(l->listener, UV_READABLE, on_connection);
+}
+
+/* Without a free descriptor connections stay in the backlog for a while: the event would come again at once,
+ * and libuv's own way of accepting goes round without end when not even its spare descriptor helps. */
+static void pause_accepting(struct links *l, int number)
+{
+    struct err e = {0};
+    errno = number;
+    err_set_errno(&e, "No connection of a worker can be taken now");
+    if (!l->accept_fault)
+        log_warning("%s", e.text);
+    l->accept_fault = true;
+    uv_poll_stop(l->listener);
+    uv_timer_start(&l->accept_again, on_accept_again, ACCEPT_PAUSE_MS, 0);
+}
+
+static void on_connection(uv_poll_t *listener, int status, int events)
+{
+    struct links *l = listener->data;
+    (void)events;
+    for (int i = 0; status == 0 && i < ACCEPTS_A_TURN; i++) {
+        int fd = accept4(l->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            l->accept_fault = false;
+            add_link(l, fd);
+        } else if (errno == EAGAIN)
+            return;
+        else if (errno != EINTR && errno != ECONNABORTED) {
+            pause_accepting(l, errno);
+            return;
+        }
+    }
 }
 
 static int bind_socket(const char *path, int *ret_fd, struct err *e)
@@ -179,40 +204,51 @@ static void listener_closed(uv_handle_t *handle)
     free(handle);
 }
 
+static void stop_listening(struct links *l)
+{
+    if (!l->listener)
+        return;
+    uv_close((uv_handle_t *)l->listener, listener_closed);
+    close(l->listen_fd);
+    l->listener = NULL;
+    l->listen_fd = -1;
+}
+
 /* Binds l->path and listens; the listener before is closed. */
 static int listen_again(struct links *l, struct err *e)
 {
     int fd = -1;
     struct stat st;
-    uv_pipe_t *listener = calloc(1, sizeof(*listener));
+    uv_poll_t *listener = calloc(1, sizeof(*listener));
     int rc = listener ? bind_socket(l->path, &fd, e) : err_set(e, ERR_NOMEM, "Not enough memory to listen.");
+    if (rc == 0 && (listen(fd, BACKLOG) < 0 || stat(l->path, &st) < 0))
+        rc = err_set_errno(e, "Cannot listen on %s", l->path);
+    int uv = rc == 0 ? uv_poll_init_socket(l->loop, listener, fd) : 0;
+    if (uv < 0)
+        rc = err_set(e, ERR_IO, "Cannot listen on %s: %s.", l->path, uv_strerror(uv));
     if (rc < 0) {
+        if (fd >= 0)
+            close(fd);
         free(listener);
         return rc;
     }
-    uv_pipe_init(l->loop, listener, 0);
+    stop_listening(l);
     listener->data = l;
-    int uv = uv_pipe_open(listener, fd);
-    if (uv == 0)
-        uv = uv_listen((uv_stream_t *)listener, BACKLOG, on_connection);
-    if (uv < 0 || stat(l->path, &st) < 0) {
-        uv_close((uv_handle_t *)listener, listener_closed);
-        return err_set(e, ERR_IO, "Cannot listen on %s: %s.", l->path,
-                       uv < 0 ? uv_strerror(uv) : "it vanished");
-    }
-    if (l->listener)
-        uv_close((uv_handle_t *)l->listener, listener_closed);
     l->listener = listener;
+    l->listen_fd = fd;
     l->device = st.st_dev;
     l->inode = st.st_ino;
+    uv_poll_start(listener, UV_READABLE, on_connection);
     return 0;
 }
 
 int links_open(struct links *l, uv_loop_t *loop, struct core *core, const char *path, uint32_t max,
                struct err *e)
 {
-    *l = (struct links){.loop = loop, .core = core, .max = max};
+    *l = (struct links){.loop = loop, .core = core, .max = max, .listen_fd = -1};
     list_init(&l->open);
+    uv_timer_init(loop, &l->accept_again);
+    l->accept_again.data = l;
     snprintf(l->path, sizeof(l->path), "%s", path);
     return listen_again(l, e);
 }
@@ -303,7 +339,6 @@ void links_close(struct links *l)
 {
     list_for_each_safe (it, next, &l->open)
         link_close(LIST_ENTRY(it, struct link, node));
-    if (l->listener)
-        uv_close((uv_handle_t *)l->listener, listener_closed);
-    l->listener = NULL;
+    stop_listening(l);
+    uv_timer_stop(&l->accept_again);
 }

@@ -14,12 +14,13 @@
 struct links {
     uv_loop_t *loop;
     struct core *core;
-    uv_pipe_t *listener; /* its own block: closing outlives its replacement */
+    uv_poll_t *listener; /* of listen_fd; its own block: closing outlives its replacement */
+    int listen_fd;
+    uv_timer_t accept_again; /* runs while no descriptor is left for connections */
+    bool accept_fault;       /* the last one could not be taken */
     char path[PATH_MAX];
     dev_t device; /* of the socket file */
     ino_t inode;
-    uv_pipe_t refused; /* takes a connection that there is no memory for, to close it */
-    bool refusing;
     struct list open; /* struct link.node */
     uint32_t n, max;  /* connections */
 };
@@ -35,7 +36,8 @@ void links_check(struct links *l);
 void links_flush(struct links *l);
 /* True while some link has bytes that its worker has not taken. */
 bool links_pending(const struct links *l);
-/* Closes everything; the loop must run once more for the close callbacks. */
+/* Closes everything but the timer, as the program closes those; the loop must run once more for the close
+ * callbacks. */
 void links_close(struct links *l);
 
 #endif
