@@ -214,6 +214,18 @@ class Load {
         }
     }
 
+    /* Reads all chats again and again until stopped; gives how many. */
+    async stream() {
+        let chats = 0;
+        while (this.running) {
+            const res = await this.stack.get('/v1/chat', { fresh: true, check: false });
+            if (res.status === 200 && res.json) chats += res.json.count;
+            else this.readsDone.failed.push(`all chats: ${res.status} ${res.text.slice(-200)}`);
+            await sleep(this.pauseMs);
+        }
+        return chats;
+    }
+
     /* Waits until n more prompts were answered. */
     async more(n, limitMs = 15000) {
         const goal = this.told.size + n;
