@@ -73,9 +73,12 @@ class FaultStack extends Stack {
         await super.stop(options);
     }
 
+    /* part: 'coordinator', 'workers' (those that serve) or 'parents' (those that start them). */
     pids(part) {
         if (part === 'coordinator') return [this.coordinatorPid()].filter(Boolean);
-        return ['prompt', 'manage'].flatMap((pool) => this.workers(pool).children.map((p) => p.pid));
+        const pools = ['prompt', 'manage'].map((pool) => this.workers(pool));
+        if (part === 'parents') return pools.map((pool) => pool.parent?.pid).filter(Boolean);
+        return pools.flatMap((pool) => pool.children.map((p) => p.pid));
     }
 
     /* Sends libfiu commands to a part. A process that has gone meanwhile is no matter. */
@@ -121,8 +124,8 @@ const ALLOWED = new Set([200, 502, 503, 504, 424]);
  * is unknown: a refusal is followed by the same request again, as an honest client does.
  */
 class Load {
-    constructor(stack, tag, { lanes = 6, allowed = ALLOWED, pauseMs = 40, size = 0 } = {}) {
-        Object.assign(this, { stack, tag, allowed, pauseMs });
+    constructor(stack, tag, { lanes = 6, allowed = ALLOWED, pauseMs = 40, size = 0, server = false } = {}) {
+        Object.assign(this, { stack, tag, allowed, pauseMs, server });
         this.filling = 'x'.repeat(size);
         this.told = new Map(); /* id -> body of a 200 */
         this.statuses = new Map(); /* status -> how often */
@@ -148,8 +151,8 @@ class Load {
             const id = `${this.tag}-${this.n++}`;
             for (let attempt = 0; this.running || attempt === 0; attempt++) {
                 const res = await this.#ask(id);
+                await sleep(res === 'over' ? 10 : this.pauseMs);
                 if (res === 'over') break;
-                await sleep(this.pauseMs);
             }
         }
     }
@@ -171,7 +174,7 @@ class Load {
             this.told.set(id, res.json);
             return 'over';
         }
-        if (res.status === 503 && !res.headers['retry-after'])
+        if (res.status === 503 && !res.headers['retry-after'] && !this.server)
             this.faults.push(`${id}: 503 without Retry-After ${res.text}`);
         if (!res.json?.error?.message) this.faults.push(`${id}: ${res.status} without a sentence: ${res.text}`);
         return res.status === 424 ? 'over' : 'again';
