@@ -151,7 +151,7 @@ enum link_result link_receive(struct link *l, uint64_t id, int client_fd, uint64
 void link_cancel(struct link *l, uint64_t id)
 {
     struct buf frame;
-    if (l->fd < 0)
+    if (l->fd < 0 || !id)
         return;
     buf_init(&frame, WIRE_HEADER_SIZE);
     wire_frame_end(&frame, wire_frame_begin(&frame, WIRE_CANCEL, id));

@@ -59,7 +59,8 @@ enum link_result link_send(struct link *l, uint64_t deadline_us);
 MUST_CHECK
 enum link_result link_receive(struct link *l, uint64_t id, int client_fd, uint64_t deadline_us,
                               struct wire_frame *ret_frame);
-/* Tells the coordinator that nobody waits for the answer to id. Never blocks. */
+/* Tells the coordinator that nobody waits for the answer to id (0: nothing was asked yet, nothing is told).
+ * Never blocks. */
 void link_cancel(struct link *l, uint64_t id);
 
 /* Question and answer in one: connects, sends payload, waits. 0; ERR_NOT_FOUND as link_connect; ERR_CLOSED:
