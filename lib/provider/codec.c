@@ -120,9 +120,9 @@ uint32_t codec_duration_ms(struct slice text)
             unit /= 10;
             us += (uint64_t)(text.p[i] - '0') * unit;
         }
-    struct slice suffix = {text.p + i, text.n - i};
     if (!digits)
-        return 0;
+        return 0; /* an absent text too: behind it nothing may be added to its pointer */
+    struct slice suffix = {text.p + i, text.n - i};
     uint64_t ms;
     if (suffix.n == 0 || slice_is(suffix, "s"))
         ms = (us + 999) / 1000;
