@@ -43,6 +43,13 @@ COORD_LIBS  := -luv -lcurl $(LIB_LIBS)
 
 SANITIZE := BUILD=build/asan OPT=-O1 EXTRA="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
+# The harnesses: everything is built by clang with coverage and sanitizers, into a tree of its own. ROOMS in the first line
+# of a harness names what it needs besides lib: directories (all of them but main) and files.
+FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ      := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(BUILD)/fuzz/%)
+FUZZ_SANS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FUZZING   := BUILD=build/fuzz CC=clang OPT=-O1 FUZZ_LINK="-fsanitize=fuzzer" EXTRA="-fsanitize=fuzzer-no-link $(FUZZ_SANS)"
+
 .PHONY: all
 all: $(PROGRAMS) ## build the programs
 	@:
@@ -93,6 +100,11 @@ $(BUILD)/crash/%: $(BUILD)/obj/tests/crash/%.o $(LIB)
 	@mkdir -p $(@D)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS)
+rooms = $(call obj,$(filter-out %/main.c,$(foreach r,$(shell sed -n 's,^/[*] *ROOMS: *\([^*]*\).*,\1,p' $(1)),$(or $(wildcard $(r)/*.c),$(r)))))
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/fuzz.o $$(call rooms,tests/fuzz/fuzz_$$*.c) $(LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) $(FUZZ_LINK) -o $@ $^ -lfcgi -luv -lcurl $(LIB_LIBS)
 
 BUILDER = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
@@ -228,6 +240,15 @@ torture-programs: $(TORTURE)
 torture: ## every test with memory that fails, once and for ever: T=name, TORTURE=all
 	@$(BUILDER) $(subst build/asan,build/torture,$(SANITIZE)) torture-programs
 	@BUILD=build/torture T=$(T) tests/torture/run
+# make run from a shell that has a variable of that name (bash) must not take it for ours.
+FUZZ_SECONDS = $(if $(filter command,$(firstword $(origin SECONDS))),$(SECONDS),60)
+
+.PHONY: fuzz fuzz-harnesses
+fuzz-harnesses: $(FUZZ)
+fuzz: ## libFuzzer harnesses, two at a time: SECONDS=60 each (0: only their corpora); T=name for some
+	@etc/setup check
+	@$(BUILDER) $(FUZZING) fuzz-harnesses
+	@node tests/fuzz/run.js --seconds $(FUZZ_SECONDS) --match '$(T)'
 
 .PHONY: lint
 lint: ## formatting, clang-tidy, layers, configuration, scripts

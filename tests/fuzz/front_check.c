@@ -1,0 +1,170 @@
+/* The rules that hold for whatever a client sends; see front_check.h. */
+#include "front_check.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/utf8.h"
+#include "worker/path.h"
+#include "json/read.h"
+#include "json/scan.h"
+
+static void check_text(const char *what, struct slice s, size_t max)
+{
+    FUZZ_CHECK(s.n <= max, "%s of %zu bytes is handed in", what, s.n);
+    FUZZ_CHECK(utf8_valid_prefix(s) == s.n, "%s is no UTF-8", what);
+    FUZZ_CHECK(!memchr(s.p ? s.p : "x", 0, s.n), "%s holds a zero byte", what);
+}
+
+static void check_hashes(const struct wire_submit *m)
+{
+    uint8_t key[REQUEST_KEY_SIZE], fingerprint[REQUEST_KEY_SIZE];
+    wire_request_key(m->trust_group, m->family, m->request_id, key);
+    wire_submit_fingerprint(m, fingerprint);
+    FUZZ_CHECK(memcmp(key, m->key, sizeof(key)) == 0, "the key is of another id");
+    FUZZ_CHECK(memcmp(fingerprint, m->fingerprint, sizeof(fingerprint)) == 0,
+               "the fingerprint is of another body");
+}
+
+static void check_submit(struct slice payload)
+{
+    struct wire_submit m;
+    struct json_fault fault;
+    uint64_t us;
+    FUZZ_CHECK(wire_submit_decode(payload, &m) == 0, "the submit cannot be read");
+    FUZZ_CHECK(request_id_valid(m.request_id), "a bad request_id is handed in");
+    check_text("the prompt", m.prompt, FRONT_BODY_MAX);
+    check_text("the username", m.username, 128);
+    check_text("created_at", m.created_at, 64);
+    FUZZ_CHECK(slice_trim(m.prompt).n, "a blank prompt is handed in");
+    FUZZ_CHECK(clock_parse_rfc3339(m.created_at, &us), "created_at is no time");
+    FUZZ_CHECK(m.family == FAMILY_QUERY && isnan(m.temperature) && !m.max_tokens && !m.messages.p &&
+                   !m.extra.p && !m.caller_key.p && !m.model.p,
+               "something is handed in that these endpoints do not take");
+    if (m.metadata.p) {
+        check_text("metadata", m.metadata, 8192);
+        FUZZ_CHECK(json_scan(m.metadata, &fault) == 0 && m.metadata.p[0] == '{',
+                   "metadata is no JSON object");
+    }
+    check_hashes(&m);
+}
+
+static void check_settings(struct slice payload)
+{
+    cJSON *root;
+    struct settings_patch patch, again;
+    struct err e = {0};
+    char field[128];
+    struct buf out;
+    FUZZ_CHECK(json_parse(payload, &root, &e) == 0, "settings that are no JSON: %s", e.text);
+    FUZZ_CHECK(settings_patch_parse(root, &patch, field, &e) == 0, "settings that are refused: %s", e.text);
+    cJSON_Delete(root);
+    buf_init(&out, 1 << 20);
+    settings_patch_encode(&out, &patch, true);
+    FUZZ_CHECK(slice_equal(buf_slice(&out), payload), "settings change by being read: %s", out.data);
+    /* Once more, over nothing: what was put is what is kept. */
+    again = (struct settings_patch){0};
+    settings_patch_merge(&again, &patch);
+    buf_clear(&out);
+    settings_patch_encode(&out, &again, true);
+    FUZZ_CHECK(slice_equal(buf_slice(&out), payload), "settings change by being merged: %s", out.data);
+    buf_fini(&out);
+}
+
+void front_check_questions(struct slice questions, struct front_asked *ret_asked)
+{
+    struct wire_frame frame;
+    struct wire_watch watch;
+    size_t size = 0;
+    *ret_asked = (struct front_asked){0};
+    for (; questions.n; questions = (struct slice){questions.p + size, questions.n - size}) {
+        int rc = wire_frame_parse(questions, &frame, &size);
+        FUZZ_CHECK(rc == 1, "%d: the last %zu bytes that the worker sends are no frame", rc, questions.n);
+        switch (frame.type) {
+        case WIRE_SUBMIT:
+            check_submit(frame.payload);
+            ret_asked->submits++;
+            break;
+        case WIRE_SETTINGS_PUT:
+            check_settings(frame.payload);
+            ret_asked->settings++;
+            break;
+        case WIRE_CHAT_DELETE:
+            FUZZ_CHECK(request_id_valid(frame.payload), "a bad request_id is to be deleted");
+            ret_asked->deletes++;
+            break;
+        case WIRE_WATCH:
+            FUZZ_CHECK(wire_watch_decode(frame.payload, &watch) == 0 && watch.wait_ms <= 60000,
+                       "a bad watch");
+            ret_asked->watches++;
+            break;
+        case WIRE_STATUS_ASK:
+            ret_asked->statuses++;
+            break;
+        default:
+            FUZZ_CHECK(frame.type == WIRE_CANCEL, "the worker asks with a frame of type %d", frame.type);
+        }
+    }
+}
+
+static bool status_known(int status)
+{
+    static const int known[] = {200, 202, 204, 400, 401, 403, 404, 405, 409,
+                                410, 413, 415, 424, 429, 500, 503, 504};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (status == known[i])
+            return true;
+    return false;
+}
+
+/* "Name: value\r\n" lines without anything in them that would end a line early. */
+static void check_headers(struct slice headers)
+{
+    const char *at = headers.p, *end = headers.p + headers.n;
+    while (at < end) {
+        const char *line_end = memmem(at, (size_t)(end - at), "\r\n", 2);
+        const char *colon = memchr(at, ':', (size_t)(end - at));
+        FUZZ_CHECK(line_end && colon && colon < line_end && colon > at, "a broken header line: %.*s",
+                   (int)(end - at), at);
+        for (const char *c = at; c < line_end; c++)
+            FUZZ_CHECK((unsigned char)*c >= 0x20 && *c != 0x7f, "a control character in a header: %.*s",
+                       (int)(line_end - at), at);
+        at = line_end + 2;
+    }
+}
+
+/* Native endpoints answer errors in one shape. */
+static void check_error(struct slice body)
+{
+    cJSON *root = NULL;
+    struct err e = {0};
+    FUZZ_CHECK(json_parse(body, &root, &e) == 0, "%s", e.text);
+    const cJSON *error = cJSON_GetObjectItemCaseSensitive(root, "error");
+    FUZZ_CHECK(cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(root, "success")), "no \"success\": false");
+    FUZZ_CHECK(cJSON_IsString(cJSON_GetObjectItemCaseSensitive(error, "error_type")) &&
+                   cJSON_IsString(cJSON_GetObjectItemCaseSensitive(error, "error_code")) &&
+                   cJSON_IsString(cJSON_GetObjectItemCaseSensitive(error, "message")),
+               "an error of another shape: %.*s", (int)body.n, body.p);
+    cJSON_Delete(root);
+}
+
+void front_check_response(int status, struct slice headers, struct slice body, bool json)
+{
+    struct json_fault fault;
+    FUZZ_CHECK(status_known(status), "status %d", status);
+    check_headers(headers);
+    if (!json || !body.p)
+        return;
+    FUZZ_CHECK(json_scan(body, &fault) == 0, "the answer (%d) is no JSON: byte %zu: %s in %.*s", status,
+               fault.offset, fault.reason, (int)body.n, body.p);
+    if (status >= 400 && !fuzz_holds(body, SLICE_LITERAL("\"dependencies\"")))
+        check_error(body);
+}
+
+void front_check_secret(struct slice told)
+{
+    FUZZ_CHECK(!fuzz_holds(told, SLICE_LITERAL(FRONT_CLIENT_KEY)) &&
+                   !fuzz_holds(told, SLICE_LITERAL(FRONT_ADMIN_KEY)),
+               "a key of the configuration is told");
+}

@@ -1,0 +1,169 @@
+/* What must hold of calls and outcomes; see provider_check.h. */
+#include "provider_check.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "reference.h"
+#include "json/read.h"
+
+static struct slice string_at(const cJSON *object, const char *key)
+{
+    return slice_of(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key)));
+}
+
+/* The text of the last message, where each provider has it. */
+static struct slice last_text(const cJSON *root, bool openai)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, openai ? "messages" : "contents");
+    const cJSON *last = cJSON_GetArrayItem(list, cJSON_GetArraySize(list) - 1);
+    if (openai)
+        return string_at(last, "content");
+    const cJSON *parts = cJSON_GetObjectItemCaseSensitive(last, "parts");
+    return string_at(cJSON_GetArrayItem(parts, 0), "text");
+}
+
+static void check_questions(const struct provider_case *c, const struct provider_call *call,
+                            struct slice text)
+{
+    cJSON *list = NULL;
+    struct err e = {0};
+    FUZZ_CHECK(json_parse(text, &list, &e) == 0 && (size_t)cJSON_GetArraySize(list) == c->n,
+               "the questions of a combined call: %s", e.text);
+    for (size_t i = 0; i < c->n; i++) {
+        const cJSON *item = cJSON_GetArrayItem(list, (int)i);
+        FUZZ_CHECK(slice_is(string_at(item, "id"), call->ids[i]), "question %zu has another id", i);
+        FUZZ_CHECK(slice_equal(string_at(item, "question"), c->members[i].prompt), "question %zu is another",
+                   i);
+        for (size_t j = 0; j < i; j++)
+            FUZZ_CHECK(strcmp(call->ids[i], call->ids[j]) != 0, "an id twice");
+    }
+    cJSON_Delete(list);
+}
+
+static void check_prompts(const struct provider_case *c, const cJSON *root)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "prompt");
+    FUZZ_CHECK((size_t)cJSON_GetArraySize(list) == c->n, "an array of another length");
+    for (size_t i = 0; i < c->n; i++) {
+        struct slice sent = slice_of(cJSON_GetStringValue(cJSON_GetArrayItem(list, (int)i)));
+        struct slice system = c->members[i].system_prompt, prompt = c->members[i].prompt;
+        size_t before = system.n ? system.n + 2 : 0;
+        FUZZ_CHECK(sent.n == before + prompt.n && memcmp(sent.p, system.n ? system.p : "", system.n) == 0 &&
+                       memcmp(sent.p + before, prompt.p, prompt.n) == 0,
+                   "prompt %zu is sent as another", i);
+    }
+}
+
+static void check_headers(const char *headers)
+{
+    for (const char *at = headers; *at;) {
+        size_t n = strcspn(at, "\n");
+        const char *colon = memchr(at, ':', n);
+        FUZZ_CHECK(at[n] == '\n' && colon && colon > at && !memchr(at, '\r', n), "a broken header: %s", at);
+        at += n + 1;
+    }
+}
+
+void check_call(const struct provider_case *c, const struct provider_call *call)
+{
+    cJSON *root = NULL;
+    struct err e = {0};
+    bool openai = c->provider.kind == PROVIDER_OPENAI;
+    FUZZ_CHECK(reference_check(buf_slice(&call->body)), "the request is no strict JSON: %s", call->body.data);
+    FUZZ_CHECK(json_parse(buf_slice(&call->body), &root, &e) == 0, "%s", e.text);
+    FUZZ_CHECK(strncmp(call->url, "https://provider.example/base/", 30) == 0 &&
+                   !strpbrk(call->url, " \r\n\t?#\"\\"),
+               "the URL is %s", call->url);
+    FUZZ_CHECK(!strstr(call->url, CASE_KEY) && !fuzz_holds(buf_slice(&call->body), SLICE_LITERAL(CASE_KEY)),
+               "the key is outside its header");
+    check_headers(call->headers);
+    FUZZ_CHECK(call->members == c->n && (call->mode == MODE_COMBINED) == (call->ids != NULL), "a call of %zu",
+               call->members);
+    if (call->mode == MODE_COMBINED)
+        check_questions(c, call, last_text(root, openai));
+    else if (call->mode == MODE_ARRAY)
+        check_prompts(c, root);
+    else
+        FUZZ_CHECK(c->n == 1 && slice_equal(last_text(root, openai), c->members[0].prompt),
+                   "another prompt is sent");
+    cJSON_Delete(root);
+}
+
+/* What was said to somebody else must not be in it. */
+static void check_part(const struct provider_case *c, const struct provider_part *part, size_t i)
+{
+    char answer[40];
+    bool answered = part->verdict == VERDICT_ANSWERED;
+    FUZZ_CHECK(answered == (part->text.p != NULL) && (!answered || part->text.n),
+               "verdict %d with a text of %zu", part->verdict, part->text.n);
+    FUZZ_CHECK(answered == (part->finish_reason.p != NULL), "verdict %d and a finish reason", part->verdict);
+    FUZZ_CHECK(isnan(part->confidence) || (part->confidence >= 0 && part->confidence <= 1), "confidence %g",
+               part->confidence);
+    FUZZ_CHECK(utf8_valid_prefix(part->text) == part->text.n, "an answer that is no UTF-8");
+    for (size_t j = 0; j < c->n; j++)
+        FUZZ_CHECK(i == j || !fuzz_holds(part->text, slice_of(case_answer(c, j, answer))),
+                   "member %zu is given the answer of %zu", i, j);
+    if (c->right)
+        FUZZ_CHECK(answered && slice_is(part->text, case_answer(c, i, answer)),
+                   "member %zu goes without its answer", i);
+}
+
+/* api.md "Request ids": what certainly was not bought, and what may have been. */
+static void check_verdict(const struct provider_case *c, const struct provider_outcome *o, enum verdict v)
+{
+    int s = c->status;
+    bool success = c->transport == TRANSPORT_COMPLETE && s >= 200 && s <= 299;
+    bool refused = c->transport == TRANSPORT_COMPLETE &&
+                   ((s >= 400 && s <= 499) || s == 500 || s == 503 || s == 301 || s == 307);
+    if (success)
+        FUZZ_CHECK(v == VERDICT_ANSWERED || v == VERDICT_MISSING || v == VERDICT_FILTERED,
+                   "verdict %d of a success", v);
+    else if (c->transport == TRANSPORT_NOT_SENT)
+        FUZZ_CHECK(v == VERDICT_FAILED, "verdict %d of what was not sent", v);
+    else if (refused)
+        FUZZ_CHECK(v == VERDICT_FAILED || v == VERDICT_FILTERED || (v == VERDICT_MISSING && o->nothing_ran),
+                   "verdict %d of a refusal with %d", v, s);
+    else
+        FUZZ_CHECK(v == VERDICT_UNKNOWN, "verdict %d of what may have been bought (%d)", v, s);
+}
+
+static void check_reason(const struct provider_case *c, const struct provider_outcome *o, bool all)
+{
+    FUZZ_CHECK(all == (o->status == 0), "status %d and all answered: %d", o->status, all);
+    FUZZ_CHECK(!fuzz_holds(o->message, SLICE_LITERAL(CASE_KEY)), "the key is told: %.*s", (int)o->message.n,
+               o->message.p);
+    if (all)
+        return;
+    FUZZ_CHECK(o->status >= 400 && o->status <= 599 && o->error_type && o->error_code && o->message.n,
+               "status %d without a reason", o->status);
+    FUZZ_CHECK(utf8_valid_prefix(o->message) == o->message.n, "a message that is no UTF-8");
+    for (size_t i = 0; i < o->message.n; i++)
+        FUZZ_CHECK((unsigned char)o->message.p[i] >= 0x20, "a control character in the message");
+    FUZZ_CHECK(!o->retry_helps || o->parts[0].verdict == VERDICT_FAILED,
+               "a retry of what may have been bought");
+    FUZZ_CHECK(!o->rate_limited || c->status == 429, "rate limited with %d", c->status);
+    FUZZ_CHECK(o->retry_after_ms <= 86400000, "a retry after %u ms", o->retry_after_ms);
+}
+
+void check_outcome(const struct provider_case *c, const struct provider_call *call,
+                   const struct provider_response *response, const struct provider_outcome *o)
+{
+    uint64_t in = 0, out = 0;
+    bool all = true;
+    (void)response;
+    for (size_t i = 0; i < c->n; i++) {
+        const struct provider_part *part = &o->parts[i];
+        check_part(c, part, i);
+        check_verdict(c, o, part->verdict);
+        FUZZ_CHECK(!o->discarded || part->verdict == VERDICT_MISSING, "a part of what was discarded");
+        FUZZ_CHECK(!o->nothing_ran || (part->verdict == VERDICT_MISSING && c->n > 1), "nothing ran, and yet");
+        all = all && part->verdict == VERDICT_ANSWERED;
+        in += part->prompt_tokens;
+        out += part->completion_tokens;
+    }
+    FUZZ_CHECK(in == o->prompt_tokens && out == o->completion_tokens, "shares that do not add up");
+    FUZZ_CHECK(!o->discarded || (call->members > 1 && o->discard_reason.n), "discarded without a reason");
+    check_reason(c, o, all);
+}
