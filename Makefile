@@ -250,6 +250,10 @@ fuzz: ## libFuzzer harnesses, two at a time: SECONDS=60 each (0: only their corp
 	@$(BUILDER) $(FUZZING) fuzz-harnesses
 	@node tests/fuzz/run.js --seconds $(FUZZ_SECONDS) --match '$(T)'
 
+.PHONY: crash-points
+crash-points: $(PROGRAMS) $(CRASH) ## kill -9 at every system call of a scenario that leaves a trace: POINTS=name
+	@BUILD=$(BUILD) POINTS=$(POINTS) node tests/crash/points.js
+
 .PHONY: lint
 lint: ## formatting, clang-tidy, layers, configuration, scripts
 	@etc/setup check
