@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "world.h"
+#include "process.h"
+#include "reach.h"
 
 #define FRAME_MAX (WIRE_MAX_PAYLOAD + 64)
-#define ADMIN     "(admin)"
+#define ADMIN     "(admin)" /* and (admin1), … for those who do not wait for each other */
 
 struct client *client_find(struct world *w, const char *name)
 {
@@ -40,10 +41,15 @@ static void feed(struct world *w, struct client *c, struct buf *bytes)
 {
     struct wire_frame frame;
     size_t size;
+    bool elder = c->elder && !w->elder_acts;
+    if (elder)
+        process_swap(w);
     if (buf_failed(bytes) || wire_frame_parse(buf_slice(bytes), &frame, &size) != 1)
         world_blame(w, "%s cannot frame its message", c->name);
     else if (core_receive(w->core, c->link, &frame, w->now_us) < 0)
         world_blame(w, "the core does not take a frame of %s", c->name);
+    if (elder)
+        process_swap(w);
     buf_fini(bytes);
 }
 
@@ -58,9 +64,11 @@ static void need_link(struct world *w, struct client *c)
 {
     struct buf bytes;
     uint64_t id;
-    struct wire_hello hello = {.pool = w->pool, .capacity = w->capacity, .pid = 1};
+    struct wire_hello hello = {.pool = w->pool, .pid = 1};
     if (c->link)
         return;
+    hello.pool.bytes[0] ^= (uint8_t)c->pool;
+    hello.capacity = c->pool ? w->more_capacity[c->pool] : w->capacity;
     c->link = calloc(1, sizeof(*c->link));
     core_link_init(c->link);
     size_t mark = begin(w, &bytes, WIRE_HELLO, &id);
@@ -77,6 +85,7 @@ void client_submit(struct world *w, struct client *c)
     size_t mark = begin(w, &bytes, WIRE_SUBMIT, &c->submit_id);
     wire_submit_encode(&bytes, &c->submit);
     wire_frame_end(&bytes, mark);
+    c->asked_us = w->now_us;
     c->waiting = true;
     c->reply = REPLY_NONE;
     world_say(w, "%s asks (%.*s)", c->name, (int)c->submit.request_id.n, c->submit.request_id.p);
@@ -114,35 +123,73 @@ void client_close(struct world *w, struct client *c)
 {
     if (!c->link)
         return;
+    bool elder = c->elder && !w->elder_acts;
     c->waiting = c->watching = false;
+    if (elder)
+        process_swap(w);
     core_link_fini(w->core, c->link, w->now_us);
+    if (elder)
+        process_swap(w);
     free(c->link);
     c->link = NULL;
 }
 
-static void ask_as_admin(struct world *w, enum wire_type type, const char *payload)
+static struct client *admin(struct world *w, bool aside)
+{
+    char name[32] = ADMIN;
+    for (unsigned i = 0; aside; i++) {
+        snprintf(name, sizeof(name), "(admin%u)", i);
+        struct client *c = client_find(w, name);
+        if (!c || (!c->waiting && !c->elder))
+            break;
+    }
+    struct client *c = client_find(w, name);
+    if (!c)
+        c = client_add(w, name);
+    c->admin = true;
+    c->deletes[0] = 0;
+    return c;
+}
+
+static void ask_as_admin(struct world *w, struct client *c, enum wire_type type, const char *payload)
 {
     struct buf bytes;
-    struct client *c = client_find(w, ADMIN);
-    if (!c)
-        c = client_add(w, ADMIN);
     need_link(w, c);
     size_t mark = begin(w, &bytes, type, &c->submit_id);
     buf_append_text(&bytes, payload);
     wire_frame_end(&bytes, mark);
+    c->waiting = true;
     c->reply = REPLY_NONE;
+    world_say(w, "%s: %s", c->name, payload);
     feed(w, c, &bytes);
 }
 
 void client_settings(struct world *w, const char *json)
 {
-    ask_as_admin(w, WIRE_SETTINGS_PUT, json);
+    ask_as_admin(w, admin(w, false), WIRE_SETTINGS_PUT, json);
+}
+
+void client_settings_aside(struct world *w, const char *json)
+{
+    ask_as_admin(w, admin(w, true), WIRE_SETTINGS_PUT, json);
+}
+
+static void ask_deletion(struct world *w, struct client *c, const char *request_id)
+{
+    w->deletions++;
+    snprintf(c->deletes, sizeof(c->deletes), "%s", request_id);
+    rules_deleting(w, request_id);
+    ask_as_admin(w, c, WIRE_CHAT_DELETE, request_id);
 }
 
 void client_delete(struct world *w, const char *request_id)
 {
-    w->deletions++;
-    ask_as_admin(w, WIRE_CHAT_DELETE, request_id);
+    ask_deletion(w, admin(w, false), request_id);
+}
+
+void client_delete_aside(struct world *w, const char *request_id)
+{
+    ask_deletion(w, admin(w, true), request_id);
 }
 
 static void take_answer(struct world *w, struct client *c, struct slice payload)
@@ -154,6 +201,13 @@ static void take_answer(struct world *w, struct client *c, struct slice payload)
     }
     c->reply = REPLY_ANSWER;
     c->flags = answer.flags;
+    w->replays += (answer.flags & ANSWER_REPLAYED) != 0;
+    if (answer.flags & ANSWER_REPLAYED)
+        REACH("told a replay");
+    else if (answer.flags & ANSWER_JOINED)
+        REACH("told what another asked for");
+    else
+        REACH("told an answer");
     world_say(w, "%s is answered%s", c->name, answer.flags & ANSWER_REPLAYED ? " (replayed)" : "");
     rules_replied(w, c, answer.chat);
 }
@@ -170,6 +224,7 @@ static void take_refusal(struct world *w, struct client *c, struct slice payload
     c->retry_after_ms = refusal.retry_after_ms;
     snprintf(c->code, sizeof(c->code), "%.*s", (int)refusal.error_code.n, refusal.error_code.p);
     world_say(w, "%s is refused: %u %s", c->name, c->status, c->code);
+    reach_word(c->admin ? "an administrator is refused" : "refused", c->code);
     rules_replied(w, c, (struct slice){0});
 }
 
@@ -183,11 +238,12 @@ static void take_progress(struct world *w, struct client *c, const struct wire_f
     c->progress_seen = true;
     c->progress = (enum wire_progress)frame->payload.p[0];
     c->progress_us = world_time(w);
+    static const char *const seen[] = {"unknown", "queued", "running", "finished"};
+    reach_word("a watch sees", c->progress <= PROGRESS_FINISHED ? seen[c->progress] : "?");
 }
 
 static void take_frame(struct world *w, struct client *c, const struct wire_frame *frame)
 {
-    bool admin = strcmp(c->name, ADMIN) == 0;
     if (frame->type == WIRE_WELCOME)
         return;
     if (frame->type == WIRE_PROGRESS) {
@@ -197,7 +253,7 @@ static void take_frame(struct world *w, struct client *c, const struct wire_fram
     /* "It is kept" may cross a client that leaves: nobody waits in the core for it but the disk. */
     if (frame->id == c->submit_id && c->cancelled && (c->submit.flags & SUBMIT_ASYNC))
         return;
-    if (!admin && (frame->id != c->submit_id || !c->waiting)) {
+    if (!c->admin && (frame->id != c->submit_id || !c->waiting)) {
         world_blame(w, "%s is told an outcome that it does not wait for", c->name);
         return;
     }
@@ -209,6 +265,13 @@ static void take_frame(struct world *w, struct client *c, const struct wire_fram
         take_refusal(w, c, frame->payload);
     else if (frame->type == WIRE_QUEUED || frame->type == WIRE_DONE) {
         c->reply = REPLY_QUEUED;
+        if (c->admin && c->deletes[0]) {
+            REACH("a deletion is done");
+            rules_deleted(w, c->deletes);
+        } else if (c->admin)
+            REACH("settings are changed");
+        else
+            REACH("told that it is kept");
         rules_replied(w, c, (struct slice){0});
     } else
         world_blame(w, "%s gets a frame of type %d", c->name, (int)frame->type);

@@ -2,12 +2,14 @@
  * The disk of a world: commits that take their time, in groups as the commit thread makes them, and lookups.
  * The store is real.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "process.h"
+#include "reach.h"
 #include "store/chats.h"
 #include "store/counters.h"
-#include "world.h"
 
 uint64_t disk_real_us(const struct world *w)
 {
@@ -17,7 +19,16 @@ uint64_t disk_real_us(const struct world *w)
 void disk_commit(void *arg, struct commit_op *op)
 {
     struct world *w = arg;
-    list_append(&w->ops, &op->node);
+    (void)process_is_dead(w);
+    list_append(&w->fresh, &op->node);
+}
+
+void disk_submit(struct world *w)
+{
+    list_for_each_safe (it, next, &w->fresh) {
+        list_remove(it);
+        list_append(&w->ops, it);
+    }
 }
 
 /* The disk takes everything that waits as one group once it is free. */
@@ -43,15 +54,50 @@ static bool is_failing(const struct world *w)
     return false;
 }
 
+/* Counts which states records went to from which. */
+static void note_transitions(struct world *w)
+{
+    static const char *const names[] = {"none", "queued", "dispatched", "done", "failed", "unknown", "deleted"};
+    if (!reach_wanted())
+        return;
+    list_for_each (it, &w->group) {
+        const struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
+        for (size_t i = 0; i < op->requests_n; i++) {
+            struct request_record record = {0};
+            struct slice chat;
+            if (disk_lookup(w, op->requests[i].key, &record, &chat, NULL) == 0)
+                disk_lookup_end(w);
+            else
+                record.state = 0;
+            char text[64];
+            snprintf(text, sizeof(text), "%s to %s", names[record.state],
+                     op->requests[i].remove ? "none" : names[op->requests[i].record.state]);
+            reach_word("record", text);
+        }
+    }
+}
+
 static int apply(struct world *w, struct err *e)
 {
     bool fails = is_failing(w);
+    note_transitions(w);
     int rc = fails && !w->commit_reaches ? 0 : commit_apply_group(w->store, w->epoch, &w->group, e);
-    if (rc < 0)
+    if (w->elder_acts && (!fails || w->commit_reaches)) {
+        REACH("a commit of the elder is fenced off");
+        if (rc != ERR_FENCED)
+            world_blame(w, "a coordinator writes after another took over");
+    } else if (rc < 0)
         world_blame(w, "a commit fails: %s", e->text);
     if (!fails)
         return rc;
     w->commit_fails -= w->commit_fails != UINT32_MAX;
+    w->lossy |= w->commit_reaches;
+    if (w->commit_error == ERR_NOSPC)
+        REACH("a commit meets a full disk");
+    else if (w->commit_reaches)
+        REACH("a commit fails that reached the disk");
+    else
+        REACH("a commit fails");
     world_say(w, "-- commit fails");
     return err_set(e, w->commit_error, "The disk fails as the script says.");
 }
@@ -60,7 +106,8 @@ void disk_finish_group(struct world *w)
 {
     struct err e = {0};
     struct list group;
-    int rc = apply(w, &e);
+    int rc = w->group_reached ? 0 : apply(w, &e);
+    w->group_reached = false;
     list_init(&group);
     list_for_each_safe (it, next, &w->group) {
         struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
@@ -75,14 +122,21 @@ void disk_finish_group(struct world *w)
     }
 }
 
-void disk_flush(struct world *w)
+static void flush_list(struct world *w, struct list *ops)
 {
     struct err e = {0};
+    if (!list_empty(ops) && (!w->commit_fails || w->commit_reaches) &&
+        commit_apply_group(w->store, w->epoch, ops, &e) < 0)
+        world_blame(w, "a commit fails: %s", e.text);
+}
+
+void disk_flush(struct world *w, enum survives what)
+{
     if (list_empty(&w->group))
         disk_start_group(w);
-    if (!list_empty(&w->group) && !w->commit_fails &&
-        commit_apply_group(w->store, w->epoch, &w->group, &e) < 0)
-        world_blame(w, "a commit fails: %s", e.text);
+    flush_list(w, &w->group);
+    if (what == SURVIVES_QUEUED)
+        flush_list(w, &w->ops);
 }
 
 void disk_lookup_end(void *arg)
@@ -118,6 +172,7 @@ void disk_forget_chats(struct world *w)
 {
     struct err e = {0};
     w->deletions++;
+    rules_chats_gone(w);
     if (store_write(w->store, 0, drop_chats, w, &e) < 0)
         world_blame(w, "the chats cannot be dropped: %s", e.text);
 }

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "process.h"
+#include "reach.h"
+
 #define PREFIX "Answer to: "
 
 bool upstream_is_answer(struct slice prompt, struct slice text)
@@ -96,13 +99,22 @@ static void add_choice(cJSON *choices, const struct call *call, size_t i, const 
     free(said);
 }
 
+/* Completions have no roles: the system prompt stands in front, and its answer is not asked for. */
+static const char *past_system(const struct call *call, const char *prompt)
+{
+    struct slice system = call->members[0]->submit.system_prompt;
+    if (prompt && system.n && strncmp(prompt, system.p, system.n) == 0)
+        prompt += system.n + strspn(prompt + system.n, "\n");
+    return prompt;
+}
+
 /* Array mode: one choice a prompt. */
 static void add_choices(cJSON *choices, const struct call *call, const struct order *o)
 {
     cJSON *body = cJSON_Parse(call->request.body.data);
     const cJSON *prompts = cJSON_GetObjectItemCaseSensitive(body, "prompt");
     for (size_t i = 0; i < call->n; i++) {
-        const char *prompt = cJSON_GetStringValue(cJSON_GetArrayItem(prompts, (int)i));
+        const char *prompt = past_system(call, cJSON_GetStringValue(cJSON_GetArrayItem(prompts, (int)i)));
         if (o->conduct == CONDUCT_MISSING && is_who(call, i, o))
             continue;
         add_choice(choices, call, i, prompt ? prompt : "?", o);
@@ -256,15 +268,42 @@ static void respond(struct world *w, struct flight *f, const struct order *o)
     r->body = slice_of(f->body);
 }
 
+static void note_conduct(struct world *w, const struct call *call, const struct order *o)
+{
+    static const char *const names[] = {
+        [CONDUCT_ANSWER] = "answers",       [CONDUCT_STATUS] = "answers with an error",
+        [CONDUCT_RESET] = "is cut off",     [CONDUCT_TIMEOUT] = "times out",
+        [CONDUCT_REFUSED] = "is not there", [CONDUCT_UNSENT] = "is not sent to",
+        [CONDUCT_MISSING] = "misses a part", [CONDUCT_DOUBLE] = "doubles a part",
+        [CONDUCT_EXTRA] = "adds a part",    [CONDUCT_SHIFTED] = "shifts its parts",
+        [CONDUCT_TRUNCATED] = "is cut short", [CONDUCT_HTML] = "answers with a page",
+        [CONDUCT_FILTERED] = "filters"};
+    reach_word("the provider", names[o->conduct]);
+    reach_word("a call in mode", call->n == 1 ? "of one" : conf_mode_name(call->request.mode));
+    if (o->conduct == CONDUCT_STATUS) {
+        char text[16];
+        snprintf(text, sizeof(text), "%d", o->status);
+        reach_word("status", text);
+    }
+    if (o->retry_after[0])
+        REACH("retry-after");
+    if (o->conduct != CONDUCT_ANSWER)
+        w->trouble_us = w->now_us;
+}
+
 int upstream_port_send(void *arg, struct call *call, struct err *e)
 {
     struct world *w = arg;
     enum verdict fates[WORLD_BATCH_MAX];
+    if (process_is_dead(w))
+        return 0;
     struct order o = next_order(w, call);
     for (size_t i = 0; i < call->n && i < ARRAY_LEN(fates); i++)
         fates[i] = fate(call, i, &o);
     watch_call(w, call);
     rules_called(w, call, fates);
+    rules_sent(w, call);
+    note_conduct(w, call, &o);
     if (o.conduct == CONDUCT_UNSENT)
         return err_set(e, ERR_NOMEM, "Out of memory, as the script says.");
     struct flight *f = calloc(1, sizeof(*f));

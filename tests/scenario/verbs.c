@@ -292,9 +292,8 @@ static void run_random(struct script *s, struct line *l)
 {
     uint64_t first = l->n > 2 ? strtoull(l->words[1], NULL, 10) : 1,
              count = l->n > 2 ? strtoull(l->words[2], NULL, 10) : 0;
-    uint64_t failed = 0;
-    for (uint64_t seed = first; seed < first + count; seed++)
-        failed += !random_run(seed, s->verbose);
+    struct life_options options = {.verbose = s->verbose, .jobs = 1};
+    uint64_t failed = lives_run(first, count, &options);
     s->lived = true;
     if (failed || !count)
         script_fail(s, "%llu of %llu random lives failed", (unsigned long long)failed,

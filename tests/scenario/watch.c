@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "world.h"
+#include "process.h"
+#include "reach.h"
 
 static struct sight *sight_add(struct world *w, struct sights *s)
 {
@@ -43,12 +44,18 @@ static void see_batch(struct world *w, const cJSON *event)
         return;
     }
     snprintf(seen->reason, sizeof(seen->reason), "%s", reason);
+    const struct batch *b = NULL;
     list_for_each (it, &w->core->jobs[JOB_CALLING]) {
         const struct job *j = LIST_ENTRY(it, struct job, node);
-        if (j->batch && strcmp(j->batch->id_text, id) == 0)
+        if (j->batch && strcmp(j->batch->id_text, id) == 0) {
+            b = j->batch;
             add_member(seen, j);
+        }
     }
     world_say(w, "batch of %u %s (%s): %s", seen->n, priority, seen->reason, seen->members);
+    reach_word("a batch leaves as", seen->reason);
+    if (b)
+        rules_sealed(w, seen, b);
 }
 
 static bool contains(struct slice text, const char *word)
@@ -59,7 +66,7 @@ static bool contains(struct slice text, const char *word)
 void watch_log(void *arg, enum sink_stream stream, struct slice record)
 {
     struct world *w = arg;
-    if (stream != SINK_EVENTS)
+    if (process_is_dead(w) || stream != SINK_EVENTS)
         return;
     if (!record.n || record.p[record.n - 1] != '\n')
         world_blame(w, "an event without its line end");
@@ -69,7 +76,9 @@ void watch_log(void *arg, enum sink_stream stream, struct slice record)
         cJSON_Delete(event);
     } else if (contains(record, "\"event\":\"BATCH_START\"") && contains(record, "\"provider\":\"mock\"")) {
         sight_add(w, &w->calls);
-    }
+        REACH("a call of the mock");
+    } else if (contains(record, "\"event\":\"RETRY\""))
+        REACH("a call is sent again");
 }
 
 void watch_call(struct world *w, const struct call *call)

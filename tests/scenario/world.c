@@ -1,4 +1,4 @@
-/* A world's life and its time; see world.h. */
+/* A world's time; see world.h. */
 #include "world.h"
 
 #include <sodium.h>
@@ -8,8 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "coordinator/control.h"
-#include "store/meta.h"
+#include "process.h"
 
 #define ARENA_MAX    (64u << 20)
 #define SPINS_MAX    10000               /* turns without the clock moving */
@@ -21,7 +20,10 @@ static const char defaults[] =
 /* Never goes back from one world to the next, since the ids of chats do not either. */
 static uint64_t next_real_us = START_DAY_US;
 
-static struct grave *graves;
+void world_begin_at(uint64_t real_us)
+{
+    next_real_us = real_us;
+}
 
 void world_blame(struct world *w, const char *format, ...)
 {
@@ -38,13 +40,18 @@ void world_blame(struct world *w, const char *format, ...)
 void world_say(const struct world *w, const char *format, ...)
 {
     va_list args;
-    if (!w->verbose)
+    char text[1200];
+    if (!w->verbose && !w->trace)
         return;
-    printf("  %10.3fms ", (double)world_time(w) / US_PER_MS);
+    int n = snprintf(text, sizeof(text), "  %10.3fms %s", (double)world_time(w) / US_PER_MS,
+                     w->elder_acts ? "(elder) " : "");
     va_start(args, format);
-    vprintf(format, args);
+    vsnprintf(text + n, sizeof(text) - (size_t)n, format, args);
     va_end(args);
-    putchar('\n');
+    for (const char *at = text; w->trace && *at; at++) /* FNV-1a */
+        *w->trace = (*w->trace ^ (uint8_t)*at) * 1099511628211u;
+    if (w->verbose)
+        puts(text);
 }
 
 /* splitmix64 (Vigna, public domain) */
@@ -66,85 +73,9 @@ uint64_t world_time(const struct world *w)
     return w->now_us - WORLD_START_US;
 }
 
-static uint64_t port_mono(void *arg)
+uint64_t world_real_max_us(const struct world *w)
 {
-    return ((struct world *)arg)->now_us;
-}
-
-static uint64_t port_real(void *arg)
-{
-    return disk_real_us(arg);
-}
-
-static void port_random(void *arg, void *bytes, size_t n)
-{
-    for (uint8_t *at = bytes; n; at++, n--)
-        *at = (uint8_t)next_random(arg);
-}
-
-static void note_key(struct world *w, const char *what, const struct saved_key *key)
-{
-    size_t used = strlen(w->keys);
-    snprintf(w->keys + used, sizeof(w->keys) - used, "%s%s:%s@%llums", used ? " " : "", what,
-             key->text[0] ? key->text : "none", (unsigned long long)(world_time(w) / US_PER_MS));
-}
-
-static int port_key_prepare(void *arg, const struct saved_key *key, struct err *e)
-{
-    struct world *w = arg;
-    (void)e;
-    note_key(w, "prepare", key);
-    if (w->key_fresh.text[0])
-        world_blame(w, "two keys are prepared at once");
-    w->key_fresh = *key;
-    return 0;
-}
-
-static void port_key_settle(void *arg, const struct saved_key *key, bool keep)
-{
-    struct world *w = arg;
-    note_key(w, keep ? "keep" : "drop", key);
-    if (strcmp(key->text, w->key_fresh.text) != 0)
-        world_blame(w, "another key is settled than was prepared");
-    if (keep)
-        w->key = w->key_fresh;
-    w->key_fresh = (struct saved_key){0};
-}
-
-/* As loop.c starts it: what is stored is taken up, the settings are published, and then somebody may ask. */
-static int start_core(struct world *w, struct err *e)
-{
-    struct core_ports ports = {.arg = w,
-                               .mono_us = port_mono,
-                               .real_us = port_real,
-                               .random = port_random,
-                               .lookup = disk_lookup,
-                               .lookup_end = disk_lookup_end,
-                               .commit = disk_commit,
-                               .send = upstream_port_send,
-                               .log = watch_log,
-                               .key_prepare = port_key_prepare,
-                               .key_settle = port_key_settle};
-    struct store_read *r;
-    int rc = meta_raise_epoch(w->store, &w->epoch, e);
-    if (rc == 0)
-        rc = store_read_begin(w->store, &r, e);
-    if (rc < 0)
-        return rc;
-    w->core = calloc(1, sizeof(*w->core));
-    w->key_fresh = (struct saved_key){0}; /* as keyfile_drop() at start */
-    rc = core_init(w->core, &w->conf, &ports, w->epoch, r, &w->key, w->now_us, e);
-    store_read_end(r);
-    struct commit_op *op = rc == 0 ? control_publish(w->core) : NULL;
-    if (!op)
-        return rc < 0 ? rc : ERR_NOMEM;
-    core_commit(w->core, op);
-    uint32_t fails = w->commit_fails; /* a coordinator that cannot write does not start */
-    w->commit_fails = 0;
-    disk_start_group(w);
-    disk_finish_group(w);
-    w->commit_fails = fails;
-    return 0;
+    return disk_real_us(w) > w->real_max_us ? disk_real_us(w) : w->real_max_us;
 }
 
 /* The script's options on top of the defaults, read as any carpool.conf is. */
@@ -189,52 +120,35 @@ bool world_open(struct world *w, const char *config, uint64_t seed, bool verbose
     w->real_base_us = next_real_us;
     w->latency_us = 100 * US_PER_MS;
     w->maintain_us = w->now_us + US_PER_S;
+    list_init(&w->fresh);
     list_init(&w->ops);
     list_init(&w->group);
     list_init(&w->flights);
+    list_init(&w->elder.fresh);
+    list_init(&w->elder.ops);
+    list_init(&w->elder.group);
+    list_init(&w->elder.flights);
     arena_init(&w->arena, ARENA_MAX);
     w->batches.items = calloc(WORLD_SEEN_MAX, sizeof(struct sight));
     w->calls.items = calloc(WORLD_SEEN_MAX, sizeof(struct sight));
-    port_random(w, &w->pool, sizeof(w->pool));
+    for (size_t i = 0; i < sizeof(w->pool); i++)
+        w->pool.bytes[i] = (uint8_t)world_random(w, 256);
     snprintf(w->dir, sizeof(w->dir), "%s/carpool-scenario-XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (!mkdtemp(w->dir))
         err_set_errno(e, "Cannot make %s", w->dir);
-    else if (load_conf(w, config, e) == 0 && open_store(w, e) == 0 && start_core(w, e) == 0)
+    else if (load_conf(w, config, e) == 0 && open_store(w, e) == 0 && process_start(w, e) == 0)
         return true;
     return false;
-}
-
-static void move_list(struct list *from, struct list *to)
-{
-    list_init(to);
-    list_for_each_safe (it, next, from) {
-        list_remove(it);
-        list_append(to, it);
-    }
-}
-
-static void bury(struct world *w)
-{
-    struct grave *g = calloc(1, sizeof(*g));
-    g->core = w->core;
-    move_list(&w->ops, &g->ops);
-    move_list(&w->group, &g->group);
-    move_list(&w->flights, &g->flights);
-    g->links = calloc(w->clients_n + 1, sizeof(g->links[0]));
-    for (size_t i = 0; i < w->clients_n; i++) {
-        g->links[i] = w->clients[i].link;
-        w->clients[i].link = NULL;
-    }
-    g->next = graves;
-    graves = g;
-    w->core = NULL;
 }
 
 /* A sweep may be under way at any end. */
 static void drop_commits(struct world *w)
 {
-    while (!list_empty(&w->group) || !list_empty(&w->ops)) {
+    for (;;) {
+        disk_submit(w);
+        if (list_empty(&w->group) && list_empty(&w->ops))
+            return;
         disk_start_group(w);
         disk_finish_group(w);
     }
@@ -243,7 +157,7 @@ static void drop_commits(struct world *w)
 void world_close(struct world *w, bool finished)
 {
     if (w->core && !finished)
-        bury(w); /* so that what was under way is not taken for a leak */
+        process_bury(w); /* so that what was under way is not taken for a leak */
     if (w->core) {
         for (size_t i = 0; i < w->clients_n; i++)
             client_close(w, &w->clients[i]);
@@ -254,43 +168,25 @@ void world_close(struct world *w, bool finished)
     store_close(w->store);
     next_real_us = disk_real_us(w) + US_PER_S;
     rules_free(w);
+    rules_patience_free(w);
     free(w->batches.items);
     free(w->calls.items);
     arena_fini(&w->arena);
     conf_wipe(&w->conf);
 }
 
-void world_crash(struct world *w, bool durable, bool workers_too)
-{
-    struct err e = {0};
-    world_say(w, "-- crash%s", durable ? ", its commits durable" : "");
-    w->crashes++;
-    if (durable)
-        disk_flush(w);
-    rules_forget_flights(w);
-    bury(w);
-    if (start_core(w, &e) < 0) {
-        world_blame(w, "the next coordinator does not start: %s", e.text);
-        return;
-    }
-    for (size_t i = 0; i < w->clients_n; i++) {
-        struct client *c = &w->clients[i];
-        c->watching = false;
-        if (!c->waiting)
-            continue;
-        c->waiting = false;
-        c->submit.flags &= ~(unsigned)SUBMIT_FRESH_ID;
-        if (!workers_too)
-            client_submit(w, c);
-    }
-    world_turn(w);
-}
-
 void world_turn(struct world *w)
 {
     core_turn(w->core, w->now_us);
+    if (w->dead && !w->elder_acts) {
+        process_crash(w, (enum survives)w->dying_survives, false);
+        return;
+    }
+    rules_turned(w);
+    disk_submit(w);
     disk_start_group(w);
     client_read_all(w);
+    process_elder_act(w, world_turn);
 }
 
 static uint64_t next_event(const struct world *w)
@@ -303,10 +199,38 @@ static uint64_t next_event(const struct world *w)
     return w->maintain_us < next ? w->maintain_us : next;
 }
 
+static uint64_t next_event_of_all(struct world *w)
+{
+    uint64_t next = next_event(w);
+    if (!w->elder.core)
+        return next;
+    uint64_t elder = w->elder.stalled_until_us;
+    if (process_elder_runs(w)) {
+        process_swap(w);
+        elder = next_event(w);
+        process_swap(w);
+    }
+    return elder < next ? elder : next;
+}
+
+static void act(struct world *w)
+{
+    if (!list_empty(&w->group) && w->group_due_us <= w->now_us)
+        disk_finish_group(w);
+    upstream_deliver(w);
+    if (w->maintain_us <= w->now_us) {
+        core_maintain(w->core, w->now_us);
+        w->maintain_us = w->maintain_us + US_PER_S > w->now_us ? w->maintain_us + US_PER_S : w->now_us + US_PER_S;
+        rules_overdue(w);
+    }
+    if (w->elder_acts)
+        world_turn(w);
+}
+
 bool world_step(struct world *w, uint64_t limit_us)
 {
     static unsigned spins;
-    uint64_t next = next_event(w);
+    uint64_t next = next_event_of_all(w);
     if (next > limit_us + WORLD_START_US) {
         if (w->now_us < limit_us + WORLD_START_US)
             w->now_us = limit_us + WORLD_START_US;
@@ -319,13 +243,8 @@ bool world_step(struct world *w, uint64_t limit_us)
     }
     if (next > w->now_us)
         w->now_us = next;
-    if (!list_empty(&w->group) && w->group_due_us <= w->now_us)
-        disk_finish_group(w);
-    upstream_deliver(w);
-    if (w->maintain_us <= w->now_us) {
-        core_maintain(w->core, w->now_us);
-        w->maintain_us += US_PER_S;
-    }
+    process_elder_act(w, act);
+    act(w);
     world_turn(w);
     return true;
 }

@@ -4,9 +4,10 @@
  * behind the disk is a real LMDB in a directory of its own, so that what a crash leaves behind is exactly
  * what was committed.
  *
- * Rooms: world.c life and time; disk.c commits and lookups; upstream.c the provider; client.c those who ask;
- * watch.c what can be seen of batches; rules.c the promises that hold in every script. Whatever breaks one of
- * those goes into world.fault (the first one stays). Out of memory ends the program: it is a test.
+ * Rooms: world.c time; process.c coordinators that come and go; disk.c commits and lookups; upstream.c the
+ * provider; client.c those who ask; watch.c what can be seen of batches; rules*.c the promises that hold in
+ * every script. Whatever breaks one of those goes into world.fault (the first one stays). Out of memory ends
+ * the program: it is a test.
  */
 #ifndef SCENARIO_WORLD_H
 #define SCENARIO_WORLD_H
@@ -19,9 +20,10 @@
 #include "coordinator/core.h"
 
 #define WORLD_START_US    (1000 * US_PER_S) /* what the core's clock shows at time 0 of a script */
-#define WORLD_CLIENTS_MAX 512
+#define WORLD_CLIENTS_MAX 2048
 #define WORLD_SEEN_MAX    4096 /* batches and calls each */
 #define WORLD_ORDERS_MAX  256
+#define WORLD_POOLS       3
 #define MEMBERS_TEXT      512
 
 /* What the provider does with a call. */
@@ -74,8 +76,12 @@ struct client {
     struct wire_submit submit; /* texts in world.arena */
     struct core_link *link;    /* NULL: gone */
     uint64_t submit_id, watch_id;
-    uint64_t deadline_us;
+    uint64_t asked_us, deadline_us;
     bool waiting, watching, cancelled;
+    bool admin;
+    bool elder;          /* its link is one of the elder's */
+    unsigned pool;       /* below WORLD_POOLS: whose thread it is */
+    char deletes[64];    /* admin: the request id whose deletion it asked for; empty: none */
     enum reply reply;
     uint64_t replied_us; /* script time, as all below */
     unsigned flags;      /* ANSWER: enum answer_flags */
@@ -90,11 +96,24 @@ struct client {
 /* What the provider knows of a request key: rules.c. */
 struct ledger;
 
+/* What a batch has passed over so far: rules_batch.c. */
+struct patience;
+
+/* A coordinator that another one has taken over from and that does not know it yet. While it acts, its state
+ * stands in the world's own fields and theirs in here (process_swap). */
+struct elder {
+    struct core *core; /* NULL: there is none */
+    uint64_t epoch, group_due_us, maintain_us;
+    bool group_reached;
+    struct list ops, fresh, group, flights;
+    uint64_t stalled_until_us; /* stopped until then */
+};
+
 /* What is left of a core that crashed. Kept, with what hangs on it, so that a leak checker tells what leaks
  * from what merely died. */
 struct grave {
     struct core *core;
-    struct list ops, group, flights;
+    struct list ops, fresh, group, flights;
     struct core_link **links;
     struct grave *next;
 };
@@ -103,7 +122,10 @@ struct world {
     struct conf conf;
     char dir[64];
     uint64_t now_us, real_base_us, random_state;
+    uint64_t real_max_us;    /* the latest the wall clock has shown before it was set back */
+    uint64_t slept_us;       /* when the wall clock last jumped by hours */
     bool verbose;
+    uint64_t *trace;         /* hash of everything world_say() was told; NULL: not wanted */
     struct core *core;
     struct arena arena;
     char fault[1024];
@@ -111,8 +133,10 @@ struct world {
     struct store *store;
     struct store_read *reading;
     uint64_t epoch;
-    struct list ops;   /* handed in, waiting for the disk */
-    struct list group; /* on the disk until group_due_us */
+    struct list fresh;  /* handed in by this turn of the core */
+    struct list ops;    /* with the commit thread, waiting for the disk */
+    struct list group;  /* on the disk until group_due_us */
+    bool group_reached; /* the disk has it already; only nobody has heard */
     uint64_t group_due_us, commit_us, maintain_us;
     uint32_t commit_fails; /* groups that will fail; UINT32_MAX: all */
     enum err_code commit_error;
@@ -120,25 +144,38 @@ struct world {
     struct saved_key key, key_fresh; /* in the file; prepared beside it */
     char keys[512];                  /* what was done with keys: "prepare:sk-a@0ms keep:sk-a@1ms" */
 
+    struct elder elder;
+    bool elder_acts;
+    unsigned dying_in;   /* that many uses of ports from now the process is killed; 0: not planned */
+    int dying_survives;  /* enum survives */
+    bool dead;           /* it was, in the middle of its turn: nothing leaves it any more */
+    unsigned start_deaths; /* that many of the next starts are killed on the way */
+    bool at_random;        /* a random life: a disk that fails fails starts, too; tenants differ in their first byte */
+
     struct list flights; /* upstream.c: calls at the provider */
+    uint64_t trouble_us; /* when a call last came to anything but answers; 0: never */
     struct order orders[WORLD_ORDERS_MAX];
     size_t orders_n, orders_at;
     uint64_t latency_us;
     char filter[64];
     struct ledger *ledger;
+    struct patience *patience;
 
     struct client clients[WORLD_CLIENTS_MAX];
     size_t clients_n;
     struct uuid pool;
-    uint32_t capacity;
+    uint32_t capacity, more_capacity[WORLD_POOLS];
     uint64_t last_frame_id;
-    unsigned crashes, deletions;
+    unsigned crashes, deletions, takeovers, replays;
+    bool lossy; /* a commit reached the disk and was reported as failed: figures may count twice */
 
     struct sights batches, calls;
 };
 
 /* world.c. config is the text of a carpool.conf on top of the world's own defaults. False: *e says why. */
 bool world_open(struct world *w, const char *config, uint64_t seed, bool verbose, struct err *e);
+/* What the wall clock shows when the next world opens. */
+void world_begin_at(uint64_t real_us);
 /* finished: it was settled; else it ends in the middle of things. */
 void world_close(struct world *w, bool finished);
 /* Goes to the next thing that happens up to limit_us (script time). False: nothing does; the time is limit_us
@@ -147,6 +184,7 @@ bool world_step(struct world *w, uint64_t limit_us);
 void world_run(struct world *w, uint64_t until_us);
 uint64_t world_time(const struct world *w); /* script time */
 void world_turn(struct world *w);           /* after something was fed to the core */
+uint64_t world_real_max_us(const struct world *w);
 /* kill -9 and the next coordinator. durable: what was on the disk's way was committed, but nobody heard.
  * workers_too: the clients die with it; else they hand in again. */
 void world_crash(struct world *w, bool durable, bool workers_too);
@@ -159,10 +197,14 @@ void disk_commit(void *arg, struct commit_op *op);
 int disk_lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request_record *ret_record,
                 struct slice *ret_chat, struct err *e);
 void disk_lookup_end(void *arg);
+/* The turn is over: what it handed in goes to the commit thread. */
+void disk_submit(struct world *w);
 void disk_start_group(struct world *w);
 void disk_finish_group(struct world *w);
-/* Commits what waits at once, without telling the core. */
-void disk_flush(struct world *w);
+/* What the disk does behind the back of a coordinator that is dying. */
+enum survives { SURVIVES_NOTHING, SURVIVES_GROUP, SURVIVES_QUEUED };
+/* Commits at once without telling the core: the group, or all that the commit thread has. */
+void disk_flush(struct world *w, enum survives what);
 /* Takes every chat out of the store, as retention does. */
 void disk_forget_chats(struct world *w);
 /* "none" or the state of its record. */
@@ -189,6 +231,9 @@ void client_close(struct world *w, struct client *c);
 /* A frame of an administrator. */
 void client_settings(struct world *w, const char *json);
 void client_delete(struct world *w, const char *request_id);
+/* The same from administrators who do not wait for each other. */
+void client_settings_aside(struct world *w, const char *json);
+void client_delete_aside(struct world *w, const char *request_id);
 /* Reads what the core has left in the links. */
 void client_read_all(struct world *w);
 
@@ -200,6 +245,26 @@ void watch_call(struct world *w, const struct call *call);
 void rules_called(struct world *w, const struct call *call, const enum verdict *fates);
 void rules_forget_flights(struct world *w);
 void rules_replied(struct world *w, struct client *c, struct slice chat);
+/* Somebody asks for a deletion; what came of it. */
+void rules_deleting(struct world *w, const char *request_id);
+void rules_deleted(struct world *w, const char *request_id);
+/* Every chat was taken out of the store. */
+void rules_chats_gone(struct world *w);
+/* Whatever anybody was told is still there, word for word. */
+void rules_check_told(struct world *w);
+/* rules_told.c: whoever was told an answer that still stands, for asking again; NULL: the end. at starts at 0.
+ */
+const struct client *rules_next_told(const struct world *w, size_t *at);
+
+/* rules_batch.c */
+void rules_sealed(struct world *w, const struct sight *seen, const struct batch *b);
+void rules_sent(struct world *w, const struct call *call);
+void rules_turned(struct world *w);
+void rules_patience_free(struct world *w);
+
+/* rules_end.c */
+/* Nobody has waited for longer than their deadline and a little. */
+void rules_overdue(struct world *w);
 /* Once nothing goes on any more: nothing is left behind, and the figures add up. */
 void rules_final(struct world *w);
 void rules_free(struct world *w);

@@ -1,0 +1,268 @@
+/* Who asks for what in a random life; see random.h. */
+#include "random.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reach.h"
+
+#define LARGE_BYTES (31u << 20) /* of a prompt, nearly as many as a frame may have */
+#define LARGE_N     10
+
+bool random_chance(struct world *w, unsigned percent)
+{
+    return world_random(w, 100) < percent;
+}
+
+static const char *pick(struct world *w, const char *const *from, size_t n)
+{
+    return from[world_random(w, n)];
+}
+
+static struct slice keep(struct world *w, const char *text)
+{
+    return slice_of(arena_copy(&w->arena, slice_of(text)));
+}
+
+static const char *mode_of(uint64_t dice)
+{
+    return dice < 5 ? "combined" : dice < 8 ? "concurrent" : "array";
+}
+
+void random_configure(struct life *life, uint64_t seed, char ret_config[1024])
+{
+    struct world dice = {.random_state = seed * 0x9e3779b97f4a7c15 + 1}, *d = &dice;
+    bool small_queue = random_chance(d, 20), zero_windows = random_chance(d, 10);
+    life->small_context = random_chance(d, 25);
+    life->jumps = random_chance(d, 30);
+    life->tenants = small_queue ? 2 + (unsigned)world_random(d, 5) : 1 + (unsigned)world_random(d, 4);
+    life->ids = 6 + (unsigned)world_random(d, 30);
+    snprintf(ret_config, 1024,
+             "[provider]\nmode = %s\nmax_concurrency = %u\ntimeout_ms = 5000\nmock_latency_ms = %u\n%s"
+             "[retry]\nattempts = %u\nbase_ms = %u\n"
+             "[limits]\nqueue_max = %u\n"
+             "[batch]\nflush_when_all_wait = %s\n"
+             "[batch_high]\nmax_batch = %u\nwindow_ms = %u\ntokens = 100\n"
+             "[batch_medium]\npolicy = %s\ntokens = 100\n"
+             "[batch_low]\nwindow_ms = %u\ntokens = 100\n"
+             "[idempotency]\nttl_hours = %u\non_unknown = %s\n"
+             "[storage]\nchat_retention_days = %u\n",
+             mode_of(world_random(d, 10)), 1 + (unsigned)world_random(d, 5), (unsigned)world_random(d, 300),
+             life->small_context ? "context_tokens = 300\n" : "", (unsigned)world_random(d, 4),
+             random_chance(d, 50) ? 20 : 250, small_queue ? 4 + (unsigned)world_random(d, 8) : 4096,
+             random_chance(d, 70) ? "on" : "off", 1 + (unsigned)world_random(d, 8), zero_windows ? 0 : 200,
+             random_chance(d, 60) ? "window" : "adaptive", zero_windows ? 0 : 1500,
+             random_chance(d, 70) ? 1 : 72, random_chance(d, 80) ? "report" : "retry",
+             (unsigned)world_random(d, 2));
+}
+
+void random_id(struct life *life, char ret_id[32])
+{
+    snprintf(ret_id, 32, "id%u", (unsigned)world_random(life->w, life->ids));
+}
+
+/* What follows from the id, so that who asks again mostly asks the same. */
+static void compose_body(struct life *life, struct wire_submit *m, unsigned id)
+{
+    struct world *w = life->w;
+    char text[128];
+    m->priority = (enum priority)(id % PRIORITIES);
+    snprintf(text, sizeof(text), "Why %u of tenant %u%s", id, m->trust_group[0],
+             id % 11 == 3 ? " (offensive)" : "");
+    m->prompt = keep(w, text);
+    if (id % 5 == 1)
+        m->model = keep(w, "other");
+    if (id % 7 == 2)
+        m->system_prompt = keep(w, "Be kind.");
+    if (id % 7 == 4)
+        m->temperature = 0.5;
+    if (id % 13 == 5)
+        m->extra = keep(w, id % 2 ? "{\"top_p\":0.5}" : "{\"stop\":[\"x\"]}");
+    if (id % 9 == 6)
+        m->max_tokens = 50;
+}
+
+static void compose_oddly(struct life *life, struct wire_submit *m)
+{
+    struct world *w = life->w;
+    char text[2048];
+    if (random_chance(w, 3)) {
+        REACH("a duplicate with another body");
+        m->prompt = keep(w, "How else?");
+    }
+    if (life->small_context && random_chance(w, 8)) {
+        size_t n = 900 + world_random(w, 1000);
+        memset(text, 'x', n);
+        text[n] = 0;
+        m->prompt = keep(w, text);
+        REACH("a prompt longer than the context");
+    }
+    if (random_chance(w, 4)) {
+        m->flags |= SUBMIT_ALONE;
+        REACH("a prompt alone");
+    }
+    if (random_chance(w, 6)) {
+        m->caller_key = keep(w, pick(w, (const char *const[]){"sk-caller-1", "sk-caller-2"}, 2));
+        REACH("a caller's key");
+    }
+}
+
+static struct client *new_client(struct life *life)
+{
+    struct world *w = life->w;
+    char name[32];
+    snprintf(name, sizeof(name), "c%u", life->number++);
+    struct client *c = client_add(w, name);
+    c->pool = (unsigned)world_random(w, WORLD_POOLS);
+    if (w->elder.core && w->elder.stalled_until_us <= w->now_us && random_chance(w, 30)) {
+        c->elder = true;
+        REACH("asked of the elder");
+    }
+    return c;
+}
+
+static void submit(struct life *life, struct client *c)
+{
+    struct world *w = life->w;
+    uint64_t dice = world_random(w, 100);
+    c->deadline_us = w->now_us + (dice < 15   ? world_random(w, 3 * US_PER_S)
+                                  : dice < 20 ? world_random(w, 100 * US_PER_MS)
+                                              : 40 * US_PER_S);
+    wire_request_key(c->submit.trust_group, c->submit.family, c->submit.request_id, c->submit.key);
+    wire_submit_fingerprint(&c->submit, c->submit.fingerprint);
+    REACH("a prompt");
+    if (c->submit.flags & SUBMIT_ASYNC)
+        REACH("an asynchronous prompt");
+    client_submit(w, c);
+}
+
+static void set_tenant(struct wire_submit *m, unsigned tenant)
+{
+    m->trust_group[0] = (uint8_t)tenant;
+}
+
+void random_arrive(struct life *life)
+{
+    struct world *w = life->w;
+    struct client *c = new_client(life);
+    struct wire_submit *m = &c->submit;
+    unsigned id = (unsigned)world_random(w, life->ids);
+    char text[32];
+    set_tenant(m, (unsigned)world_random(w, life->tenants));
+    if (random_chance(w, 25)) {
+        m->flags |= SUBMIT_FRESH_ID;
+        id = 1000 + life->number;
+        REACH("a fresh id");
+    } else if (random_chance(w, 25))
+        m->flags |= SUBMIT_ASYNC;
+    snprintf(text, sizeof(text), "id%u", id);
+    m->request_id = keep(w, text);
+    compose_body(life, m, id);
+    compose_oddly(life, m);
+    submit(life, c);
+    world_turn(w);
+}
+
+/* Many at once of one tenant, HIGH mostly, while others wait. */
+void random_flood(struct life *life)
+{
+    struct world *w = life->w;
+    unsigned tenant = (unsigned)world_random(w, life->tenants);
+    enum priority p = random_chance(w, 70) ? PRIORITY_HIGH : (enum priority)world_random(w, PRIORITIES);
+    if (p == PRIORITY_HIGH && w->core->jobs_n[JOB_QUEUED])
+        REACH("a flood of LOW under HIGH");
+    for (uint64_t n = 4 + world_random(w, 16); n && w->clients_n + 300 < WORLD_CLIENTS_MAX; n--) {
+        struct client *c = new_client(life);
+        char text[32];
+        set_tenant(&c->submit, tenant);
+        snprintf(text, sizeof(text), "flood%u", life->number);
+        c->submit.request_id = keep(w, text);
+        snprintf(text, sizeof(text), "Which of %u?", life->number);
+        c->submit.prompt = keep(w, text);
+        c->submit.priority = p;
+        c->submit.flags = random_chance(w, 20) ? SUBMIT_ASYNC : 0;
+        submit(life, c);
+        if (random_chance(w, 30))
+            world_turn(w);
+    }
+    world_turn(w);
+}
+
+/* More bytes than the coordinator takes, from callers who leave before anything is sent. */
+void random_large(struct life *life)
+{
+    static char *text;
+    struct world *w = life->w;
+    size_t first = w->clients_n;
+    if (!text) {
+        text = malloc(LARGE_BYTES);
+        memset(text, 'x', LARGE_BYTES);
+    }
+    REACH("prompts of 256 MiB");
+    for (unsigned i = 0; i < LARGE_N; i++) {
+        struct client *c = new_client(life);
+        char id[32];
+        snprintf(id, sizeof(id), "large%u", life->number);
+        c->submit.request_id = keep(w, id);
+        c->submit.prompt = (struct slice){text, LARGE_BYTES};
+        memcpy(c->submit.fingerprint, &life->number, sizeof(life->number));
+        wire_request_key(c->submit.trust_group, c->submit.family, c->submit.request_id, c->submit.key);
+        c->deadline_us = w->now_us + 40 * US_PER_S;
+        client_submit(w, c);
+    }
+    client_read_all(w);
+    for (size_t i = first; i < w->clients_n; i++)
+        client_cancel(w, &w->clients[i]);
+    world_turn(w);
+}
+
+void random_settings(struct life *life)
+{
+    static const char *const providers[] = {"mock", "openai", "openai", "openai"};
+    static const char *const priorities[] = {"high_priority", "medium_priority", "low_priority"};
+    static const char *const wrong[] = {"{\"nonsense\":1}", "{\"high_priority\":{\"window_ms\":-1}}",
+                                        "{\"provider\":\"model_service\"}",
+                                        "{\"base_url\":\"http://example.com/v1\"}"};
+    struct world *w = life->w;
+    char json[256];
+    switch (world_random(w, 6)) {
+    case 0:
+        REACH("another provider");
+        snprintf(json, sizeof(json), "{\"provider\":\"%s\"}", pick(w, providers, ARRAY_LEN(providers)));
+        break;
+    case 1:
+        snprintf(json, sizeof(json), "{\"model\":\"m%u\"}", (unsigned)world_random(w, 3));
+        break;
+    case 2:
+        REACH("a new key");
+        snprintf(json, sizeof(json), "{\"api_key\":\"sk-put-%u\"}", (unsigned)world_random(w, 1000));
+        break;
+    case 3:
+        REACH("settings that cannot be");
+        snprintf(json, sizeof(json), "%s", pick(w, wrong, ARRAY_LEN(wrong)));
+        break;
+    default:
+        snprintf(json, sizeof(json), "{\"%s\":{\"window_ms\":%u,\"max_batch\":%u,\"policy\":\"%s\"}}",
+                 pick(w, priorities, ARRAY_LEN(priorities)), (unsigned)world_random(w, 1500),
+                 1 + (unsigned)world_random(w, 8), random_chance(w, 30) ? "adaptive" : "window");
+    }
+    REACH("new settings");
+    client_settings_aside(w, json);
+    world_turn(w);
+}
+
+void random_ask_all(struct life *life)
+{
+    struct world *w = life->w;
+    const struct client *told;
+    for (size_t at = 0; w->clients_n < WORLD_CLIENTS_MAX && (told = rules_next_told(w, &at));) {
+        struct wire_submit submit_again = told->submit;
+        struct client *c = new_client(life);
+        c->submit = submit_again;
+        c->submit.flags &= ~(unsigned)(SUBMIT_ASYNC | SUBMIT_FRESH_ID);
+        submit(life, c);
+        REACH("a prompt again");
+        world_turn(w);
+    }
+}

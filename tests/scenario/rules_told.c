@@ -1,0 +1,182 @@
+/*
+ * The promises of what is told: an answer only after it is stored, only to its own prompt, and from then on
+ * the same bytes to whoever asks, as long as its record is kept; everybody hears once and in time; what was
+ * deleted stays deleted.
+ */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reach.h"
+#include "rules.h"
+
+/* An answer that still stands, whoever asks. */
+static bool stands(const struct world *w, const struct ledger *known)
+{
+    return known && known->told && !known->going && !rules_is_past(w, known->told_until_s);
+}
+
+static void digest_of(struct slice text, uint8_t ret_digest[DIGEST_SIZE])
+{
+    crypto_generichash(ret_digest, DIGEST_SIZE, (const unsigned char *)text.p, text.n, NULL, 0);
+}
+
+static void note_told(struct world *w, struct client *c, struct slice told, uint64_t expires_s)
+{
+    struct ledger *known = rules_ledger(w, c->submit.key, true);
+    uint8_t digest[DIGEST_SIZE];
+    digest_of(told, digest);
+    if (stands(w, known) && memcmp(digest, known->digest, DIGEST_SIZE) != 0)
+        world_blame(w, "%s is told another answer than was told before", c->name);
+    if (known->gone && !rules_is_past(w, known->told_until_s))
+        world_blame(w, "%s is told an answer that was deleted", c->name);
+    if (known->told && rules_is_past(w, known->told_until_s))
+        known->going = known->gone = false;
+    memcpy(known->digest, digest, DIGEST_SIZE);
+    known->told = true;
+    for (size_t i = 0; i < w->clients_n; i++) /* deletions that are on their way */
+        known->going |= w->clients[i].admin && w->clients[i].waiting &&
+                        slice_is(c->submit.request_id, w->clients[i].deletes);
+    known->told_until_s = expires_s;
+    known->client = (size_t)(c - w->clients);
+}
+
+static void check_answer(struct world *w, struct client *c, struct slice told)
+{
+    struct chat chat;
+    struct request_record record;
+    struct slice stored;
+    struct err e = {0};
+    if (chat_decode(told, &chat) < 0)
+        world_blame(w, "the answer for %s holds no chat", c->name);
+    else if (!slice_equal(chat.prompt, c->submit.prompt) ||
+             !slice_equal(chat.request_id, c->submit.request_id))
+        world_blame(w, "%s gets the chat of another", c->name);
+    else if (!upstream_is_answer(chat.prompt, chat.text))
+        world_blame(w, "%s gets the answer of another: %.*s", c->name, (int)chat.text.n, chat.text.p);
+    if (disk_lookup(w, c->submit.key, &record, &stored, &e) < 0) {
+        if (!rules_slept_since(w, c->asked_us))
+            world_blame(w, "%s is told an answer that is not stored: %s", c->name, e.text);
+        return;
+    }
+    if (record.state != REQUEST_DONE || !slice_equal(stored, told))
+        world_blame(w, "%s is told an answer that differs from the stored one", c->name);
+    note_told(w, c, told, record.expires_s);
+    disk_lookup_end(w);
+}
+
+static void check_refusal(struct world *w, struct client *c)
+{
+    static const char *const of_calls[] = {"PROVIDER_", "UPSTREAM_", "BAD_UPSTREAM_", "CONTENT_"};
+    for (size_t i = 0; i < ARRAY_LEN(of_calls); i++)
+        if (strncmp(c->code, of_calls[i], strlen(of_calls[i])) == 0 &&
+            strcmp(disk_state(w, c), "dispatched") == 0)
+            world_blame(w, "%s is told %s while its record says dispatched", c->name, c->code);
+    struct ledger *known = rules_ledger(w, c->submit.key, false);
+    if (!known || !known->told)
+        return;
+    const struct client *told = &w->clients[known->client];
+    bool same = memcmp(told->submit.fingerprint, c->submit.fingerprint, REQUEST_KEY_SIZE) == 0;
+    /* Somebody who waits at the elder waits for a job of the elder's, which comes to nothing. */
+    if (stands(w, known) && same && !c->elder)
+        world_blame(w, "%s is told %s, but %s was told an answer", c->name, c->code, told->name);
+    if (known->gone && !rules_is_past(w, known->told_until_s) && strcmp(c->code, "REQUEST_DELETED") != 0 && !c->elder)
+        world_blame(w, "%s is told %s, but the answer was deleted", c->name, c->code);
+}
+
+void rules_replied(struct world *w, struct client *c, struct slice chat)
+{
+    bool async = c->submit.flags & SUBMIT_ASYNC;
+    if (!c->submit.request_id.p)
+        return;
+    if (!async && w->now_us > c->deadline_us)
+        world_blame(w, "%s hears after its deadline", c->name);
+    if (c->reply == REPLY_ANSWER)
+        check_answer(w, c, chat);
+    bool kept = rules_slept_since(w, c->asked_us) || strcmp(disk_state(w, c), "none") != 0;
+    if (c->reply == REPLY_QUEUED && (!async || !kept))
+        world_blame(w, "%s is told that its request is kept, but it is not", c->name);
+    if (c->reply == REPLY_REFUSAL)
+        check_refusal(w, c);
+}
+
+/* Whether the key is one of that request id. */
+static bool is_of(const struct world *w, const struct ledger *known, const char *request_id)
+{
+    return known->told && slice_is(w->clients[known->client].submit.request_id, request_id);
+}
+
+void rules_deleting(struct world *w, const char *request_id)
+{
+    struct ledger *known, *tmp;
+    HASH_ITER (hh, w->ledger, known, tmp)
+        if (is_of(w, known, request_id))
+            known->going = true;
+}
+
+void rules_deleted(struct world *w, const char *request_id)
+{
+    struct ledger *known, *tmp;
+    HASH_ITER (hh, w->ledger, known, tmp) {
+        if (!is_of(w, known, request_id) || !known->going || rules_is_past(w, known->told_until_s))
+            continue;
+        const char *state = disk_state(w, &w->clients[known->client]);
+        if (strcmp(state, "deleted") != 0)
+            world_blame(w, "%s was deleted, but its record says %s", request_id, state);
+        known->gone = true;
+    }
+}
+
+void rules_chats_gone(struct world *w)
+{
+    struct ledger *known, *tmp;
+    HASH_ITER (hh, w->ledger, known, tmp)
+        known->going = true;
+}
+
+static void check_stored(struct world *w, const struct ledger *known)
+{
+    struct request_record record;
+    struct slice stored = {0};
+    uint8_t digest[DIGEST_SIZE];
+    const struct client *c = &w->clients[known->client];
+    if (disk_lookup(w, known->key, &record, &stored, NULL) < 0) {
+        world_blame(w, "the answer that %s was told is not stored any more", c->name);
+        return;
+    }
+    digest_of(stored, digest);
+    if (record.state != REQUEST_DONE || !stored.p)
+        world_blame(w, "the answer that %s was told is lost: its record has state %d%s", c->name, (int)record.state,
+                    stored.p ? "" : " and no chat");
+    else if (memcmp(digest, known->digest, DIGEST_SIZE) != 0)
+        world_blame(w, "the answer that %s was told has changed", c->name);
+    disk_lookup_end(w);
+}
+
+void rules_check_told(struct world *w)
+{
+    struct ledger *known, *tmp;
+    HASH_ITER (hh, w->ledger, known, tmp) {
+        if (stands(w, known))
+            check_stored(w, known);
+        else if (known->told && !known->going)
+            REACH("an answer expires");
+        else if (known->gone && !rules_is_past(w, known->told_until_s) &&
+                 strcmp(disk_state(w, &w->clients[known->client]), "deleted") != 0)
+            world_blame(w, "what was deleted of %s is %s", w->clients[known->client].name,
+                        disk_state(w, &w->clients[known->client]));
+    }
+}
+
+const struct client *rules_next_told(const struct world *w, size_t *at)
+{
+    size_t i = 0;
+    struct ledger *known, *tmp;
+    HASH_ITER (hh, w->ledger, known, tmp)
+        if (i++ >= *at && stands(w, known)) {
+            *at = i;
+            return &w->clients[known->client];
+        }
+    return NULL;
+}
