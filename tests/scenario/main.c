@@ -40,12 +40,10 @@ static int scripts(int argc, char **argv, uint64_t seed, bool verbose)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-                                            {"verbose", no_argument, NULL, 'v'},
-                                            {"random", no_argument, NULL, 'r'},
-                                            {"jobs", required_argument, NULL, 'j'},
-                                            {"census", no_argument, NULL, 'c'},
-                                            {0}};
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'}, {"verbose", no_argument, NULL, 'v'},
+        {"random", no_argument, NULL, 'r'},     {"jobs", required_argument, NULL, 'j'},
+        {"census", no_argument, NULL, 'c'},     {0}};
     uint64_t seed = 1;
     struct life_options lives = {.jobs = 1};
     bool random = false;
@@ -68,7 +66,8 @@ int main(int argc, char **argv)
     }
     clearenv(); /* the configuration of this machine has no part in a script */
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (sodium_init() < 0 || log_open("scenario", verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "", NULL) < 0)
+    if (sodium_init() < 0 ||
+        log_open("scenario", lives.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "", NULL) < 0)
         return 2;
     return random ? random_lives(argc - optind, argv + optind, &lives)
                   : scripts(argc - optind, argv + optind, seed, lives.verbose);
