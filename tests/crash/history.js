@@ -66,11 +66,21 @@ class Attempt {
         return this.method === 'GET';
     }
 
-    /* What the client was told became of the id: {state: done|promised|unknown|failed|open|missing|refused}. A done
-     * one has the answer's text, and its bytes as POST /v1/query gives them. */
+    /* The client asked for the deletion of the id's chat. */
+    get isDeletion() {
+        return this.method === 'DELETE';
+    }
+
+    /*
+     * What the client was told became of the id: {state: …}, one of done, promised (202), unknown (424), gone (deleted),
+     * failed, open (queued or running), missing (404), refused, none (no response), unreadable, other (about something
+     * else). A done one has the answer's text, and its bytes as POST /v1/query gives them.
+     */
     get word() {
         if (!this.status) return { state: 'none' };
+        if (this.isDeletion) return { state: this.status === 200 ? 'gone' : 'other' };
         if (!this.isRead && !PROMPT_PATHS.includes(this.path)) return { state: 'other' };
+        if (this.status === 410) return { state: 'gone' };
         if (this.status === 424) return { state: 'unknown' };
         if (this.status === 202) return { state: 'promised' };
         if (this.isRead && this.status === 404) return { state: 'missing' };

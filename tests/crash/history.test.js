@@ -37,6 +37,9 @@ class Story {
     get(id, status, text) {
         return this.attempt({ id, method: 'GET', path: `/v1/requests/${id}`, deadlineMs: 0 }, { status, text });
     }
+    delete(id, status) {
+        return this.attempt({ id, method: 'DELETE', path: `/v1/chat/${id}`, deadlineMs: 0 }, { status, text: '{}' });
+    }
     /* A call of the provider for prompts. */
     call(prompts, more = {}) {
         const members = [].concat(prompts).map((prompt) => ({ prompt }));
@@ -105,7 +108,14 @@ function story() {
     s.history.outage({ part: 'lighttpd', front: true, from: s.now, to: s.now + 500 });
     s.attempt({ id: 'e', prompt: 'five' }, 'broke', 100);
     s.get('e', 404, '{}');
+    s.call('deleted');
+    s.post('z', 'deleted', 200, told('z', 'deleted'));
+    s.delete('z', 200);
+    s.post('z', 'deleted', 410);
+    s.get('z', 410, '{}');
+    s.delete('z', 404);
     s.store([
+        record('z', 'deleted'),
         ...s.done('a', 'one'),
         ...s.done('b', 'two', { repairs: 1 }),
         ...s.done('c', 'three'),
@@ -147,6 +157,8 @@ describe('what was told', () => {
     caught('I1', 'a finished id is refused for its own body', (s) => s.post('a', 'one', 409));
     caught('I1', 'another body is accepted under a finished id', (s) =>
         s.post('a', 'other body', 202, '{}', { isAsync: true }));
+    caught('I1', 'the last replay does not say that it is one', (s) =>
+        s.post('a', 'one', 200, told('a', 'one'), { mustSucceed: true }));
     caught('I1', 'the last replay is refused', (s) => s.post('a', 'one', 503, '{}', { mustSucceed: true }));
     caught('I1', 'an accepted id is not found', (s) => {
         s.post('f', 'six', 202, '{}', { isAsync: true });
@@ -163,6 +175,27 @@ describe('what was told', () => {
     caught('I1', 'the store has another answer', (s) => (entry(s, 'chat', 'a').answer += ' '));
     caught('I1', 'an unknown outcome becomes an answer', (s) => s.post('d', 'four', 200, told('d', 'four')));
     caught('I1', 'an unknown outcome is not in the store', (s) => s.store(s.entries.filter((e) => e.key !== 'd')));
+});
+
+describe('what was deleted', () => {
+    caught('I1', 'an answer is gone and nobody asked', (s) => s.post('a', 'one', 410));
+    caught('I1', 'a deleted answer comes back', (s) => s.post('z', 'deleted', 200, told('z', 'deleted')));
+    caught('I1', 'a deleted id is not known any more', (s) => s.get('z', 404, '{}'));
+    caught('I1', 'a deleted id is accepted again', (s) => s.post('z', 'deleted', 202, '{}', { isAsync: true }));
+    caught('I1', 'a deleted id runs again', (s) => s.call('deleted'));
+    caught('I1', 'a deleted chat is still in the store', (s) =>
+        s.store([...s.entries.filter((e) => e.key !== 'z'), ...s.done('z', 'deleted')]));
+    caught('I1', 'the store forgets an answer without being asked', (s) =>
+        s.store([...s.entries.filter((e) => e.key !== 'a'), record('a', 'deleted')]));
+    test('whether a deletion took place is open when its connection broke', () => {
+        for (const entries of [(s) => s.entries, (s) => [...s.entries.filter((e) => e.key !== 'a'), record('a', 'deleted')]]) {
+            const s = story();
+            s.history.outage({ part: 'lighttpd', front: true, from: s.now, to: s.now + 500 });
+            s.attempt({ id: 'a', method: 'DELETE', path: '/v1/chat/a', deadlineMs: 0 }, 'broke');
+            s.store(entries(s));
+            assert.deepEqual(s.check(), []);
+        }
+    });
 });
 
 describe('what is paid', () => {

@@ -13,6 +13,7 @@ function toldStays(history, violation) {
         const words = unit.attempts.map((attempt) => ({ attempt, ...attempt.word }));
         oneAnswer(unit, words, violation);
         nothingTakenBack(history, unit, words, violation);
+        whatIsDeletedStaysSo(unit, words, violation);
         if (history.store) storeAgrees(history, unit, words, violation);
     }
 }
@@ -50,11 +51,28 @@ function nothingTakenBack(history, unit, words, violation) {
     }
 }
 
+/* A chat goes only when somebody asked for that, and then for good. */
+function whatIsDeletedStaysSo(unit, words, violation) {
+    const asked = Math.min(...unit.attempts.filter((a) => a.isDeletion).map((a) => a.start));
+    const gone = Math.min(...words.filter((w) => w.state === 'gone').map((w) => w.attempt.end));
+    if (gone < asked) violation(unit, 'its answer is gone and nobody asked for that');
+    for (const { attempt, state } of words) {
+        const isOver = state === 'gone' || state === 'other' || state === 'none';
+        if (attempt.start > gone && !isOver && !PASSING.includes(attempt.status))
+            violation(unit, `client #${attempt.n} got ${attempt.status} for a request that was deleted`);
+    }
+    for (const dispatch of unit.dispatches)
+        if (dispatch.at > gone) violation(unit, `call ${dispatch.call} was sent after the answer was deleted`);
+}
+
 function storeAgrees(history, unit, words, violation) {
     const { record } = unit;
     const states = new Set(words.map((word) => word.state));
     const chat = record && history.store.chats.get(record.chat_id);
-    if (states.has('done')) {
+    const isDeleted = record?.state === 'deleted' && unit.attempts.some((a) => a.isDeletion);
+    if (states.has('gone')) {
+        if (record?.state !== 'deleted' || unit.chats.length) violation(unit, `deleted, but the store has ${record?.state ?? 'nothing'}`);
+    } else if (states.has('done') && !isDeleted) {
         if (record?.state !== 'done' || !chat) violation(unit, `told, but the store has ${record?.state ?? 'nothing'}`);
         else if (words.some((w) => w.state === 'done' && (w.bytes ?? chat.answer) !== chat.answer))
             violation(unit, 'the store has another answer than was told');

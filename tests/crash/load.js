@@ -46,6 +46,8 @@ class Load {
             [8, this.plain],
             [8, this.again],
             [3, this.nobody],
+            [3, this.twins],
+            [3, this.deletion],
             [2, this.settings],
         ];
     }
@@ -178,6 +180,26 @@ class Load {
         await this.fetch(this.fresh('nobody'));
     }
 
+    /* One id of two callers: two requests. */
+    async twins() {
+        const q = this.fresh('twin');
+        const group = this.groups.find((g) => g !== q.group);
+        await Promise.all([this.insist(q), this.insist({ ...q, group, prompt: `${q.prompt} and its twin` })]);
+    }
+
+    /* An answer is deleted, and asked for again. */
+    async deletion() {
+        const q = this.fresh('deleted');
+        if ((await this.insist(q))?.word.state !== 'done') return;
+        const what = { id: q.id, group: q.group, method: 'DELETE', path: `/v1/chat/${q.id}` };
+        for (let i = 0; i < 12; i++) {
+            const { status } = await this.send(what, { headers: { 'X-API-Key': this.adminKey } });
+            if (status === 200 || status === 404) break;
+            await sleep(this.random.between(10, 80) * (i + 1));
+        }
+        await Promise.all([this.ask(q), this.fetch(q)]);
+    }
+
     /* A provider key is put while everything runs. */
     async settings() {
         const what = { group: this.adminKey, method: 'PUT', path: '/v1/settings' };
@@ -191,7 +213,8 @@ class Load {
             const name = `${q.group} ${q.id}`;
             if (seen.has(name)) continue;
             seen.add(name);
-            yield () => (seen.size % 3 ? this.ask(q, { mustSucceed: true }) : this.fetch(q, { mustSucceed: true }));
+            const mustSucceed = !q.id.startsWith('deleted');
+            yield () => (seen.size % 3 ? this.ask(q, { mustSucceed }) : this.fetch(q, { mustSucceed }));
         }
     }
 }

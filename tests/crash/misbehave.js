@@ -22,6 +22,8 @@ function misbehave(random) {
     const behaviours = [
         [76, quick],
         ...[...STATUSES, ...BREAKS, ...USELESS].map(([weight, o]) => [weight, () => ({ ms: random.between(1, 80), ...o })]),
+        [1, (call) => (call.members.length > 1 ? { do: 'swapped' } : quick())],
+        [1, () => ({ do: 'filter' })],
         [3, (call) => ({ do: 'missing', ms: random.between(1, 80), index: random.between(0, call.members.length - 1) })],
         [3, (call) => (isUrgent(call) ? quick() : { do: 'ok', ms: random.between(200, 1500) })],
         [1, (call) => (isUrgent(call) ? quick() : { do: 'hang' })],

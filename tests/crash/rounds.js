@@ -31,8 +31,10 @@ const history = new History({
     attempts: RETRY_ATTEMPTS,
     secrets: Object.entries(SECRETS).flatMap(([name, texts]) => [].concat(texts).map((text) => ({ name, text }))),
 });
+const PROVIDER = random.of(['openai', 'gemini']);
+const MODE = random.of(['combined', 'combined', 'concurrent']);
 const stack = new Stack({
-    provider: 'openai',
+    provider: PROVIDER,
     command: ['etc/run'],
     env: {
         API_KEY: SECRETS.client,
@@ -41,6 +43,7 @@ const stack = new Stack({
         CARPOOL_BATCH_HIGH_WINDOW_MS: '30',
         CARPOOL_BATCH_MEDIUM_WINDOW_MS: '100',
         CARPOOL_BATCH_LOW_WINDOW_MS: '200',
+        CARPOOL_PROVIDER_MODE: MODE,
         CARPOOL_PROVIDER_TIMEOUT_MS: '2500',
         CARPOOL_PROVIDER_MAX_CONCURRENCY: '16',
         CARPOOL_RETRY_ATTEMPTS: String(RETRY_ATTEMPTS),
@@ -162,13 +165,14 @@ function coverage() {
         has('424', states('unknown')),
         has('replay', history.attempts.filter((a) => a.replayed).length),
         has('409', history.attempts.filter((a) => a.status === 409).length),
+        has('deletion', states('gone')),
         has('client that left', history.attempts.filter((a) => a.gone).length),
         ...['answered', 'unanswered', 'free', 'lost'].map((o) => has(`call that was ${o}`, history.dispatches.filter((d) => d.outcome === o).length)),
     ].filter(Boolean);
 }
 
 async function main() {
-    console.log(`crash: ${ROUNDS} rounds, SEED=${SEED}`);
+    console.log(`crash: ${ROUNDS} rounds, SEED=${SEED}, ${PROVIDER} ${MODE}`);
     const faults = [];
     const lag = monitorEventLoopDelay({ resolution: 5 });
     lag.enable();
