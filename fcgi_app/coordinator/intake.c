@@ -232,10 +232,10 @@ static bool answer_from_record(struct core *c, struct core_link *l, uint64_t id,
     return true;
 }
 
-/* True when the prompt is dealt with: joined, refused or answered from its record. */
-static bool known_already(struct core *c, struct core_link *l, uint64_t id, const struct wire_submit *s,
-                          uint64_t now_us)
+/* True when the prompt is dealt with: joined, refused or answered from its record. Otherwise j may run. */
+static bool known_already(struct core *c, struct core_link *l, uint64_t id, struct job *j, uint64_t now_us)
 {
+    const struct wire_submit *s = &j->submit;
     struct job *running = job_find(c, s->key);
     if (running) {
         if (memcmp(running->submit.fingerprint, s->fingerprint, REQUEST_KEY_SIZE) != 0)
@@ -261,6 +261,7 @@ static bool known_already(struct core *c, struct core_link *l, uint64_t id, cons
     }
     bool answered = answer_from_record(c, l, id, s, &record, chat);
     c->ports.lookup_end(c->ports.arg);
+    j->promised = record.is_async;
     return answered;
 }
 
@@ -291,7 +292,7 @@ int intake_submit(struct core *c, struct core_link *l, const struct wire_frame *
         intake_keep(c, l, frame->id, running, j, now_us);
         return 0;
     }
-    if (known_already(c, l, frame->id, &j->submit, now_us)) {
+    if (known_already(c, l, frame->id, j, now_us)) {
         job_free(j);
         return 0;
     }

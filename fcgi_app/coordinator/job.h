@@ -57,6 +57,7 @@ struct job {
     uint64_t sealed_us;
     struct wire_timing timing;
     bool recorded;    /* its dispatched record is durable */
+    bool promised;    /* its id was accepted with a 202 before, and has failed since */
     uint8_t repairs;  /* calls after the first that asked again for its part */
     uint32_t retries; /* calls sent again after a failure */
     bool rate_limited;
@@ -94,6 +95,12 @@ void job_tell(struct core *c, struct job *j);
 static inline bool job_is_async(const struct job *j)
 {
     return j->submit.flags & SUBMIT_ASYNC;
+}
+
+/* Whether a record must stand for it when it fails: whoever got a 202 may ask what became of that. */
+static inline bool job_keeps_record(const struct job *j)
+{
+    return job_is_async(j) || j->promised;
 }
 
 #endif

@@ -12,7 +12,7 @@
 /* It fails and its record is on its way out of the store. */
 static bool is_failing(const struct job *j)
 {
-    return j->state == JOB_COMMITTING && !j->chat.len && !job_is_async(j);
+    return j->state == JOB_COMMITTING && !j->chat.len && !job_keeps_record(j);
 }
 
 /* Whether a record stands for j that outlives this process. */

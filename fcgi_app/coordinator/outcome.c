@@ -139,7 +139,7 @@ static void add_refusal(struct core *c, struct settlement *s, struct job *j,
     struct commit_op *op = s->op;
     struct commit_request *r = &op->requests[op->requests_n++];
     *r = (struct commit_request){.key = j->submit.key};
-    if (state == REQUEST_FAILED && !final && !job_is_async(j))
+    if (state == REQUEST_FAILED && !final && !job_keeps_record(j))
         r->remove = true; /* the id may run again */
     else {
         r->record = record_of(c, j, state);

@@ -18,7 +18,7 @@ struct request_record record_of(const struct core *c, const struct job *j, enum 
 {
     struct request_record r = {
         .state = state,
-        .is_async = job_is_async(j),
+        .is_async = job_keeps_record(j),
         .repairs = j->repairs,
         .epoch = c->epoch,
         .expires_s =
