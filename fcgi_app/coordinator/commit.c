@@ -102,6 +102,15 @@ static int apply_sweep(struct store_write *w, struct commit_op *op, struct err *
     return rc;
 }
 
+/* Whether the record is the one that is to go and no later one. */
+static bool is_meant(const struct commit_request *r, const struct request_record *there)
+{
+    return !r->only ||
+           (there->state == r->record.state &&
+            memcmp(&there->batch_id, &r->record.batch_id, sizeof(there->batch_id)) == 0 &&
+            memcmp(there->fingerprint, r->only, sizeof(there->fingerprint)) == 0);
+}
+
 static int apply_request(struct store_write *w, const struct commit_request *r, uint64_t now_s, struct err *e)
 {
     struct request_record there;
@@ -110,9 +119,7 @@ static int apply_request(struct store_write *w, const struct commit_request *r, 
     int rc = r->only ? requests_get(store_write_as_read(w), r->key, now_s, &there, e) : 0;
     if (rc < 0)
         return rc == ERR_NOT_FOUND ? 0 : rc;
-    if (r->only && memcmp(there.fingerprint, r->only, sizeof(there.fingerprint)) != 0)
-        return 0;
-    return requests_delete(w, r->key, e);
+    return !is_meant(r, &there) ? 0 : requests_delete(w, r->key, e);
 }
 
 static int apply(struct store_write *w, struct commit_op *op, struct err *e)

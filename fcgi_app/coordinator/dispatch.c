@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "coordinator/call.h"
 #include "coordinator/guard.h"
+#include "coordinator/intake.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 
@@ -62,6 +63,13 @@ static void send_call(struct core *c, struct call *call, uint64_t now_us)
     }
 }
 
+/* What is recorded otherwise, or stays recorded, has an outcome of its own to store. */
+static void retract(struct core *c, const struct job *j)
+{
+    if (!j->recorded && !job_is_async(j))
+        intake_retract(c, j);
+}
+
 /* The dispatched records of a departure came back. */
 static void departed(struct core *c, struct commit_op *op, uint64_t now_us)
 {
@@ -71,6 +79,8 @@ static void departed(struct core *c, struct commit_op *op, uint64_t now_us)
         if (c->fenced)
             continue; /* neither sent nor told: the other coordinator is asked next */
         if (op->rc < 0) {
+            for (size_t m = 0; op->rc == ERR_IO && m < call->n; m++)
+                retract(c, call->members[m]);
             call_release_slot(c, call);
             outcome_refuse_call(c, call, refusal_get(REFUSAL_STORE_DOWN), now_us);
             continue;

@@ -85,6 +85,8 @@ static void accepted(struct core *c, struct commit_op *op, uint64_t now_us)
     struct job *j = op->owner;
     enum refusal why;
     if (op->rc < 0) {
+        if (op->rc == ERR_IO)
+            intake_retract(c, j);
         if (op->link)
             refuse(c, op->link, op->id, REFUSAL_STORE_DOWN);
         buf_clear(&j->refusal);

@@ -20,6 +20,9 @@ int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *f
  * or why running failed. Takes j. */
 void intake_keep(struct core *c, struct core_link *l, uint64_t id, struct job *running, struct job *j,
                  uint64_t now_us);
+/* A commit failed that was to record j, which is not to run any more, and nobody knows whether it reached the
+ * disk: what it left there is taken out, as soon as the store works. */
+void intake_retract(struct core *c, const struct job *j);
 void intake_answer_queued(struct core *c, struct core_link *l, uint64_t id);
 
 /* A waiter leaves without an answer; a job that nobody awaits any more is dropped if it is still queued. */

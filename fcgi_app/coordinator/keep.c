@@ -3,6 +3,7 @@
  * whatever becomes of those who wait. Called by intake.c for a duplicate with the same body as the running
  * one.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -54,8 +55,41 @@ static void take_back(struct core *c, struct job *j)
         return;
     }
     op->owner = j;
-    op->requests[0] =
-        (struct commit_request){.key = j->submit.key, .remove = true, .only = j->submit.fingerprint};
+    op->requests[0] = (struct commit_request){.key = j->submit.key,
+                                              .remove = true,
+                                              .only = j->submit.fingerprint,
+                                              .record.state = REQUEST_QUEUED};
+    core_commit(c, op);
+}
+
+struct retraction {
+    uint8_t key[REQUEST_KEY_SIZE], fingerprint[REQUEST_KEY_SIZE];
+};
+
+static void retracted(struct core *c, struct commit_op *op, uint64_t now_us)
+{
+    (void)now_us;
+    if (op->rc < 0 && !op->refused) {
+        op->kept = true;
+        list_append(&c->stuck_ops, &op->node);
+        return;
+    }
+    free(op->owner);
+}
+
+void intake_retract(struct core *c, const struct job *j)
+{
+    struct retraction *r = malloc(sizeof(*r));
+    struct commit_op *op = r ? commit_op_new(1, 0, retracted) : NULL;
+    if (!op) {
+        free(r); /* at the next start it is taken for what it says */
+        return;
+    }
+    memcpy(r->key, j->submit.key, sizeof(r->key));
+    memcpy(r->fingerprint, j->submit.fingerprint, sizeof(r->fingerprint));
+    op->owner = r;
+    op->requests[0] = (struct commit_request){.key = r->key, .remove = true, .only = r->fingerprint};
+    op->requests[0].record = record_of(c, j, j->batch ? REQUEST_DISPATCHED : REQUEST_QUEUED);
     core_commit(c, op);
 }
 
@@ -80,8 +114,12 @@ static void kept(struct core *c, struct commit_op *op, uint64_t now_us)
         if (op->link)
             intake_answer_queued(c, op->link, op->id);
         return;
-    } else if (op->link)
-        core_refuse(c, op->link, op->id, refusal_get(REFUSAL_STORE_DOWN));
+    } else {
+        if (op->rc == ERR_IO && wrote && !running)
+            intake_retract(c, j);
+        if (op->link)
+            core_refuse(c, op->link, op->id, refusal_get(REFUSAL_STORE_DOWN));
+    }
     job_free(j);
 }
 

@@ -142,13 +142,22 @@ void intake_sweep_on(struct core *c)
         sweep(c);
 }
 
+static void try_again(struct core *c, struct commit_op *op)
+{
+    bool retracts = op->requests_n && op->requests[0].only;
+    list_remove(&op->node);
+    if (retracts && job_find(c, op->requests[0].key)) {
+        free(op->owner); /* the id runs again: its record is that one's now */
+        commit_op_free(op);
+    } else
+        core_commit(c, op);
+}
+
 void core_maintain(struct core *c, uint64_t now_us)
 {
     intake_unpark(c, now_us);
-    list_for_each_safe (it, next, &c->stuck_ops) {
-        list_remove(it);
-        core_commit(c, LIST_ENTRY(it, struct commit_op, node));
-    }
+    list_for_each_safe (it, next, &c->stuck_ops)
+        try_again(c, LIST_ENTRY(it, struct commit_op, node));
     if (!c->sweeping)
         sweep(c);
 }
