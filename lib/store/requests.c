@@ -129,8 +129,8 @@ int requests_get(struct store_read *r, const uint8_t key[REQUEST_KEY_SIZE], uint
  * A record that cannot be decoded is replaced as if it had expired at 0: its entry in `expiry` is found and
  * dropped when its time comes. */
 static int replace(struct store_write *w, const uint8_t key[REQUEST_KEY_SIZE], struct slice old_value,
-                   struct buf *encoded, uint64_t expires_s, uint64_t now_s, bool *ret_was_unfinished,
-                   struct err *e)
+                   struct buf *encoded, const struct request_record *record, uint64_t now_s,
+                   bool *ret_was_unfinished, struct err *e)
 {
     struct request_record old;
     struct expiry_key k;
@@ -138,13 +138,14 @@ static int replace(struct store_write *w, const uint8_t key[REQUEST_KEY_SIZE], s
     if (decode(old_value, &old, NULL))
         old = (struct request_record){.state = REQUEST_DISPATCHED};
     *ret_was_unfinished = is_unfinished(old.state);
-    if (old.expires_s > now_s) {
+    bool runs_anew = is_unfinished(record->state) && !is_unfinished(old.state);
+    if (old.expires_s > now_s && !runs_anew) {
         uint64_t kept = htole64(old.expires_s);
         memcpy(encoded->data + EXPIRES_AT, &kept, sizeof(kept));
     } else {
         rc = table_delete(w, TABLE_EXPIRY, expiry_slice(&k, old.expires_s, key), e);
         if (!rc)
-            rc = table_put(w, TABLE_EXPIRY, expiry_slice(&k, expires_s, key), SLICE_LITERAL(""), e);
+            rc = table_put(w, TABLE_EXPIRY, expiry_slice(&k, record->expires_s, key), SLICE_LITERAL(""), e);
     }
     return rc ? rc : table_put(w, TABLE_REQUESTS, key_slice(key), buf_slice(encoded), e);
 }
@@ -163,7 +164,7 @@ int requests_put(struct store_write *w, const uint8_t key[REQUEST_KEY_SIZE],
     if (!rc)
         rc = table_put(w, TABLE_EXPIRY, expiry_slice(&k, record->expires_s, key), SLICE_LITERAL(""), e);
     else if (rc == ERR_EXISTS)
-        rc = replace(w, key, old, b, record->expires_s, now_s, &was_unfinished, e);
+        rc = replace(w, key, old, b, record, now_s, &was_unfinished, e);
     if (!rc && unfinished && !was_unfinished)
         rc = table_put(w, TABLE_UNFINISHED, key_slice(key), SLICE_LITERAL(""), e);
     if (!rc && was_unfinished && !unfinished)

@@ -1,7 +1,7 @@
 /*
  * Request records: what is durably known of a request id (api.md "Request ids"). Key: BLAKE2b(trust group,
- * family, request id). Each record has one entry in `expiry` (time -> key), made with the first put and kept
- * by later ones.
+ * family, request id). Each record has one entry in `expiry` (time -> key), made with the first put of
+ * a run and kept by later ones.
  */
 #ifndef CARPOOL_STORE_REQUESTS_H
 #define CARPOOL_STORE_REQUESTS_H
@@ -40,7 +40,8 @@ MUST_CHECK
 int requests_get(struct store_read *r, const uint8_t key[REQUEST_KEY_SIZE], uint64_t now_s,
                  struct request_record *ret_record, struct err *e);
 /* Inserts or replaces. When a record is there, its expires_s is kept (record->expires_s is ignored) unless it
- * has expired already. */
+ * has expired already, or the id runs anew: QUEUED or DISPATCHED over a state in which nothing ran any more.
+ */
 MUST_CHECK
 int requests_put(struct store_write *w, const uint8_t key[REQUEST_KEY_SIZE],
                  const struct request_record *record, uint64_t now_s, struct err *e);

@@ -187,6 +187,24 @@ Test(requests, an_expired_record_is_replaced_as_a_fresh_one)
     check_unfinished(9, 0, "");
 }
 
+Test(requests, an_id_that_runs_anew_is_kept_its_time_from_then)
+{
+    uint64_t expires_s = 0;
+    static const enum request_state ended[] = {REQUEST_FAILED, REQUEST_UNKNOWN};
+    for (uint8_t i = 0; i < 2; i++) {
+        put(i, (struct request_record){.state = ended[i], .epoch = 1, .expires_s = 100}, 10);
+        put(i, (struct request_record){.state = REQUEST_DISPATCHED, .epoch = 1, .expires_s = 300}, 90);
+        put(i, (struct request_record){.state = REQUEST_DONE, .epoch = 1, .expires_s = 400}, 95);
+    }
+    cr_assert_eq(expire(100, 10), 0);
+    for (uint8_t i = 0; i < 2; i++) {
+        cr_assert_eq(state(i, 299, &expires_s), REQUEST_DONE);
+        cr_assert_eq(expires_s, 300);
+    }
+    cr_assert_eq(expire(300, 10), 2);
+    cr_assert_eq(state(0, 300, NULL), ERR_NOT_FOUND);
+}
+
 Test(requests, sweeps_in_bounded_steps)
 {
     for (int i = 0; i < 200; i++)
