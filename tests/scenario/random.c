@@ -227,6 +227,7 @@ static void step_clock(struct life *life)
     struct world *w = life->w;
     if (random_chance(w, 50)) {
         w->real_base_us += STEP_US;
+        w->set_us += STEP_US;
         REACH("the clock goes forward");
         return;
     }

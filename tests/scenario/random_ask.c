@@ -203,6 +203,7 @@ void random_large(struct life *life)
     for (unsigned i = 0; i < LARGE_N; i++) {
         struct client *c = new_client(life);
         char id[32];
+        c->elder = false;
         snprintf(id, sizeof(id), "large%u", life->number);
         c->submit.request_id = keep(w, id);
         c->submit.prompt = (struct slice){text, LARGE_BYTES};

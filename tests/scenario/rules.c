@@ -12,6 +12,8 @@
 #include "reach.h"
 #include "upstream.h"
 
+#define SLACK_S 300 /* an asynchronous one may have waited before it was taken up again */
+
 struct ledger *rules_ledger(struct world *w, const uint8_t key[REQUEST_KEY_SIZE], bool make)
 {
     struct ledger *known;
@@ -34,6 +36,18 @@ bool rules_slept_since(const struct world *w, uint64_t mono_us)
     return w->slept_us && mono_us <= w->slept_us;
 }
 
+/* What is paid for is kept its time from when it was asked for. */
+static void check_expiry(struct world *w, const struct job *j, const struct request_record *record)
+{
+    uint64_t ttl_s = w->conf.idempotency.ttl_hours * 3600, age_s = (w->now_us - j->arrived_us) / US_PER_S;
+    uint64_t now_s = disk_real_us(w) / US_PER_S;
+    if (job_is_async(j) && w->slept_us)
+        return; /* it may have been asked for, and recorded, long before it was taken up */
+    if (record->expires_s + age_s + SLACK_S + w->set_us / US_PER_S < now_s + ttl_s && !rules_slept_since(w, j->arrived_us))
+        world_blame(w, "%.*s is sent, but its record is kept for %lld s only", (int)j->submit.request_id.n,
+                    j->submit.request_id.p, (long long)(record->expires_s - now_s));
+}
+
 /* Returns when the record expires. */
 static uint64_t check_record(struct world *w, const struct job *j)
 {
@@ -47,10 +61,13 @@ static uint64_t check_record(struct world *w, const struct job *j)
         return 0;
     }
     disk_lookup_end(w);
+    check_expiry(w, j, &record);
     bool own = record.state == REQUEST_DISPATCHED && record.epoch == w->epoch;
     /* Whoever took over has written over what it found. */
     bool taken = w->elder_acts && record.state == REQUEST_UNKNOWN && record.epoch == w->epoch;
-    bool traded = w->elder_acts && w->conf.idempotency.on_unknown == ON_UNKNOWN_RETRY;
+    /* Or the id was asked for anew: by somebody who would rather pay twice, or after its time. */
+    bool traded = w->elder_acts && (w->conf.idempotency.on_unknown == ON_UNKNOWN_RETRY ||
+                                    rules_slept_since(w, j->arrived_us));
     if ((!own && !taken && !traded) || (own && record.repairs != j->repairs))
         world_blame(w, "%.*s is sent with a record of state %d, epoch %llu, repairs %u", (int)id.n, id.p,
                     (int)record.state, (unsigned long long)record.epoch, record.repairs);
@@ -68,11 +85,11 @@ static void check_again(struct world *w, struct ledger *known, const struct job 
     if (!repairs && retry) {
         REACH("an id runs again though it may have been paid for");
         known->bought = false;
-    } else if (!repairs)
+    } else if (!repairs && !(w->elder_acts && rules_slept_since(w, j->arrived_us)))
         world_blame(w, "%.*s is paid for twice", (int)id.n, id.p);
-    else if (j->repairs > w->conf.retry.attempts || known->repairs >= w->conf.retry.attempts)
+    else if (repairs && (j->repairs > w->conf.retry.attempts || known->repairs >= w->conf.retry.attempts))
         world_blame(w, "%.*s is repaired more than retry.attempts times", (int)id.n, id.p);
-    else
+    else if (repairs)
         REACH("a part is asked for again");
 }
 

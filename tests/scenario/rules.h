@@ -27,9 +27,7 @@ struct ledger {
 struct ledger *rules_ledger(struct world *w, const uint8_t key[REQUEST_KEY_SIZE], bool make);
 /* Whether the wall clock has ever shown that time. */
 bool rules_is_past(const struct world *w, uint64_t expires_s);
-
 /* Whether hours have passed since: what was recorded then may have had its time. */
 bool rules_slept_since(const struct world *w, uint64_t mono_us);
-
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "process.h"
+#include "reach.h"
 #include "rules.h"
 
 #define LATE_US (2 * US_PER_S)
@@ -37,12 +38,12 @@ static void check_core(struct world *w)
         world_blame(w, "the core does not call itself idle");
 }
 
-/* Whether somebody waited for the same id: a failure of that try leaves nothing behind, also not of an
- * earlier asynchronous one. */
+/* Whether somebody waited for the same id, or was refused it: a failure of that try leaves nothing behind,
+ * also not of an earlier asynchronous one. */
 static bool was_awaited(const struct world *w, const struct client *c)
 {
     for (size_t i = 0; i < w->clients_n; i++)
-        if (!(w->clients[i].submit.flags & SUBMIT_ASYNC) &&
+        if ((!(w->clients[i].submit.flags & SUBMIT_ASYNC) || w->clients[i].reply == REPLY_REFUSAL) &&
             memcmp(w->clients[i].submit.key, c->submit.key, REQUEST_KEY_SIZE) == 0)
             return true;
     return false;
@@ -57,7 +58,8 @@ static void check_clients(struct world *w)
             world_blame(w, "%s was never told", c->name);
         if (!(c->submit.flags & SUBMIT_ASYNC) || c->reply != REPLY_QUEUED || w->core->draining)
             continue;
-        bool past = rules_slept_since(w, c->asked_us);
+        /* What ran then may have been taken up with a record whose time was over. */
+        bool past = rules_slept_since(w, 0);
         for (size_t s = was_awaited(w, c) || past; s < ARRAY_LEN(open_states); s++)
             if (strcmp(disk_state(w, c), open_states[s]) == 0)
                 world_blame(w, "the request of %s, kept for later, ends as %s", c->name, open_states[s]);
@@ -128,6 +130,8 @@ void rules_final(struct world *w)
     if (answered < chats || (answered > chats && !w->deletions && !w->slept_us))
         world_blame(w, "the counters of answers say %llu, but there are %llu chats", (unsigned long long)answered,
                     (unsigned long long)chats);
+    if (answered > chats && !w->deletions)
+        REACH("chats go by retention");
     if (w->crashes || w->takeovers || w->lossy)
         return;
     check_figure(w, "calls", counter_of_all(w, "calls"), w->calls.n);

@@ -94,7 +94,9 @@ void rules_replied(struct world *w, struct client *c, struct slice chat)
         world_blame(w, "%s hears after its deadline", c->name);
     if (c->reply == REPLY_ANSWER)
         check_answer(w, c, chat);
-    bool kept = rules_slept_since(w, c->asked_us) || strcmp(disk_state(w, c), "none") != 0;
+    /* What runs may have been taken up with a record whose time was over. */
+    bool kept = rules_slept_since(w, job_find(w->core, c->submit.key) ? 0 : c->asked_us) ||
+                strcmp(disk_state(w, c), "none") != 0;
     if (c->reply == REPLY_QUEUED && (!async || !kept))
         world_blame(w, "%s is told that its request is kept, but it is not", c->name);
     if (c->reply == REPLY_REFUSAL)

@@ -15,11 +15,15 @@ static bool quiet(const struct world *w)
 void settle_world(struct world *w)
 {
     uint64_t limit = world_time(w) + SETTLE_US;
+    if (w->commit_us > QUIET_US / 4 && w->at_random)
+        w->commit_us = QUIET_US / 4; /* or some sweep would always be under way */
     do {
         world_run(w, world_time(w) + QUIET_US);
         if (!list_empty(&w->group))
             world_run(w, world_time(w) + w->commit_us); /* a sweep that has just begun */
     } while (!w->fault[0] && !quiet(w) && world_time(w) < limit);
+    if (!w->fault[0] && !quiet(w))
+        world_blame(w, "it does not come to its end");
     if (!w->fault[0])
         rules_final(w);
 }

@@ -123,6 +123,7 @@ struct world {
     char dir[64];
     uint64_t now_us, real_base_us, random_state;
     uint64_t real_max_us;    /* the latest the wall clock has shown before it was set back */
+    uint64_t set_us;         /* by how much it was set forward, in all */
     uint64_t slept_us;       /* when the wall clock last jumped by hours */
     bool verbose;
     uint64_t *trace;         /* hash of everything world_say() was told; NULL: not wanted */
