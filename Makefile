@@ -173,6 +173,12 @@ check-extra: ## what check adds to test and lint
 apache: $(PROGRAMS) ## under Apache's mod_fcgid: prompts, stop, restart; 3 minutes
 	@etc/setup check
 	@BUILD=$(BUILD) T=$(T) tests/run apache
+# Seeds that fail are printed, and replay: build/release/tests/scenario --random SEED 1 --verbose
+SEEDS ?= 1000
+FROM  ?= 1
+.PHONY: simulate
+simulate: $(SCENARIO) ## random lives of the coordinator with faults of all kinds: SEEDS=1000 FROM=1
+	@$(SCENARIO) --random $(FROM) $(SEEDS) --jobs=$(shell nproc) --census
 
 .PHONY: bench
 bench: $(PROGRAMS) $(BENCH) ## compare with a bare FastCGI echo (needs wrk)

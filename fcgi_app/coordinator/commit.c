@@ -105,10 +105,9 @@ static int apply_sweep(struct store_write *w, struct commit_op *op, struct err *
 /* Whether the record is the one that is to go and no later one. */
 static bool is_meant(const struct commit_request *r, const struct request_record *there)
 {
-    return !r->only ||
-           (there->state == r->record.state &&
-            memcmp(&there->batch_id, &r->record.batch_id, sizeof(there->batch_id)) == 0 &&
-            memcmp(there->fingerprint, r->only, sizeof(there->fingerprint)) == 0);
+    return !r->only || (there->state == r->record.state &&
+                        memcmp(&there->batch_id, &r->record.batch_id, sizeof(there->batch_id)) == 0 &&
+                        memcmp(there->fingerprint, r->only, sizeof(there->fingerprint)) == 0);
 }
 
 static int apply_request(struct store_write *w, const struct commit_request *r, uint64_t now_s, struct err *e)

@@ -29,7 +29,8 @@ void counters_free(struct counter **table);
 struct commit_request {
     const uint8_t *key;
     bool remove;
-    const uint8_t *only;          /* remove: if what is there has that fingerprint, and record's state and batch; NULL: whatever is */
+    const uint8_t *only; /* remove: if what is there has that fingerprint, and record's state and batch; NULL:
+                            whatever is */
     struct request_record record; /* unless remove */
 };
 

@@ -55,10 +55,8 @@ static void take_back(struct core *c, struct job *j)
         return;
     }
     op->owner = j;
-    op->requests[0] = (struct commit_request){.key = j->submit.key,
-                                              .remove = true,
-                                              .only = j->submit.fingerprint,
-                                              .record.state = REQUEST_QUEUED};
+    op->requests[0] = (struct commit_request){
+        .key = j->submit.key, .remove = true, .only = j->submit.fingerprint, .record.state = REQUEST_QUEUED};
     core_commit(c, op);
 }
 

@@ -57,7 +57,8 @@ static bool is_failing(const struct world *w)
 /* Counts which states records went to from which. */
 static void note_transitions(struct world *w)
 {
-    static const char *const names[] = {"none", "queued", "dispatched", "done", "failed", "unknown", "deleted"};
+    static const char *const names[] = {"none",   "queued",  "dispatched", "done",
+                                        "failed", "unknown", "deleted"};
     if (!reach_wanted())
         return;
     list_for_each (it, &w->group) {

@@ -13,6 +13,8 @@
 
 #define LIFE_S      120 /* a life that takes longer hangs */
 #define TWICE_EVERY 50  /* so many seeds apart run twice */
+/* So many lives reach every point. */
+#define CENSUS_LIVES 1000
 
 /* What a life leaves behind, in memory shared with its process. */
 struct slot {
@@ -149,7 +151,7 @@ uint64_t lives_run(uint64_t first, uint64_t count, const struct life_options *op
     }
     munmap(r.slots, bytes);
     unsigned never = options->census ? reach_report(r.reached) : 0;
-    if (never)
+    if (never && count >= CENSUS_LIVES)
         printf("FAIL %u points were never reached\n", never);
-    return r.failed + (never > 0);
+    return r.failed + (never && count >= CENSUS_LIVES);
 }

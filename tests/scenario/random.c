@@ -124,7 +124,7 @@ static void order_something(struct life *life)
         w->orders[w->orders_n++] = o;
 }
 
-static void delete(struct life *life)
+static void delete (struct life *life)
 {
     char id[32];
     random_id(life, id);

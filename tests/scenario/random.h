@@ -15,19 +15,19 @@ struct life {
     struct world *w;
     unsigned number; /* of the next client */
     unsigned tenants, ids;
-    bool small_context; /* so that prompts can be too long for it */
-    bool jumps;         /* hours may pass */
+    bool small_context;      /* so that prompts can be too long for it */
+    bool jumps;              /* hours may pass */
     uint64_t drain_until_us; /* 0: not draining */
 };
 
 struct life_options {
-    bool verbose;    /* in this process: one life at a time */
-    unsigned jobs;   /* processes at a time */
-    bool census;     /* print what was reached, and fail when something never was */
+    bool verbose;  /* in this process: one life at a time */
+    unsigned jobs; /* processes at a time */
+    bool census;   /* print what was reached; many lives in which something never was have failed */
 };
 
-/* Runs the lives of the seeds first, first + 1, …; a failing one prints what went wrong and how to see it again. Some
- * run twice and must come to the same. Returns how many failed; nothing reached counts as one. */
+/* Runs the lives of the seeds first, first + 1, …; a failing one prints what went wrong and how to see it
+ * again. Some run twice and must come to the same. Returns how many failed; nothing reached counts as one. */
 uint64_t lives_run(uint64_t first, uint64_t count, const struct life_options *options);
 
 /* One life in this process. *ret_trace: a hash of all that happened in it. False: ret_fault says what is

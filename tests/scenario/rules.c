@@ -43,7 +43,8 @@ static void check_expiry(struct world *w, const struct job *j, const struct requ
     uint64_t now_s = disk_real_us(w) / US_PER_S;
     if (job_is_async(j) && w->slept_us)
         return; /* it may have been asked for, and recorded, long before it was taken up */
-    if (record->expires_s + age_s + SLACK_S + w->set_us / US_PER_S < now_s + ttl_s && !rules_slept_since(w, j->arrived_us))
+    if (record->expires_s + age_s + SLACK_S + w->set_us / US_PER_S < now_s + ttl_s &&
+        !rules_slept_since(w, j->arrived_us))
         world_blame(w, "%.*s is sent, but its record is kept for %lld s only", (int)j->submit.request_id.n,
                     j->submit.request_id.p, (long long)(record->expires_s - now_s));
 }
@@ -66,8 +67,8 @@ static uint64_t check_record(struct world *w, const struct job *j)
     /* Whoever took over has written over what it found. */
     bool taken = w->elder_acts && record.state == REQUEST_UNKNOWN && record.epoch == w->epoch;
     /* Or the id was asked for anew: by somebody who would rather pay twice, or after its time. */
-    bool traded = w->elder_acts && (w->conf.idempotency.on_unknown == ON_UNKNOWN_RETRY ||
-                                    rules_slept_since(w, j->arrived_us));
+    bool traded = w->elder_acts &&
+                  (w->conf.idempotency.on_unknown == ON_UNKNOWN_RETRY || rules_slept_since(w, j->arrived_us));
     if ((!own && !taken && !traded) || (own && record.repairs != j->repairs))
         world_blame(w, "%.*s is sent with a record of state %d, epoch %llu, repairs %u", (int)id.n, id.p,
                     (int)record.state, (unsigned long long)record.epoch, record.repairs);
@@ -107,7 +108,8 @@ static void note_call(struct world *w, const struct call *call, size_t i, enum v
     } else if (known->failed && !j->retries && !j->repairs)
         REACH("an id runs again after a failure");
     if (known->gone && !rules_is_past(w, known->told_until_s))
-        world_blame(w, "%.*s is sent though it was deleted", (int)j->submit.request_id.n, j->submit.request_id.p);
+        world_blame(w, "%.*s is sent though it was deleted", (int)j->submit.request_id.n,
+                    j->submit.request_id.p);
     if (!known->bought)
         known->repairs = 0;
     /* A filter that stops one prompt by itself is its final answer. */

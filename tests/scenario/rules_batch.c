@@ -19,8 +19,8 @@ struct patience {
     UT_hash_handle hh;
     uint8_t key[REQUEST_KEY_SIZE];
     uint64_t arrived_us, version;
-    uint32_t own;                  /* batches of its tenant since */
-    uint32_t passed[TENANTS_SEEN]; /* by younger batches of its priority, a tenant each */
+    uint32_t own;                       /* batches of its tenant since */
+    uint32_t passed[TENANTS_SEEN];      /* by younger batches of its priority, a tenant each */
     uint32_t passed_aged[TENANTS_SEEN]; /* by younger ones of any, since it has the highest level */
 };
 
@@ -75,7 +75,8 @@ static void check_members(struct world *w, const struct job *const *members, siz
         if (!may_share(&members[0]->submit, s))
             world_blame(w, "a %s holds two that may not share it", what);
         if (n > 1 && ((s->flags & SUBMIT_ALONE) || s->messages.p))
-            world_blame(w, "%.*s, which goes alone, shares a %s", (int)s->request_id.n, s->request_id.p, what);
+            world_blame(w, "%.*s, which goes alone, shares a %s", (int)s->request_id.n, s->request_id.p,
+                        what);
     }
     if (n > 1 && most && tokens > most)
         world_blame(w, "a %s of %llu tokens is larger than the context", what, (unsigned long long)tokens);
@@ -111,8 +112,8 @@ static void check_slots(struct world *w, const struct sight *seen, const struct 
         REACH("every slot is taken");
     if (running(c) + calls > w->conf.provider.max_concurrency ||
         c->calls_running[b->priority] + calls > slots_for(w, at))
-        world_blame(w, "%u calls of priority %d beside %u (%u in all) are more than its slots", calls, b->priority,
-                    c->calls_running[b->priority], running(c));
+        world_blame(w, "%u calls of priority %d beside %u (%u in all) are more than its slots", calls,
+                    b->priority, c->calls_running[b->priority], running(c));
 }
 
 static struct patience *patience_of(struct world *w, const struct job *j)
@@ -146,7 +147,8 @@ static void pass(struct world *w, const struct job *j, const struct batch *b, co
     struct patience *p = patience_of(w, j);
     bool own = memcmp(tenant, s->trust_group, TRUST_GROUP_SIZE) == 0, younger = b->oldest_us > arrived_us;
     bool aged = level(w, s->priority, arrived_us) == PRIORITY_HIGH;
-    uint32_t *passed = &p->passed[tenant[0] % TENANTS_SEEN], *passed_aged = &p->passed_aged[tenant[0] % TENANTS_SEEN];
+    uint32_t *passed = &p->passed[tenant[0] % TENANTS_SEEN],
+             *passed_aged = &p->passed_aged[tenant[0] % TENANTS_SEEN];
     p->own += own;
     if (own && younger && aged)
         world_blame(w, "%.*s is passed over by a younger batch of its own tenant", (int)s->request_id.n,
@@ -190,7 +192,8 @@ void rules_sent(struct world *w, const struct call *call)
     upstream_key(call, key);
     check_members(w, (const struct job *const *)call->members, call->n, "call");
     if (first->caller_key.p ? !slice_is(first->caller_key, key) : strncmp(key, "sk-caller", 9) == 0)
-        world_blame(w, "%.*s is sent with the wrong key %s", (int)first->request_id.n, first->request_id.p, key);
+        world_blame(w, "%.*s is sent with the wrong key %s", (int)first->request_id.n, first->request_id.p,
+                    key);
     uint32_t flights = 1;
     list_for_each (it, &w->flights)
         flights++;

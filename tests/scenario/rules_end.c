@@ -128,8 +128,8 @@ void rules_final(struct world *w)
     /* Chats and their counter share a commit, so not even a crash comes between them; deletions and retention
      * leave the counter alone. */
     if (answered < chats || (answered > chats && !w->deletions && !w->slept_us))
-        world_blame(w, "the counters of answers say %llu, but there are %llu chats", (unsigned long long)answered,
-                    (unsigned long long)chats);
+        world_blame(w, "the counters of answers say %llu, but there are %llu chats",
+                    (unsigned long long)answered, (unsigned long long)chats);
     if (answered > chats && !w->deletions)
         REACH("chats go by retention");
     if (w->crashes || w->takeovers || w->lossy)

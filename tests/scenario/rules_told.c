@@ -81,7 +81,8 @@ static void check_refusal(struct world *w, struct client *c)
     /* Somebody who waits at the elder waits for a job of the elder's, which comes to nothing. */
     if (stands(w, known) && same && !c->elder)
         world_blame(w, "%s is told %s, but %s was told an answer", c->name, c->code, told->name);
-    if (known->gone && !rules_is_past(w, known->told_until_s) && strcmp(c->code, "REQUEST_DELETED") != 0 && !c->elder)
+    if (known->gone && !rules_is_past(w, known->told_until_s) && strcmp(c->code, "REQUEST_DELETED") != 0 &&
+        !c->elder)
         world_blame(w, "%s is told %s, but the answer was deleted", c->name, c->code);
 }
 
@@ -149,8 +150,8 @@ static void check_stored(struct world *w, const struct ledger *known)
     }
     digest_of(stored, digest);
     if (record.state != REQUEST_DONE || !stored.p)
-        world_blame(w, "the answer that %s was told is lost: its record has state %d%s", c->name, (int)record.state,
-                    stored.p ? "" : " and no chat");
+        world_blame(w, "the answer that %s was told is lost: its record has state %d%s", c->name,
+                    (int)record.state, stored.p ? "" : " and no chat");
     else if (memcmp(digest, known->digest, DIGEST_SIZE) != 0)
         world_blame(w, "the answer that %s was told has changed", c->name);
     disk_lookup_end(w);

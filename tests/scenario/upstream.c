@@ -271,11 +271,11 @@ static void respond(struct world *w, struct flight *f, const struct order *o)
 static void note_conduct(struct world *w, const struct call *call, const struct order *o)
 {
     static const char *const names[] = {
-        [CONDUCT_ANSWER] = "answers",       [CONDUCT_STATUS] = "answers with an error",
-        [CONDUCT_RESET] = "is cut off",     [CONDUCT_TIMEOUT] = "times out",
-        [CONDUCT_REFUSED] = "is not there", [CONDUCT_UNSENT] = "is not sent to",
-        [CONDUCT_MISSING] = "misses a part", [CONDUCT_DOUBLE] = "doubles a part",
-        [CONDUCT_EXTRA] = "adds a part",    [CONDUCT_SHIFTED] = "shifts its parts",
+        [CONDUCT_ANSWER] = "answers",         [CONDUCT_STATUS] = "answers with an error",
+        [CONDUCT_RESET] = "is cut off",       [CONDUCT_TIMEOUT] = "times out",
+        [CONDUCT_REFUSED] = "is not there",   [CONDUCT_UNSENT] = "is not sent to",
+        [CONDUCT_MISSING] = "misses a part",  [CONDUCT_DOUBLE] = "doubles a part",
+        [CONDUCT_EXTRA] = "adds a part",      [CONDUCT_SHIFTED] = "shifts its parts",
         [CONDUCT_TRUNCATED] = "is cut short", [CONDUCT_HTML] = "answers with a page",
         [CONDUCT_FILTERED] = "filters"};
     reach_word("the provider", names[o->conduct]);

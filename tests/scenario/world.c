@@ -220,7 +220,8 @@ static void act(struct world *w)
     upstream_deliver(w);
     if (w->maintain_us <= w->now_us) {
         core_maintain(w->core, w->now_us);
-        w->maintain_us = w->maintain_us + US_PER_S > w->now_us ? w->maintain_us + US_PER_S : w->now_us + US_PER_S;
+        w->maintain_us =
+            w->maintain_us + US_PER_S > w->now_us ? w->maintain_us + US_PER_S : w->now_us + US_PER_S;
         rules_overdue(w);
     }
     if (w->elder_acts)

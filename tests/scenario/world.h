@@ -79,9 +79,9 @@ struct client {
     uint64_t asked_us, deadline_us;
     bool waiting, watching, cancelled;
     bool admin;
-    bool elder;          /* its link is one of the elder's */
-    unsigned pool;       /* below WORLD_POOLS: whose thread it is */
-    char deletes[64];    /* admin: the request id whose deletion it asked for; empty: none */
+    bool elder;       /* its link is one of the elder's */
+    unsigned pool;    /* below WORLD_POOLS: whose thread it is */
+    char deletes[64]; /* admin: the request id whose deletion it asked for; empty: none */
     enum reply reply;
     uint64_t replied_us; /* script time, as all below */
     unsigned flags;      /* ANSWER: enum answer_flags */
@@ -122,11 +122,11 @@ struct world {
     struct conf conf;
     char dir[64];
     uint64_t now_us, real_base_us, random_state;
-    uint64_t real_max_us;    /* the latest the wall clock has shown before it was set back */
-    uint64_t set_us;         /* by how much it was set forward, in all */
-    uint64_t slept_us;       /* when the wall clock last jumped by hours */
+    uint64_t real_max_us; /* the latest the wall clock has shown before it was set back */
+    uint64_t set_us;      /* by how much it was set forward, in all */
+    uint64_t slept_us;    /* when the wall clock last jumped by hours */
     bool verbose;
-    uint64_t *trace;         /* hash of everything world_say() was told; NULL: not wanted */
+    uint64_t *trace; /* hash of everything world_say() was told; NULL: not wanted */
     struct core *core;
     struct arena arena;
     char fault[1024];
@@ -147,11 +147,12 @@ struct world {
 
     struct elder elder;
     bool elder_acts;
-    unsigned dying_in;   /* that many uses of ports from now the process is killed; 0: not planned */
-    int dying_survives;  /* enum survives */
-    bool dead;           /* it was, in the middle of its turn: nothing leaves it any more */
+    unsigned dying_in;     /* that many uses of ports from now the process is killed; 0: not planned */
+    int dying_survives;    /* enum survives */
+    bool dead;             /* it was, in the middle of its turn: nothing leaves it any more */
     unsigned start_deaths; /* that many of the next starts are killed on the way */
-    bool at_random;        /* a random life: a disk that fails fails starts, too; tenants differ in their first byte */
+    bool at_random; /* a random life: a disk that fails fails starts, too; tenants differ in their first byte
+                     */
 
     struct list flights; /* upstream.c: calls at the provider */
     uint64_t trouble_us; /* when a call last came to anything but answers; 0: never */
@@ -253,7 +254,8 @@ void rules_deleted(struct world *w, const char *request_id);
 void rules_chats_gone(struct world *w);
 /* Whatever anybody was told is still there, word for word. */
 void rules_check_told(struct world *w);
-/* rules_told.c: whoever was told an answer that still stands, for asking again; NULL: the end. at starts at 0.
+/* rules_told.c: whoever was told an answer that still stands, for asking again; NULL: the end. at starts at
+ * 0.
  */
 const struct client *rules_next_told(const struct world *w, size_t *at);
 
