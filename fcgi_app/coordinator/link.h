@@ -19,17 +19,19 @@ struct links {
     uv_timer_t accept_again; /* runs while no descriptor is left for connections */
     bool accept_fault;       /* the last one could not be taken */
     char path[PATH_MAX];
-    dev_t device; /* of the socket file */
+    bool take_over; /* whoever listens at path has no right to */
+    dev_t device;   /* of the socket file */
     ino_t inode;
     struct list open; /* struct link.node */
     uint32_t n, max;  /* connections */
 };
 
-/* Binds (replacing a stale socket: the caller holds the lock) and listens. Only processes of this uid are let
- * in. Blocks on nothing. */
+/* Binds (replacing a stale socket: the caller holds the lock) and listens. Somebody who listens there is
+ * replaced as well with take_over, else ERR_EXISTS. Only processes of this uid are let in. Blocks on nothing.
+ */
 MUST_CHECK
-int links_open(struct links *l, uv_loop_t *loop, struct core *core, const char *path, uint32_t max,
-               struct err *e);
+int links_open(struct links *l, uv_loop_t *loop, struct core *core, const char *path, bool take_over,
+               uint32_t max, struct err *e);
 /* Binds again when somebody removed the socket file: nobody could connect any more. Now and then. */
 void links_check(struct links *l);
 /* Writes what the core left for its links. At the end of each turn. */

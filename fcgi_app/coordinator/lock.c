@@ -5,26 +5,27 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/dir.h"
 
-int lock_take(const char *dir, int *ret_fd, struct err *e)
+#define TRIES 8
+
+/* Opens and locks the file. ERR_AGAIN: it was removed in between, so that the lock holds nothing. */
+static int take_file(const char *dir, const char *path, int *ret_fd, struct err *e)
 {
-    char path[PATH_MAX], text[32];
-    if (snprintf(path, sizeof(path), "%s/coordinator.lock", dir) >= (int)sizeof(path))
-        return err_set(e, ERR_INVAL, "The storage directory's name is too long: %s.", dir);
-    int rc = dir_make(dir, e);
-    if (rc < 0)
-        return rc;
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    char text[32];
+    int rc = 0, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_set_errno(e, "Cannot open %s", path);
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         rc = errno == EWOULDBLOCK ? err_set(e, ERR_EXISTS, "A coordinator runs already: %s is locked.", path)
                                   : err_set_errno(e, "Cannot lock %s", path);
+    if (rc == 0 && !lock_holds(dir, fd))
+        rc = err_set(e, ERR_AGAIN, "Somebody removes %s again and again.", path);
     int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
     if (rc == 0 && (fchmod(fd, 0600) < 0 || ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n))
         rc = err_set_errno(e, "Cannot write %s", path);
@@ -33,6 +34,33 @@ int lock_take(const char *dir, int *ret_fd, struct err *e)
     else
         *ret_fd = fd;
     return rc;
+}
+
+int lock_take(const char *dir, int *ret_fd, struct err *e)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof(path), "%s/coordinator.lock", dir) >= (int)sizeof(path))
+        return err_set(e, ERR_INVAL, "The storage directory's name is too long: %s.", dir);
+    int rc = dir_make(dir, e);
+    if (rc < 0)
+        return rc;
+    rc = ERR_AGAIN;
+    for (int i = 0; rc == ERR_AGAIN && i < TRIES; i++)
+        rc = take_file(dir, path, ret_fd, e);
+    return rc;
+}
+
+long lock_holder(const char *dir)
+{
+    char path[PATH_MAX], text[32];
+    snprintf(path, sizeof(path), "%s/coordinator.lock", dir);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n < 0 ? 0 : n] = 0;
+    return strtol(text, NULL, 10);
 }
 
 bool lock_holds(const char *dir, int fd)

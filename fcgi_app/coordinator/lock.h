@@ -14,6 +14,9 @@
 MUST_CHECK
 int lock_take(const char *dir, int *ret_fd, struct err *e);
 
+/* The pid that the lock file names; 0: none. */
+long lock_holder(const char *dir);
+
 /* Whether the lock file is still the one that is locked: otherwise somebody removed it, and another
  * coordinator may hold another. */
 bool lock_holds(const char *dir, int fd);

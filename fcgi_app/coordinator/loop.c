@@ -316,6 +316,13 @@ static int open_sink(struct program *p, struct err *e)
     return sink_open(&options, &p->sink, e);
 }
 
+/* In the storage directory everything is the lock holder's. */
+static bool is_below(const char *path, const char *dir)
+{
+    size_t n = strlen(dir);
+    return strncmp(path, dir, n) == 0 && path[n] == '/';
+}
+
 static int open_all(struct program *p, struct err *e)
 {
     uint64_t epoch = 0;
@@ -334,7 +341,8 @@ static int open_all(struct program *p, struct err *e)
     if (rc == 0)
         rc = commit_start(p->store, epoch, notify_committed, p, &p->commits, e);
     if (rc == 0)
-        rc = links_open(&p->links, &p->loop, &p->core, path, LINKS_MAX, e);
+        rc = links_open(&p->links, &p->loop, &p->core, path, is_below(path, p->conf->storage.dir), LINKS_MAX,
+                        e);
     return rc;
 }
 

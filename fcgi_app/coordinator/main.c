@@ -18,6 +18,7 @@
 #include "base/dir.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "coordinator/holder.h"
 #include "coordinator/lock.h"
 #include "coordinator/loop.h"
 
@@ -28,6 +29,9 @@ static const char usage[] =
     "  --background   return once it is ready (or another one runs already); log to "
     "<log.dir>/coordinator.log\n"
     "  --version, --help\n";
+
+#define HOLDER_LIMIT_MS 5000
+#define EXIT_TRY_LATER  75 /* EX_TEMPFAIL of sysexits.h: the system has no process to spare now */
 
 struct arguments {
     const char *config;
@@ -83,6 +87,14 @@ static int await_child(int fd)
     text[len] = 0;
     if (strcmp(text, "ready") == 0)
         return 0;
+    if (strcmp(text, "another") == 0) {
+        fputs("carpoold: another one runs already\n", stderr);
+        return 0;
+    }
+    if (strcmp(text, "no process") == 0) {
+        fputs("carpoold: no process can be had now\n", stderr);
+        return EXIT_TRY_LATER;
+    }
     fprintf(stderr, "carpoold: %s\n",
             len ? text : "it ended before it was ready; see coordinator.log in the log directory");
     return 1;
@@ -100,14 +112,17 @@ static void go_to_background(int *ret_fd)
     pid_t child = fork();
     if (child < 0) {
         perror("carpoold");
-        exit(1);
+        exit(EXIT_TRY_LATER);
     }
     if (child) {
         close(pipe_fds[1]);
         exit(await_child(pipe_fds[0]));
     }
     setsid();
-    if (fork())
+    child = fork();
+    if (child < 0)
+        tell_parent(pipe_fds[1], "no process");
+    if (child)
         _exit(0);
     int null = open("/dev/null", O_RDWR);
     for (int fd = 0; fd < 3; fd++)
@@ -159,9 +174,10 @@ static int run(const struct conf *conf, bool background, int *parent_fd, struct 
 {
     int lock_fd = -1;
     enum loop_end end;
-    int rc = lock_take(conf->storage.dir, &lock_fd, e);
+    int rc = background ? holder_await(conf, HOLDER_LIMIT_MS, &lock_fd, e)
+                        : lock_take(conf->storage.dir, &lock_fd, e);
     if (rc == ERR_EXISTS && background) {
-        tell_parent(*parent_fd, "ready"); /* what the starter wanted is the case */
+        tell_parent(*parent_fd, "another"); /* what the starter wanted is the case */
         *parent_fd = -1;
         return 0;
     }

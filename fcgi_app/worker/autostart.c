@@ -19,9 +19,10 @@
 #include "base/slice.h"
 #include "base/utf8.h"
 
-#define PROGRAM       "carpoold"
-#define SPACING_US    (200 * US_PER_MS)
-#define START_LIMIT_S 10
+#define PROGRAM        "carpoold"
+#define SPACING_US     (200 * US_PER_MS)
+#define START_LIMIT_S  10
+#define EXIT_TRY_LATER 75 /* as the coordinator has it */
 
 extern char **environ;
 
@@ -61,6 +62,12 @@ static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attri
                                     POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
 }
 
+/* What passes when others end. */
+static bool is_shortage(int number)
+{
+    return number == EAGAIN || number == ENOMEM || number == EMFILE || number == ENFILE;
+}
+
 static int spawn(const char *config, int said_fd, pid_t *ret_pid, struct err *e)
 {
     /* Off the 128 KiB stack of a request thread, and only one thread is ever here. */
@@ -85,7 +92,9 @@ static int spawn(const char *config, int said_fd, pid_t *ret_pid, struct err *e)
     if (prepare(&actions, &attributes, said_fd))
         rc = err_set(e, ERR_NOMEM, "There is no memory to start %s.", PROGRAM);
     else if ((errno = posix_spawnp(ret_pid, path, &actions, &attributes, args, environ)) != 0)
-        rc = err_set_errno(e, "The coordinator's program %s cannot be started", path);
+        rc = is_shortage(errno)
+                 ? err_set(e, ERR_AGAIN, "There is no process or descriptor to start %s just now.", PROGRAM)
+                 : err_set_errno(e, "The coordinator's program %s cannot be started", path);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     return rc;
@@ -140,14 +149,16 @@ static void read_reason(int fd, char *ret_text, size_t size)
     ret_text[s.n] = 0;
 }
 
-static int start(const char *config, int leave_fd, struct err *e)
+static int start(const char *config, int leave_fd, bool *ret_by_other, struct err *e)
 {
     pid_t pid;
     int status = 0;
     char said[384];
     int fd = memfd_create("carpoold-said", MFD_CLOEXEC);
     if (fd < 0)
-        return err_set_errno(e, "The coordinator cannot be started");
+        return is_shortage(errno)
+                   ? err_set(e, ERR_AGAIN, "There is no descriptor to start %s just now.", PROGRAM)
+                   : err_set_errno(e, "The coordinator cannot be started");
     int rc = spawn(config, fd, &pid, e);
     enum wait_end end = rc ? WAIT_ENDED : wait_for(pid, leave_fd, &status);
     if (end == WAIT_KILLED)
@@ -156,7 +167,13 @@ static int start(const char *config, int leave_fd, struct err *e)
         rc = err_set(e, ERR_CLOSED, "The server is being stopped while the coordinator comes up.");
     else if (!rc && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
         read_reason(fd, said, sizeof(said));
-        rc = err_set(e, ERR_IO, "The coordinator did not start: %s", said[0] ? said : "it did not say why.");
+        bool later = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_TRY_LATER;
+        rc = err_set(e, later ? ERR_AGAIN : ERR_IO, "The coordinator did not start: %s",
+                     said[0] ? said : "it did not say why.");
+    }
+    if (!rc) {
+        read_reason(fd, said, sizeof(said));
+        *ret_by_other = strstr(said, "another one runs") != NULL;
     }
     close(fd);
     return rc;
@@ -169,13 +186,14 @@ int autostart_run(struct autostart *a, const char *config, int leave_fd, struct 
     bool ended = atomic_load(&a->finished) != seen ||
                  (a->finished_us && clock_mono_us() < a->finished_us + SPACING_US);
     if (!ended) {
-        a->rc = start(config, leave_fd, &a->result);
+        a->rc = start(config, leave_fd, &a->by_other, &a->result);
         a->finished_us = clock_mono_us();
         atomic_fetch_add(&a->finished, 1);
         if (a->rc)
             log_error("%s", a->result.text);
         else
-            log_info("no coordinator ran: started one");
+            log_info(a->by_other ? "no coordinator answered: another process had started one meanwhile"
+                                 : "no coordinator ran: started one");
     }
     int rc = a->rc;
     if (rc && e)

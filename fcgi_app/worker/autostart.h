@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -16,6 +17,7 @@ struct autostart {
     pthread_mutex_t one_at_a_time;
     _Atomic uint64_t finished;
     uint64_t finished_us;
+    bool by_other;
     int rc;
     struct err result;
 };
@@ -26,7 +28,8 @@ void autostart_init(struct autostart *a);
  * Starts one, or takes the outcome of a start that ended while this call waited for its turn or less than
  * 200 ms ago. config: the file that the coordinator shall read; empty: it looks for one itself. Blocks until
  * the started program left its parent (10 s at most), or until leave_fd is readable (-1: never), and then the
- * program goes on by itself. On failure *e holds what the program said.
+ * program goes on by itself. On failure *e holds what the program said; ERR_AGAIN: the system had no process
+ * or descriptor for it just then.
  */
 MUST_CHECK
 int autostart_run(struct autostart *a, const char *config, int leave_fd, struct err *e);

@@ -17,6 +17,7 @@
 #define FIRST_READ      4096
 #define START_WINDOW_US (5 * US_PER_S)
 #define START_PAUSE_US  (10 * US_PER_MS)
+#define WELCOME_US      US_PER_S /* a coordinator that has not welcomed us by then is perhaps none */
 
 void link_init(struct link *l, struct worker *w)
 {
@@ -162,7 +163,8 @@ void link_cancel(struct link *l, uint64_t id)
     buf_fini(&frame);
 }
 
-/* ERR_NOT_FOUND: nobody listens. ERR_AGAIN: somebody does but is too busy to take a connection. */
+/* ERR_NOT_FOUND: nobody listens. ERR_AGAIN: somebody does but is too busy to take a connection, or this
+ * process has no descriptor for one. */
 static int connect_once(struct link *l, struct err *e)
 {
     struct sockaddr_un address;
@@ -172,7 +174,9 @@ static int connect_once(struct link *l, struct err *e)
     if (rc)
         return rc;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS))
+        rc = err_set(e, ERR_AGAIN, "There is no descriptor for a connection to the coordinator just now.");
+    else if (fd < 0)
         rc = err_set_errno(e, "A socket for the coordinator cannot be had");
     else if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         if (errno == ENOENT || errno == ECONNREFUSED)
@@ -223,30 +227,47 @@ static int connect_welcomed(struct link *l, uint64_t deadline_us, struct err *e)
     return rc ? rc : introduce(l, deadline_us, e);
 }
 
+/* Brings one up and connects to it. ERR_AGAIN: worth another try. */
+static int start_and_connect(struct link *l, uint64_t deadline_us, struct err *e)
+{
+    struct err started = {0};
+    int rc = autostart_run(&l->worker->autostart, l->worker->conf->file, l->worker->leave_fd, &started);
+    /* Even when it failed: another start may have won its race. */
+    if (!connect_welcomed(l, deadline_us, NULL))
+        return 0;
+    if (rc && e)
+        *e = started;
+    return rc ? rc : ERR_AGAIN;
+}
+
 int link_connect(struct link *l, enum link_start start, uint64_t deadline_us, struct err *e)
 {
     if (l->fd >= 0)
         return 0;
-    uint64_t until_us = clock_mono_us() + START_WINDOW_US;
+    uint64_t now_us = clock_mono_us(), until_us = now_us + START_WINDOW_US;
     bool may_start = start == LINK_AUTOSTART && l->worker->conf->coordinator.autostart;
+    bool doubted = false;
     if (until_us > deadline_us)
         until_us = deadline_us;
     for (;;) {
-        int rc = connect_welcomed(l, until_us, e);
+        /* Who listens but does not welcome us stops, hangs, or is no coordinator at all. Starting one tells:
+         * where one runs nothing happens, else it takes the socket over. */
+        bool may_doubt = may_start && now_us + WELCOME_US < until_us;
+        int rc = connect_welcomed(l, may_doubt ? now_us + WELCOME_US : until_us, e);
         if (!rc)
             return 0;
-        bool retry = rc == ERR_AGAIN || (may_start && (rc == ERR_NOT_FOUND || rc == ERR_CLOSED));
+        bool unwelcome = rc == ERR_CLOSED || rc == ERR_TIMEOUT;
+        bool retry = rc == ERR_AGAIN || (may_start && (rc == ERR_NOT_FOUND || unwelcome));
         if (!retry || worker_leaving(l->worker) || clock_mono_us() + START_PAUSE_US >= until_us)
             return rc;
-        if (may_start && rc == ERR_NOT_FOUND) {
-            rc = autostart_run(&l->worker->autostart, l->worker->conf->file, l->worker->leave_fd, e);
-            /* Even when it failed: another start may have won its race. */
-            if (!connect_welcomed(l, until_us, NULL))
-                return 0;
-            if (rc)
+        if (may_start && (rc == ERR_NOT_FOUND || (unwelcome && !doubted))) {
+            doubted |= unwelcome;
+            rc = start_and_connect(l, until_us, e);
+            if (rc != ERR_AGAIN)
                 return rc;
         }
         usleep(START_PAUSE_US);
+        now_us = clock_mono_us();
     }
 }
 

@@ -1,6 +1,7 @@
 /* Unix socket addresses of any length; see socket_path.h. */
 #include "base/socket_path.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -45,4 +46,24 @@ int socket_address(const char *path, struct sockaddr_un *ret_address, int *ret_d
     *ret_address = address;
     *ret_dirfd = dirfd;
     return 0;
+}
+
+bool socket_has_listener(const char *path, long *ret_pid)
+{
+    struct ucred peer = {0};
+    socklen_t size = sizeof(peer);
+    struct sockaddr_un address;
+    int dirfd = -1;
+    if (socket_address(path, &address, &dirfd, NULL))
+        return false;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool listens =
+        fd >= 0 && (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 || errno == EAGAIN);
+    if (ret_pid)
+        *ret_pid = listens && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+    if (fd >= 0)
+        close(fd);
+    if (dirfd >= 0)
+        close(dirfd);
+    return listens;
 }

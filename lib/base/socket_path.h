@@ -5,6 +5,7 @@
 #ifndef CARPOOL_BASE_SOCKET_PATH_H
 #define CARPOOL_BASE_SOCKET_PATH_H
 
+#include <stdbool.h>
 #include <sys/un.h>
 
 #include "base/err.h"
@@ -17,5 +18,10 @@
  */
 MUST_CHECK
 int socket_address(const char *path, struct sockaddr_un *ret_address, int *ret_dirfd, struct err *e);
+
+/* Whether a process listens at path, though it may be too busy (or stopped) to take a connection. What cannot
+ * be found out counts as no. *ret_pid (NULL: not wanted) is the process that began to listen; 0: not known.
+ * Connects and closes again; never blocks. */
+bool socket_has_listener(const char *path, long *ret_pid);
 
 #endif

@@ -101,3 +101,29 @@ Test(socket_path, refusals_leave_outputs_alone)
     cr_assert_eq(dirfd, 7);
     cr_assert_eq(a.sun_family, 99);
 }
+
+Test(socket_path, listeners)
+{
+    char dir[] = "/tmp/carpool-XXXXXX", path[64];
+    long pid = -1;
+    cr_assert(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/s", dir);
+    cr_assert_not(socket_has_listener(path, &pid), "nothing there");
+    cr_assert_eq(pid, 0);
+    struct sockaddr_un address;
+    int dirfd, fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    cr_assert_eq(socket_address(path, &address, &dirfd, NULL), 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    cr_assert_not(socket_has_listener(path, NULL), "bound only");
+    cr_assert_eq(listen(fd, 0), 0);
+    cr_assert(socket_has_listener(path, &pid));
+    cr_assert_eq(pid, getpid());
+    /* Its queue is full now: it is there all the same. */
+    cr_assert(socket_has_listener(path, NULL));
+    cr_assert(socket_has_listener(path, NULL));
+    close(fd);
+    cr_assert_not(socket_has_listener(path, NULL), "stale");
+    unlink(path);
+    rmdir(dir);
+    cr_assert_not(socket_has_listener("", NULL));
+}
