@@ -12,7 +12,16 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-int place_make_file(const char *dir, const char *name, struct err *e)
+/* The new file fd of that path: private, and with its bytes on the disk. */
+static int prepare_file(int fd, const char *path, uint64_t bytes, struct err *e)
+{
+    if (fchmod(fd, 0600))
+        return err_set_errno(e, "Cannot set the permissions of %s", path);
+    errno = bytes ? posix_fallocate(fd, 0, (off_t)bytes) : 0;
+    return errno ? err_set_errno(e, "Cannot make room for %s", path) : 0;
+}
+
+int place_make_file(const char *dir, const char *name, uint64_t bytes, struct err *e)
 {
     char path[PATH_MAX];
     struct stat st;
@@ -20,9 +29,11 @@ int place_make_file(const char *dir, const char *name, struct err *e)
         return err_set(e, ERR_INVAL, "The path of the storage directory is too long.");
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0) {
-        int failed = fchmod(fd, 0600);
+        int rc = prepare_file(fd, path, bytes, e);
+        if (rc)
+            unlink(path);
         close(fd);
-        return failed ? err_set_errno(e, "Cannot set the permissions of %s", path) : 0;
+        return rc;
     }
     if (errno != EEXIST)
         return err_set_errno(e, "Cannot create %s", path);

@@ -7,13 +7,15 @@
 #ifndef CARPOOL_STORE_PLACE_H
 #define CARPOOL_STORE_PLACE_H
 
+#include <stdint.h>
+
 #include "base/err.h"
 
-/* Makes dir/name as an empty file, 0600, or takes the permissions of group and others away from one that is
- * there. Never opens one that is there: closing a descriptor of LMDB's lock file would drop the locks that
- * this process holds on it. */
+/* Makes dir/name as a file of that many zero bytes, all of them on the disk (no holes), 0600, or takes the
+ * permissions of group and others away from one that is there. Never opens one that is there: closing a
+ * descriptor of LMDB's lock file would drop the locks that this process holds on it. */
 MUST_CHECK
-int place_make_file(const char *dir, const char *name, struct err *e);
+int place_make_file(const char *dir, const char *name, uint64_t bytes, struct err *e);
 
 /* statfs. ERR_INVAL with a sentence that says what to do when dir is on a network file system. */
 MUST_CHECK

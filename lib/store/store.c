@@ -15,9 +15,10 @@
 #include "store/lmdb_private.h"
 #include "store/place.h"
 
-#define MAP_START ((uint64_t)16 << 20)
-#define MAP_SLACK ((uint64_t)1 << 20)
-#define MAP_LEAST ((uint64_t)64 << 10) /* room for the tables themselves */
+#define MAP_START       ((uint64_t)16 << 20)
+#define READERS_DEFAULT 126 /* LMDB's */
+#define MAP_SLACK       ((uint64_t)1 << 20)
+#define MAP_LEAST       ((uint64_t)64 << 10) /* room for the tables themselves */
 
 static const char *const table_names[TABLES] = {
     [TABLE_META] = "meta",
@@ -54,9 +55,17 @@ static int data_size(const char *dir, uint64_t *ret_bytes, struct err *e)
     return 0;
 }
 
-static int prepare_place(const char *dir, enum store_access access, uint64_t *ret_bytes, struct err *e)
+/* What LMDB makes of its lock file: two cache lines and one more for each reader. It would leave holes there,
+ * and whoever takes a slot in one on a full disk is killed by SIGBUS. */
+static uint64_t lock_bytes(const struct store_options *o)
+{
+    return ((o->readers_max ? o->readers_max : READERS_DEFAULT) + 2) * (uint64_t)64;
+}
+
+static int prepare_place(const char *dir, const struct store_options *o, uint64_t *ret_bytes, struct err *e)
 {
     uint64_t bytes;
+    enum store_access access = o->access;
     int rc = access == STORE_WRITER ? dir_make(dir, e) : 0;
     if (!rc)
         rc = data_size(dir, &bytes, e);
@@ -67,9 +76,9 @@ static int prepare_place(const char *dir, enum store_access access, uint64_t *re
         return not_there(dir, e);
     rc = place_check_local(dir, e);
     if (!rc && access == STORE_WRITER)
-        rc = place_make_file(dir, "data.mdb", e);
+        rc = place_make_file(dir, "data.mdb", 0, e);
     if (!rc)
-        rc = place_make_file(dir, "lock.mdb", e);
+        rc = place_make_file(dir, "lock.mdb", lock_bytes(o), e);
     if (!rc)
         *ret_bytes = bytes;
     return rc;
@@ -185,7 +194,7 @@ int store_open(const char *dir, const struct store_options *options, struct stor
     buf_init(&s->write.scratch, TABLE_VALUE_MAX);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
-    int rc = prepare_place(dir, options->access, &file_bytes, e);
+    int rc = prepare_place(dir, options, &file_bytes, e);
     if (!rc)
         rc = open_env(s, options, file_bytes, e);
     if (!rc)

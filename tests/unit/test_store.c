@@ -269,6 +269,25 @@ Test(store_open, reader_slots_run_out_and_are_reaped)
     cr_assert_eq(store_reap_readers(store), 0, "nothing left to reap");
 }
 
+/* On a full disk the first to take a slot in a hole would be killed by SIGBUS. */
+Test(store_open, every_reader_slot_is_on_the_disk)
+{
+    struct store_options o = WRITER;
+    struct err e = {0};
+    struct store_usage u;
+    struct stat st;
+    char path[80];
+    o.readers_max = 1000;
+    cr_assert_eq(store_open(store_dir, &o, &store, &e), 0, "%s", e.text);
+    snprintf(path, sizeof(path), "%s/lock.mdb", store_dir);
+    cr_assert_eq(stat(path, &st), 0);
+    cr_assert(st.st_size >= 1000 * 64);
+    cr_assert(st.st_blocks * 512 >= st.st_size, "%ld of %ld bytes", st.st_blocks * 512L, (long)st.st_size);
+    WRITE(put_x, NULL);
+    cr_assert_eq(store_usage(store, &u, &e), 0, "%s", e.text);
+    cr_assert_eq(u.readers_max, 1000);
+}
+
 Test(store, usage)
 {
     struct store_usage u;
