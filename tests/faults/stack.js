@@ -12,7 +12,7 @@ const path = require('node:path');
 const { performance } = require('node:perf_hooks');
 const nodeTest = require('node:test');
 const { promisify } = require('node:util');
-const { Stack, until, sleep, BUILD, STRETCH } = require('../integration/harness');
+const { Stack, until, sleep, inParallel, BUILD, STRETCH } = require('../integration/harness');
 
 const run = promisify(execFile);
 
@@ -306,4 +306,14 @@ function useFaultStack(options) {
     return s;
 }
 
-module.exports = { FaultStack, Load, useFaultStack, mountTmpfs, until, sleep, RECOVERY_MS, STRETCH };
+module.exports = {
+    FaultStack,
+    Load,
+    useFaultStack,
+    mountTmpfs,
+    until,
+    sleep,
+    inParallel,
+    RECOVERY_MS,
+    STRETCH,
+};
