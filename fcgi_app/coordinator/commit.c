@@ -84,7 +84,7 @@ static int apply_delete(struct store_write *w, struct commit_op *op, struct err 
     if (!op->delete_id)
         return 0;
     uint32_t deleted = 0;
-    int rc = chats_delete_request(w, slice_of(op->delete_id), op->delete_max, op->real_us / US_PER_S,
+    int rc = chats_delete_request(w, slice_of(op->delete_id), op->delete_max, op->expiry_us / US_PER_S,
                                   &deleted, &op->more, e);
     op->deleted_now = deleted;
     return rc;
@@ -95,7 +95,7 @@ static int apply_sweep(struct store_write *w, struct commit_op *op, struct err *
     uint32_t records = 0, chats = 0;
     if (!op->sweep)
         return 0;
-    int rc = requests_expire(w, op->real_us / US_PER_S, op->sweep_max, &records, e);
+    int rc = requests_expire(w, op->expiry_us / US_PER_S, op->sweep_max, &records, e);
     if (rc == 0 && op->chats_before_us)
         rc = chats_drop_older(w, op->chats_before_us, op->sweep_max, &chats, e);
     op->more = records == op->sweep_max || chats == op->sweep_max;
@@ -126,7 +126,7 @@ static int apply(struct store_write *w, struct commit_op *op, struct err *e)
     int rc = 0;
     op->written = false;
     for (size_t i = 0; rc == 0 && i < op->requests_n; i++)
-        rc = apply_request(w, &op->requests[i], op->real_us / US_PER_S, e);
+        rc = apply_request(w, &op->requests[i], op->expiry_us / US_PER_S, e);
     for (size_t i = 0; rc == 0 && i < op->chats_n; i++) {
         rc = chats_append(w, &op->chats[i].chat, op->chats[i].record, e);
         if (rc == ERR_EXISTS && op->again) {

@@ -64,7 +64,8 @@ struct commit_op {
     struct commit_chat *chats;
     size_t chats_n;
     struct counter *counters; /* owned */
-    uint64_t real_us;         /* when it was handed in: for expiry and for the counters' day */
+    uint64_t real_us;         /* when it was handed in, for the counters' day */
+    uint64_t expiry_us;       /* the same, for what has expired (base/steady.h) */
 
     struct settings_patch *overrides; /* settings change; owned */
     struct settings *settings;        /* with it; owned */

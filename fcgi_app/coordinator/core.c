@@ -228,6 +228,7 @@ void core_commit(struct core *c, struct commit_op *op)
 {
     op->kept = false;
     op->real_us = c->ports.real_us(c->ports.arg);
+    op->expiry_us = c->ports.real_bounds(c->ports.arg).earliest_us;
     c->ports.commit(c->ports.arg, op);
 }
 

@@ -11,6 +11,7 @@
 #define CARPOOL_COORDINATOR_CORE_H
 
 #include "base/conf.h"
+#include "base/steady.h"
 #include "batch/breaker.h"
 #include "batch/pace.h"
 #include "batch/retry.h"
@@ -59,6 +60,8 @@ struct core_ports {
     void *arg;
     uint64_t (*mono_us)(void *arg); /* for measuring inside a turn; decisions use the now_us they are given */
     uint64_t (*real_us)(void *arg);
+    /* For what expires. lookup() goes by the earliest. */
+    struct steady_bounds (*real_bounds)(void *arg);
     void (*random)(void *arg, void *bytes, size_t n);
     /* The newest committed record of a key (and the chat of a DONE one; absent if it is gone), lent until
      * lookup_end. ERR_NOT_FOUND. */

@@ -31,6 +31,7 @@
 struct program {
     const struct conf *conf;
     int lock_fd;
+    struct steady started;
     struct core core;
     uv_loop_t loop;
     struct links links;
@@ -61,6 +62,11 @@ static uint64_t port_real(void *arg)
     return clock_real_us();
 }
 
+static struct steady_bounds port_real_bounds(void *arg)
+{
+    return steady_now(&((struct program *)arg)->started, clock_real_us(), clock_boot_us());
+}
+
 static void port_random(void *arg, void *bytes, size_t n)
 {
     (void)arg;
@@ -81,7 +87,7 @@ static int port_lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct re
     int rc = store_read_begin(p->store, &p->reading, e);
     if (rc < 0)
         return rc;
-    rc = requests_get(p->reading, key, clock_real_us() / US_PER_S, ret_record, e);
+    rc = requests_get(p->reading, key, port_real_bounds(p).earliest_us / US_PER_S, ret_record, e);
     if (rc == 0 && ret_record->state == REQUEST_DONE &&
         chats_get(p->reading, &ret_record->chat_id, ret_chat, e) < 0)
         *ret_chat = (struct slice){0};
@@ -271,6 +277,7 @@ static int open_core(struct program *p, uint64_t epoch, struct err *e)
         .arg = p,
         .mono_us = port_mono,
         .real_us = port_real,
+        .real_bounds = port_real_bounds,
         .random = port_random,
         .lookup = port_lookup,
         .lookup_end = port_lookup_end,
@@ -386,6 +393,7 @@ int loop_run(const struct conf *conf, int lock_fd, void (*ready)(void *arg), voi
     struct program *p = &program;
     p->conf = conf;
     p->lock_fd = lock_fd;
+    p->started = (struct steady){clock_real_us(), clock_boot_us()};
     list_init(&p->ops);
     uv_loop_init(&p->loop);
     sched_be_patient();

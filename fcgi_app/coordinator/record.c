@@ -7,11 +7,21 @@
 #include "base/clock.h"
 #include "coordinator/call.h"
 
+/* A coordinator that starts while the clock is ahead by so much, or that wrote while it was behind, still
+ * gives no id free too early. What happens to the clock while it runs is bounded in any case (base/steady.h).
+ */
+#define CLOCK_WRONG_S 600
+
 const char *priority_key(enum priority p)
 {
     static const char *const keys[PRIORITIES] = {
         [PRIORITY_LOW] = "low", [PRIORITY_MEDIUM] = "medium", [PRIORITY_HIGH] = "high"};
     return keys[p];
+}
+
+uint64_t record_kept_s(const struct core *c)
+{
+    return (uint64_t)c->conf->idempotency.ttl_hours * 3600 + CLOCK_WRONG_S;
 }
 
 struct request_record record_of(const struct core *c, const struct job *j, enum request_state state)
@@ -21,8 +31,7 @@ struct request_record record_of(const struct core *c, const struct job *j, enum 
         .is_async = job_keeps_record(j),
         .repairs = j->repairs,
         .epoch = c->epoch,
-        .expires_s =
-            c->ports.real_us(c->ports.arg) / US_PER_S + (uint64_t)c->conf->idempotency.ttl_hours * 3600,
+        .expires_s = c->ports.real_bounds(c->ports.arg).latest_us / US_PER_S + record_kept_s(c),
     };
     memcpy(r.fingerprint, j->submit.fingerprint, sizeof(r.fingerprint));
     if (j->batch)

@@ -4,6 +4,9 @@
 
 #include "coordinator/core.h"
 
+/* How long a record is kept, in seconds: idempotency.ttl_hours, and what a clock may be wrong by. */
+uint64_t record_kept_s(const struct core *c);
+
 /* A record of j in that state; the caller adds what only some states have (submit, chat_id, refusal). */
 struct request_record record_of(const struct core *c, const struct job *j, enum request_state state);
 

@@ -124,11 +124,14 @@ static void sweep(struct core *c)
     if (!op)
         return;
     uint64_t keep_s = (uint64_t)c->conf->storage.chat_retention_days * 86400;
-    uint64_t ttl_s = (uint64_t)c->conf->idempotency.ttl_hours * 3600;
+    uint64_t ttl_s = record_kept_s(c), now_us = c->ports.real_bounds(c->ports.arg).earliest_us;
     op->sweep = true;
     op->sweep_max = SWEEP_STEP;
-    if (keep_s) /* an answer is kept as long as its request id is, whatever the retention */
-        op->chats_before_us = c->ports.real_us(c->ports.arg) - (keep_s > ttl_s ? keep_s : ttl_s) * US_PER_S;
+    uint64_t kept_us = (keep_s > ttl_s ? keep_s : ttl_s) * US_PER_S;
+    /* An answer is kept as long as its request id is, whatever the retention. A clock that begins in 1970
+     * keeps all. */
+    if (keep_s && now_us > kept_us)
+        op->chats_before_us = now_us - kept_us;
     if (c->store_fault.code)
         core_count(c, "probes", NULL, 1); /* something to write, to see whether the disk takes it again */
     core_op_take_counters(c, op);

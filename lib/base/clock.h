@@ -14,6 +14,7 @@
 #define US_PER_S  1000000ull
 
 uint64_t clock_mono_us(void);
+uint64_t clock_boot_us(void); /* as mono, but it goes on while the machine is suspended */
 uint64_t clock_real_us(void); /* since 1970-01-01T00:00:00Z */
 
 #define CLOCK_RFC3339_SIZE 25

@@ -60,6 +60,13 @@ static uint64_t port_real(void *arg)
     return disk_real_us(arg);
 }
 
+/* What the wall clock shows is believed: hours pass in an instant here. tests/unit/test_steady.c has the
+ * rest. */
+static struct steady_bounds port_real_bounds(void *arg)
+{
+    return (struct steady_bounds){disk_real_us(arg), disk_real_us(arg)};
+}
+
 static void port_random(void *arg, void *bytes, size_t n)
 {
     for (uint8_t *at = bytes; n; at++, n--)
@@ -107,6 +114,7 @@ static int start_once(struct world *w, enum stage dies_at, bool *ret_up, struct 
     struct core_ports ports = {.arg = w,
                                .mono_us = port_mono,
                                .real_us = port_real,
+                               .real_bounds = port_real_bounds,
                                .random = port_random,
                                .lookup = disk_lookup,
                                .lookup_end = disk_lookup_end,

@@ -17,7 +17,7 @@ static struct commit_op *put_op(size_t i, uint8_t fingerprint)
 {
     struct commit_op *op = commit_op_new(1, 0, NULL);
     cr_assert_not_null(op);
-    op->real_us = NOW_US;
+    op->real_us = op->expiry_us = NOW_US;
     op->requests[0] = (struct commit_request){
         .key = keys[i], .record = {.state = REQUEST_DISPATCHED, .expires_s = NOW_US / 1000000 + 3600}};
     op->requests[0].record.fingerprint[0] = fingerprint;
