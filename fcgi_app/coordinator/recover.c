@@ -90,6 +90,18 @@ static int commit_unknown(struct core *c, struct recovery *v)
     return 0;
 }
 
+/* Chats go on behind the last one, though the clock may have been set back since then: whoever pages through
+ * them with a cursor would miss what comes before it. Not when that one is far ahead: then the clock was
+ * wrong when it was made, and what people read would be wrong from then on. */
+static int follow_chats(struct core *c, struct store_read *r, struct err *e)
+{
+    struct uuid last;
+    int rc = chats_last_id(r, &last, e);
+    if (rc == 0 && uuid_time_us(&last) <= c->ports.real_us(c->ports.arg) + CHAT_ID_SLACK_US / 2)
+        uuid_v7_follow(&last);
+    return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 int intake_recover(struct core *c, struct store_read *r, uint64_t now_us, struct err *e)
 {
     struct recovery *v = calloc(1, sizeof(*v));
@@ -97,7 +109,9 @@ int intake_recover(struct core *c, struct store_read *r, uint64_t now_us, struct
         return err_set(e, ERR_NOMEM, "Not enough memory to start.");
     v->c = c;
     v->now_us = now_us;
-    int rc = requests_unfinished(r, c->epoch, take_up, v, e);
+    int rc = follow_chats(c, r, e);
+    if (rc == 0)
+        rc = requests_unfinished(r, c->epoch, take_up, v, e);
     if (rc == 0 && v->rc < 0)
         rc = err_set(e, v->rc, "Not enough memory to take up unfinished requests.");
     if (rc == 0 && v->n && (rc = commit_unknown(c, v)) == 0)

@@ -69,6 +69,16 @@ void uuid_v7(uint64_t real_us, struct uuid *ret_id)
     b[8] = (uint8_t)(0x80 | (b[8] & 0x3f));
 }
 
+void uuid_v7_follow(const struct uuid *id)
+{
+    uint64_t stamp =
+        uuid_time_us(id) / 1000 << SUB_MS_BITS | (uint64_t)(id->bytes[6] & 0x0f) << 8 | id->bytes[7];
+    uint64_t last = atomic_load_explicit(&last_stamp, memory_order_relaxed);
+    while (last < stamp && !atomic_compare_exchange_weak_explicit(&last_stamp, &last, stamp,
+                                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
 uint64_t uuid_time_us(const struct uuid *id)
 {
     uint64_t ms = 0;

@@ -18,6 +18,9 @@ struct uuid {
 /* A version 7 UUID. Within a process each is greater (memcmp) than the one before, also when the real clock
  * steps back. Thread-safe; fork-safe as far as the random part goes (libsodium). */
 void uuid_v7(uint64_t real_us, struct uuid *ret_id);
+/* From now on they are greater than this one, too, which another process may have made: order outlives a
+ * restart with the clock set back. */
+void uuid_v7_follow(const struct uuid *id);
 /* The time stamp of a version 7 UUID, to the millisecond. */
 uint64_t uuid_time_us(const struct uuid *id);
 void uuid_format(const struct uuid *id, char ret_text[UUID_TEXT_SIZE]);

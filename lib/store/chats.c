@@ -114,6 +114,22 @@ int chats_get(struct store_read *r, const struct uuid *id, struct slice *ret_rec
     return rc == ERR_NOT_FOUND ? err_set(e, rc, "There is no such chat.") : rc;
 }
 
+int chats_last_id(struct store_read *r, struct uuid *ret_id, struct err *e)
+{
+    struct table_cursor c;
+    struct slice key, value;
+    int rc = table_cursor_open(r, TABLE_CHATS, &c, e);
+    if (rc)
+        return rc;
+    rc = table_last(&c, &key, &value, e);
+    if (!rc && key.n != sizeof(ret_id->bytes))
+        rc = err_set(e, ERR_CORRUPT, "The table of chats has a foreign key.");
+    if (!rc)
+        memcpy(ret_id->bytes, key.p, sizeof(ret_id->bytes));
+    table_cursor_close(&c);
+    return rc;
+}
+
 int chats_count(struct store_read *r, uint64_t *ret_count, struct err *e)
 {
     return table_count(r, TABLE_CHATS, ret_count, e);

@@ -86,6 +86,10 @@ MUST_CHECK
 int chats_drop_older(struct store_write *w, uint64_t before_us, uint32_t max_chats, uint32_t *ret_removed,
                      struct err *e);
 
+/* The greatest id of all chats. ERR_NOT_FOUND when there is none. */
+MUST_CHECK
+int chats_last_id(struct store_read *r, struct uuid *ret_id, struct err *e);
+
 MUST_CHECK
 int chats_count(struct store_read *r, uint64_t *ret_count, struct err *e);
 

@@ -159,6 +159,11 @@ int table_seek(struct table_cursor *c, struct slice key, struct slice *ret_key, 
     return move(c, val_of(key), key.n ? MDB_SET_RANGE : MDB_FIRST, ret_key, ret_value, e);
 }
 
+int table_last(struct table_cursor *c, struct slice *ret_key, struct slice *ret_value, struct err *e)
+{
+    return move(c, (MDB_val){0}, MDB_LAST, ret_key, ret_value, e);
+}
+
 int table_next(struct table_cursor *c, struct slice *ret_key, struct slice *ret_value, struct err *e)
 {
     return move(c, (MDB_val){0}, MDB_NEXT, ret_key, ret_value, e);

@@ -74,6 +74,9 @@ void table_cursor_close(struct table_cursor *c);
 MUST_CHECK
 int table_seek(struct table_cursor *c, struct slice key, struct slice *ret_key, struct slice *ret_value,
                struct err *e);
+/* The last record of all. ERR_NOT_FOUND as above. */
+MUST_CHECK
+int table_last(struct table_cursor *c, struct slice *ret_key, struct slice *ret_value, struct err *e);
 MUST_CHECK
 int table_next(struct table_cursor *c, struct slice *ret_key, struct slice *ret_value, struct err *e);
 

@@ -339,6 +339,20 @@ static int drop_body(struct store_write *w, void *arg, struct err *e)
     return chats_drop_older(w, d->before_us, d->max, &d->removed, e);
 }
 
+Test(chats, the_last_id)
+{
+    struct uuid id;
+    struct err e = {0};
+    struct store_read *r = fixture_read();
+    cr_assert_eq(chats_last_id(r, &id, &e), ERR_NOT_FOUND);
+    store_read_end(r);
+    fill(0, 100);
+    r = fixture_read();
+    cr_assert_eq(chats_last_id(r, &id, &e), 0, "%s", e.text);
+    cr_assert_eq(uuid_time_us(&id), T0 + 99 * STEP);
+    store_read_end(r);
+}
+
 Test(chats, retention)
 {
     struct drop d = {T0 + 50 * STEP, 30, 0};

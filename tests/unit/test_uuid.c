@@ -34,6 +34,27 @@ Test(uuid, grows_whatever_the_clock_does)
     }
 }
 
+Test(uuid, follows_one_of_another_process)
+{
+    static const uint64_t now = 1769947200000000ull;
+    struct uuid other, next;
+    for (unsigned i = 0; i < 16; i++) {
+        uuid_v7(now + i * 262000000ull, &other);
+        if (i % 4 == 1)
+            memset(other.bytes + 9, 0xff, 7); /* its random part counts for nothing */
+        other.bytes[7] |= 0x0f;
+        uuid_v7_follow(&other);
+        uuid_v7(now, &next);
+        cr_assert(greater(&next, &other));
+        cr_assert(uuid_time_us(&next) < uuid_time_us(&other) + 2000);
+    }
+    uuid_v7(0, &other);
+    struct uuid older = {{0}};
+    uuid_v7_follow(&older); /* takes nothing back */
+    uuid_v7(0, &next);
+    cr_assert(greater(&next, &other));
+}
+
 Test(uuid, order_within_a_millisecond_follows_the_clock)
 {
     struct uuid a, b;
