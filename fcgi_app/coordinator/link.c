@@ -224,19 +224,14 @@ static int listen_again(struct links *l, struct err *e)
 {
     int fd = -1;
     struct stat st;
-<<<<<<< HEAD
     uv_poll_t *listener = calloc(1, sizeof(*listener));
-    int rc = listener ? bind_socket(l->path, &fd, e) : err_set(e, ERR_NOMEM, "Not enough memory to listen.");
+    int rc = listener ? bind_socket(l->path, l->take_over, &fd, e)
+                      : err_set(e, ERR_NOMEM, "Not enough memory to listen.");
     if (rc == 0 && (listen(fd, BACKLOG) < 0 || stat(l->path, &st) < 0))
         rc = err_set_errno(e, "Cannot listen on %s", l->path);
     int uv = rc == 0 ? uv_poll_init_socket(l->loop, listener, fd) : 0;
     if (uv < 0)
         rc = err_set(e, ERR_IO, "Cannot listen on %s: %s.", l->path, uv_strerror(uv));
-=======
-    uv_pipe_t *listener = calloc(1, sizeof(*listener));
-    int rc = listener ? bind_socket(l->path, l->take_over, &fd, e)
-                      : err_set(e, ERR_NOMEM, "Not enough memory to listen.");
->>>>>>> f6abddc (coordinator, worker: a crowd of starts waits for the one that won)
     if (rc < 0) {
         if (fd >= 0)
             close(fd);
@@ -256,11 +251,7 @@ static int listen_again(struct links *l, struct err *e)
 int links_open(struct links *l, uv_loop_t *loop, struct core *core, const char *path, bool take_over,
                uint32_t max, struct err *e)
 {
-<<<<<<< HEAD
-    *l = (struct links){.loop = loop, .core = core, .max = max, .listen_fd = -1};
-=======
-    *l = (struct links){.loop = loop, .core = core, .take_over = take_over, .max = max};
->>>>>>> f6abddc (coordinator, worker: a crowd of starts waits for the one that won)
+    *l = (struct links){.loop = loop, .core = core, .take_over = take_over, .max = max, .listen_fd = -1};
     list_init(&l->open);
     uv_timer_init(loop, &l->accept_again);
     l->accept_again.data = l;

@@ -19,9 +19,9 @@ void worker_coordinator_met(struct worker *w)
     (void)w;
 }
 
-int autostart_run(struct autostart *a, const char *conf_file, struct err *e)
+int autostart_run(struct autostart *a, const char *config, int leave_fd, struct err *e)
 {
-    (void)a, (void)conf_file;
+    (void)a, (void)config, (void)leave_fd;
     return err_set(e, ERR_NOT_FOUND, "There is none in this test.");
 }
 
