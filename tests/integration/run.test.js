@@ -65,6 +65,19 @@ test('answers under way are still given', async () => {
     assert.equal((await ending).code, 0);
 });
 
+test('lighttpd is started again soon, also the third time, when it had served for a while', async () => {
+    const stack = await start();
+    const restarts = () => stack.printed().match(/starting lighttpd again in \S+ s/g) ?? [];
+    for (let n = 1; n <= 3; n++) {
+        process.kill(stack.processes().find((p) => p.name === 'lighttpd').pid, 'SIGKILL');
+        await until('it is started again', () => restarts().length === n);
+        await until('it serves', async () => (await stack.get('/health', { check: false, fresh: true })).status === 200);
+        await sleep(3000);
+    }
+    assert.deepEqual([...new Set(restarts())], ['starting lighttpd again in 0.1 s']);
+    assert.equal((await end(stack, 'SIGTERM')).code, 0);
+});
+
 test('SIGTERM ends it as well, and a second Ctrl-C does not wait', async () => {
     assert.equal((await end(await start(), 'SIGTERM')).code, 0);
     const stack = await start({ provider: 'openai' });
