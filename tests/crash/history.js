@@ -102,7 +102,7 @@ class Attempt {
         const ms = (t) => (t === null ? '?' : (t / 1000).toFixed(3));
         const how = this.isAsync ? ' async' : '';
         const end = this.gone ? 'left' : this.error ? `broke: ${this.error}` : `${this.status} ${this.text?.slice(0, 200)}`;
-        return `client #${this.n} ${ms(this.start)}..${ms(this.end)} ${this.method} ${this.path}${how} "${this.prompt ?? ''}": ${end}`;
+        return `client #${this.n} ${ms(this.start)}..${ms(this.end)} ${this.method} ${this.path}${how} "${(this.prompt ?? '').slice(0, 80)}": ${end}`;
     }
 }
 
@@ -116,7 +116,7 @@ class Unit {
         this.chats = [];
     }
     toString() {
-        return `${this.family} ${this.group || 'keyless'} ${this.id ?? [...this.prompts][0]}`;
+        return `${this.family} ${this.group || 'keyless'} ${this.id ?? [...this.prompts][0]?.slice(0, 80)}`;
     }
 }
 
@@ -246,7 +246,7 @@ class History {
         const { state, repairs, epoch, batch_id, refusal } = unit.record ?? {};
         if (this.store)
             times.push(`store: ${unit.record ? JSON.stringify({ state, repairs, epoch, batch_id, refusal }) : 'no record'}`);
-        for (const chat of unit.chats) times.push(`chat: ${chat.answer}`);
+        for (const chat of unit.chats) times.push(`chat: ${chat.answer.slice(0, 400)}`);
         return times;
     }
 

@@ -4,6 +4,7 @@
  * refused for the moment they ask again under the same id, as a careful client does. Which scenario comes next is
  * decided by the seed.
  */
+const { EventEmitter } = require('node:events');
 const { sleep } = require('../integration/harness');
 
 const DEADLINE_MS = { HIGH: 30500, MEDIUM: 32000, LOW: 35000 };
@@ -33,6 +34,7 @@ class Load {
     /* groups: API keys, "" for none; secrets: what clients send that nobody may show. */
     constructor({ stack, history, random, groups, adminKey, secrets }) {
         Object.assign(this, { stack, history, random, groups, adminKey, secrets });
+        this.moments = new EventEmitter(); /* "asked", "told": for whoever wants to strike just then */
         this.running = true;
         this.n = 0;
         this.told = []; /* {id, prompt, group, priority, path} */
@@ -48,6 +50,7 @@ class Load {
             [3, this.nobody],
             [3, this.twins],
             [3, this.deletion],
+            [3, this.refused],
             [2, this.settings],
         ];
     }
@@ -71,7 +74,8 @@ class Load {
         const id = `${tag}-${this.n++}`;
         const group = this.random.of(this.groups);
         const priority = this.random.of(['HIGH', 'HIGH', 'MEDIUM', 'MEDIUM', 'LOW']);
-        return { id, group, priority, prompt: `prompt of ${id} for ${this.groups.indexOf(group)} ${priority}` };
+        const padding = this.random() < 0.02 ? ` ${'long '.repeat(this.random.between(2000, 12000))}` : '';
+        return { id, group, priority, prompt: `prompt of ${id} for ${this.groups.indexOf(group)}${padding} ${priority}` };
     }
 
     /* One request, written down. what: for history.begin(); options: for the client. */
@@ -80,17 +84,20 @@ class Load {
         const attempt = this.history.begin({ ...what, method, path, deadlineMs });
         const headers = { ...(what.group && { 'X-API-Key': what.group }), ...options.headers };
         const request = { ...options, headers, check: false, fresh: true, timeoutMs: deadlineMs + PATIENCE_MS };
+        this.moments.emit('asked');
         try {
             attempt.answered(await this.stack.request(method, path, request));
         } catch (e) {
             if (options.signal?.aborted) attempt.left();
             else attempt.broke(e);
         }
+        this.moments.emit('told');
         return attempt;
     }
 
     ask({ id, group, prompt, priority }, { isAsync = false, signal, mustSucceed } = {}) {
         const body = { request_id: id, prompt, priority, openai_api_key: this.secrets.body };
+        if (id.length % 2) Object.assign(body, { username: 'Zoë "Z"', metadata: { id, list: [1, 2.5, null, '\u2028'] } });
         const headers = isAsync ? { Prefer: 'respond-async' } : {};
         const what = { id, group, prompt, isAsync, mustSucceed, deadlineMs: DEADLINE_MS[priority] };
         return this.send(what, { body, headers, signal });
@@ -198,6 +205,16 @@ class Load {
             await sleep(this.random.between(10, 80) * (i + 1));
         }
         await Promise.all([this.ask(q), this.fetch(q)]);
+    }
+
+    /* The provider refuses it each time: accepted, it is known as failed from then on, whoever asks again. */
+    async refused() {
+        const q = this.fresh('refused');
+        const accepted = await this.insist(q, { isAsync: true });
+        if (accepted?.word.state !== 'promised') return;
+        await this.fetch(q, { waitS: 2 });
+        await this.ask(q);
+        await this.fetch(q);
     }
 
     /* A provider key is put while everything runs. */

@@ -16,8 +16,8 @@ const STATUSES = [
 const BREAKS = ['reset_before', 'reset_mid', 'close_before'].map((name) => [1, { do: name }]);
 const USELESS = ['doubled', 'extra', 'prose', 'cut_json', 'renamed', 'cut_body'].map((name) => [0.5, { do: name }]);
 
-/* misbehave(random)(call): a behaviour for FakeProvider.when(). */
-function misbehave(random) {
+/* misbehave(random, moments)(call): a behaviour for FakeProvider.when(); moments hears "called" and "answering". */
+function misbehave(random, moments) {
     const quick = () => ({ do: 'ok', ms: random.between(1, 60) });
     const behaviours = [
         [76, quick],
@@ -28,9 +28,17 @@ function misbehave(random) {
         [3, (call) => (isUrgent(call) ? quick() : { do: 'ok', ms: random.between(200, 1500) })],
         [1, (call) => (isUrgent(call) ? quick() : { do: 'hang' })],
     ];
-    return (call) => {
-        if (call.members.some((m) => m.prompt?.startsWith('probe '))) return { do: 'ok', ms: 2 };
+    const choose = (call) => {
+        const some = (pattern) => call.members.some((m) => pattern.test(m.prompt ?? ''));
+        if (some(/^probe /)) return { do: 'ok', ms: 2 };
+        if (some(/^prompt of refused-/)) return { do: 'status', status: 400, ms: 2 };
         return random.weighted(behaviours)(call);
+    };
+    return (call) => {
+        const behaviour = choose(call);
+        moments.emit('called');
+        setTimeout(() => moments.emit('answering'), behaviour.ms ?? 0);
+        return behaviour;
     };
 }
 

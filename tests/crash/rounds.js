@@ -5,6 +5,7 @@
  *
  *   ROUNDS=200 SEED=7 node tests/crash/rounds.js
  */
+const { once } = require('node:events');
 const { monitorEventLoopDelay, performance } = require('node:perf_hooks');
 const { Stack, inParallel, sleep, until, PROVIDER_KEY, STRETCH } = require('../integration/harness');
 const { History, report } = require('./history');
@@ -94,31 +95,64 @@ async function timeUntilServed(tag) {
     throw new Error(`not served within ${20 * STRETCH} s`);
 }
 
-async function round(n) {
+/* Now, or just after something happened that a part is busy with. */
+async function strikingMoment() {
     await sleep(random.between(100, 900));
+    const moment = random.of(['any', 'asked', 'called', 'answering', 'told']);
+    if (moment === 'any') return;
+    await Promise.race([once(load.moments, moment), sleep(500)]);
+    await sleep(random.between(0, 3));
+}
+
+/* What happens to a part. Several signals: it dies again while it comes back. */
+const BLOWS = [
+    [4, { name: 'kill', strike: (pids) => signal(pids(), 'SIGKILL') }],
+    [4, { name: 'stop', strike: stop }],
+    [2, { name: 'kill twice', strike: killTwice }],
+];
+const QUIT = { name: 'quit', strike: (pids) => signal(pids(), 'SIGTERM'), isOrderly: true };
+
+async function stop(pids) {
+    const stopped = pids();
+    const ms = random.between(100, 3000);
+    signal(stopped, 'SIGSTOP');
+    await sleep(ms);
+    signal(stopped, 'SIGCONT');
+    return ms;
+}
+
+async function killTwice(pids) {
+    const first = pids();
+    signal(first, 'SIGKILL');
+    const next = await until('it is back', () => {
+        const found = pids();
+        return found.length && found.every((pid) => pid && !first.includes(pid)) && found;
+    }, 10000);
+    await sleep(random.between(0, 150));
+    signal(next, 'SIGKILL');
+}
+
+async function round(n) {
     const victim = random.weighted(VICTIMS);
-    const stopMs = random() < 0.4 ? random.between(100, 3000) : 0;
-    const pids = await until(`there is ${victim.part}`, () => {
-        const found = victim.pids();
-        return found.length && found.every(Boolean) && found;
-    });
+    const blow = victim.part === 'coordinator' && random() < 0.2 ? QUIT : random.weighted(BLOWS);
+    await strikingMoment();
+    await until(`there is ${victim.part}`, () => victim.pids().length && victim.pids().every(Boolean));
     const from = performance.now();
-    signal(pids, stopMs ? 'SIGSTOP' : 'SIGKILL');
-    if (stopMs) {
-        await sleep(stopMs);
-        signal(pids, 'SIGCONT');
-    }
-    const how = stopMs ? `stop ${stopMs} ms` : 'kill';
     let ms = Infinity;
+    let stopped;
     try {
+        stopped = await blow.strike(() => victim.pids());
         ms = await timeUntilServed(n);
     } finally {
-        history.outage({ part: victim.part, from, to: performance.now(), front: Boolean(victim.front) && !stopMs });
+        const front = Boolean(victim.front) && blow.strike !== stop;
+        history.outage({ part: victim.part, from, to: performance.now(), front });
+        const what = stopped ? `${blow.name} ${stopped} ms` : blow.name;
         console.log(
-            `round ${n}/${ROUNDS}  ${how.padEnd(12)} ${victim.part.padEnd(26)} served again after ${ms.toFixed(0).padStart(5)} ms  ${history.attempts.length} requests, ${load.told.length} answers`,
+            `round ${n}/${ROUNDS}  ${what.padEnd(12)} ${victim.part.padEnd(26)} served again after ${ms.toFixed(0).padStart(5)} ms  ${history.attempts.length} requests, ${load.told.length} answers`,
         );
     }
-    return ms;
+    /* One that was asked to leave finishes its calls first, which is no failure. */
+    return blow.isOrderly ? null : ms;
 }
 
 /* Everything accepted has come to an end. */
@@ -128,7 +162,7 @@ async function settle() {
         const end = performance.now() + 20000 * STRETCH;
         for (;;) {
             const { state } = (await load.fetch(q, { waitS: 2 })).word;
-            if (['done', 'failed', 'unknown'].includes(state)) return;
+            if (['done', 'failed', 'unknown', 'gone', 'missing'].includes(state)) return;
             if (performance.now() > end) throw new Error(`${q.id} is still "${state}"`);
             await sleep(50);
         }
@@ -177,7 +211,7 @@ async function main() {
     const lag = monitorEventLoopDelay({ resolution: 5 });
     lag.enable();
     await stack.start();
-    stack.fake.when(() => true, misbehave(random));
+    stack.fake.when(() => true, misbehave(random, load.moments));
     load.start(LANES);
     const times = [];
     try {
@@ -199,7 +233,7 @@ async function main() {
     lookIntoFiles();
     const violations = history.check();
     if (ROUNDS >= 20) faults.push(...coverage());
-    const sorted = [...times].sort((a, b) => a - b);
+    const sorted = times.filter((ms) => ms !== null).sort((a, b) => a - b);
     const p99 = percentile(sorted, 99);
     if (!(p99 <= READY_MS)) faults.push(`served again within ${p99?.toFixed(0)} ms at p99, ${READY_MS} are allowed`);
     console.log(`clients: ${tally(history.attempts.map((a) => (a.gone ? 'left' : a.error ? 'broke' : a.status)))}`);
