@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/dir.h"
+
 #define FRESH "provider.key.new"
 
 static int key_path(const char *dir, const char *name, char ret_path[PATH_MAX], struct err *e)
@@ -62,16 +64,6 @@ int keyfile_read(const char *dir, struct saved_key *ret_key, struct err *e)
     return rc;
 }
 
-static int sync_dir(const char *dir)
-{
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    int rc = fsync(fd);
-    close(fd);
-    return rc;
-}
-
 int keyfile_prepare(const char *dir, const struct saved_key *key, struct err *e)
 {
     char fresh[PATH_MAX], text[CONF_TEXT + 64];
@@ -102,7 +94,7 @@ int keyfile_keep(const char *dir, const struct saved_key *key, struct err *e)
         return rc;
     if (key->text[0] ? rename(fresh, path) < 0 : unlink(path) < 0 && errno != ENOENT)
         return err_set_errno(e, "Cannot replace %s", path);
-    return sync_dir(dir) < 0 ? err_set_errno(e, "Cannot sync %s", dir) : 0;
+    return dir_sync(dir, e);
 }
 
 void keyfile_drop(const char *dir)

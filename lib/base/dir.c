@@ -2,15 +2,39 @@
 #include "base/dir.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+int dir_sync(const char *path, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == EACCES ? 0 : err_set_errno(e, "Cannot open the directory %s", path);
+    int rc = fsync(fd) == 0 || errno == EINVAL ? 0 : err_set_errno(e, "Cannot sync the directory %s", path);
+    close(fd);
+    return rc;
+}
+
+/* The directory that holds path, which has no slash at its end. */
+static int sync_parent(const char *path, struct err *e)
+{
+    char parent[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t n = !slash ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    memcpy(parent, path, n);
+    parent[n] = 0;
+    return dir_sync(n ? parent : ".", e);
+}
 
 static int make_one(const char *path, struct err *e)
 {
     struct stat st;
     if (mkdir(path, 0700) == 0)
-        return chmod(path, 0700) == 0 ? 0 : err_set_errno(e, "Cannot set the permissions of %s", path);
+        return chmod(path, 0700) == 0 ? sync_parent(path, e)
+                                      : err_set_errno(e, "Cannot set the permissions of %s", path);
     if (errno != EEXIST)
         return err_set_errno(e, "Cannot create the directory %s", path);
     if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))

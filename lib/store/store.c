@@ -79,6 +79,9 @@ static int prepare_place(const char *dir, const struct store_options *o, uint64_
         rc = place_make_file(dir, "data.mdb", 0, e);
     if (!rc)
         rc = place_make_file(dir, "lock.mdb", lock_bytes(o), e);
+    /* LMDB syncs what is in data.mdb, never its name; always, since who made it may have died before. */
+    if (!rc && access == STORE_WRITER)
+        rc = dir_sync(dir, e);
     if (!rc)
         *ret_bytes = bytes;
     return rc;

@@ -46,6 +46,29 @@ static void check_modes_under(mode_t mask)
     }
 }
 
+static int dir_syncs; /* of store_dir */
+
+/* In the place of libc's. */
+int fsync(int fd)
+{
+    struct stat open, dir;
+    if (fstat(fd, &open) == 0 && stat(store_dir, &dir) == 0 && open.st_ino == dir.st_ino)
+        dir_syncs++;
+    return 0;
+}
+
+/* LMDB syncs what is in data.mdb, but not its name. */
+Test(store_open, a_writer_syncs_the_directory)
+{
+    for (int n = 1; n <= 2; n++) {
+        fixture_open(STORE_WRITER, 0, 64 << 20);
+        cr_assert_eq(dir_syncs, n);
+        store_close(store);
+    }
+    fixture_open(STORE_READER, 0, 0);
+    cr_assert_eq(dir_syncs, 2);
+}
+
 Test(store_open, private_whatever_the_umask)
 {
     check_modes_under(0);
