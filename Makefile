@@ -26,7 +26,7 @@ COORD_SRC    := $(wildcard fcgi_app/coordinator/*.c)
 UNIT_SRC     := $(wildcard tests/unit/test_*.c)
 SCENARIO_SRC := $(wildcard tests/scenario/*.c)
 BENCH_SRC    := $(wildcard tests/bench/*.c)
-CRASH_SRC    := $(wildcard tests/crash/*.c)
+CRASH_SRC    := $(filter-out %/powercut.c,$(wildcard tests/crash/*.c))
 
 LIB      := $(BUILD)/libcarpool.a
 PROGRAMS := $(if $(WORKER_SRC),$(BUILD)/carpool.fcgi) $(if $(COORD_SRC),$(BUILD)/carpoold)
@@ -105,6 +105,12 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/fuzz.o
 	@mkdir -p $(@D)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) $(FUZZ_LINK) -o $@ $^ -lfcgi -luv -lcurl $(LIB_LIBS)
+
+# A library: it goes under the coordinator with LD_PRELOAD.
+$(BUILD)/crash/powercut.so: tests/crash/powercut.c
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(filter-out -fPIE -MMD -MP,$(CFLAGS)) -fPIC -shared -o $@ $<
 
 BUILDER = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
@@ -259,6 +265,10 @@ fuzz: ## libFuzzer harnesses, two at a time: SECONDS=60 each (0: only their corp
 .PHONY: crash-points
 crash-points: $(PROGRAMS) $(CRASH) ## kill -9 at every system call of a scenario that leaves a trace: POINTS=name
 	@BUILD=$(BUILD) POINTS=$(POINTS) node tests/crash/points.js
+
+.PHONY: powercut
+powercut: $(PROGRAMS) $(CRASH) $(BUILD)/crash/powercut.so ## power cuts under load, unsynced writes lost or torn: ROUNDS=30 SEED=
+	@BUILD=$(BUILD) ROUNDS=$(if $(filter command line environment,$(origin ROUNDS)),$(ROUNDS)) SEED=$(SEED) node tests/crash/powercut.js
 
 .PHONY: lint
 lint: ## formatting, clang-tidy, layers, configuration, scripts

@@ -14,6 +14,7 @@ const { FakeProvider } = require('../integration/fake_provider');
 const { Stack, until, isAlive, freePort, BUILD, PROVIDER_KEY } = require('../integration/harness');
 const { Clients } = require('./clients');
 const { History, report } = require('./history');
+const { killAll } = require('./processes');
 
 const SECOND_KEY = 'sk-second-canary-key-9b1c';
 const SETTINGS = {
@@ -326,20 +327,4 @@ function threadOf(pid, name) {
     throw new Error(`process ${pid} has no thread ${name}`);
 }
 
-/* The coordinator first: what it did not do by now, it never did. More than once, since a worker may have
- * started another one just then. */
-async function killAll(stack) {
-    await until('all are gone', () => {
-        const pids = [stack.coordinatorPid(), ...stack.processes().map((p) => p.pid)].filter(Boolean);
-        for (const pid of pids) {
-            try {
-                process.kill(pid, 'SIGKILL');
-            } catch {
-                /* gone */
-            }
-        }
-        return !pids.length;
-    });
-}
-
-module.exports = { Visit, killAll };
+module.exports = { Visit };
