@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -19,7 +20,9 @@
 #define ACCEPT_PAUSE_MS 100
 #define READ_STEP       (16u << 10)
 #define KEPT            (4 * READ_STEP) /* a link does not hold on to more than this between frames */
-#define PENDING_MAX     (64u << 20)     /* a worker that does not take its answers is cut off */
+#define DESCRIPTORS_OWN 32
+#define LINKS_MIN       4
+#define PENDING_MAX     (64u << 20) /* a worker that does not take its answers is cut off */
 
 /* Invariants: in holds the bytes of at most one unfinished frame between reads; sending is true while a
  * uv_write is under way. */
@@ -60,6 +63,31 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
     *ret_buf = uv_buf_init(room, room ? READ_STEP : 0); /* 0: libuv reports ENOBUFS and the link is closed */
 }
 
+/* Nobody would miss it. */
+static bool is_idle(const struct link *k)
+{
+    list_for_each (it, &k->links->core->asked) {
+        if (LIST_ENTRY(it, struct commit_op, asked_node)->link == &k->core)
+            return false;
+    }
+    return k->core.pool && list_empty(&k->core.waiters) && !k->core.out.len && !k->sending && !k->in.len;
+}
+
+/* Makes room for newcomer when there are too many: of the idle ones the one that has said nothing for longest
+ * goes. */
+static void make_room(struct links *l, const struct link *newcomer)
+{
+    if (l->n <= l->max)
+        return;
+    list_for_each (it, &l->open) {
+        struct link *k = LIST_ENTRY(it, struct link, node);
+        if (k != newcomer && is_idle(k)) {
+            link_close(k);
+            return;
+        }
+    }
+}
+
 /* Hands every whole frame to the core. */
 static int take_frames(struct link *k)
 {
@@ -95,6 +123,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *bytes)
         return;
     }
     buf_advance(&k->in, (size_t)n);
+    list_remove(&k->node);
+    list_append(&k->links->open, &k->node);
     if (take_frames(k) < 0) {
         log_warning("A worker sent something that is not the protocol of this version; its connection is "
                     "closed. Were the programs updated while running?");
@@ -131,6 +161,7 @@ static void add_link(struct links *l, int fd)
     bool opened = uv_pipe_open(&k->pipe, fd) == 0;
     if (!opened)
         close(fd);
+    make_room(l, k);
     if (!opened || l->n > l->max || !same_user(&k->pipe) ||
         uv_read_start((uv_stream_t *)&k->pipe, on_alloc, on_read) < 0)
         link_close(k);
@@ -248,10 +279,24 @@ static int listen_again(struct links *l, struct err *e)
     return 0;
 }
 
+/* As many as there are descriptors for, beside two for each call and the program's own. */
+static uint32_t most_links(const struct core *c, uint32_t max)
+{
+    struct rlimit limit;
+    uint64_t own = DESCRIPTORS_OWN + 2ull * c->conf->provider.max_concurrency;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= max + own)
+        return max;
+    uint64_t most = limit.rlim_cur > own + LINKS_MIN ? limit.rlim_cur - own : LINKS_MIN;
+    log_warning("%llu descriptors are allowed (ulimit -n), enough for %llu threads of workers at once",
+                (unsigned long long)limit.rlim_cur, (unsigned long long)most);
+    return (uint32_t)most;
+}
+
 int links_open(struct links *l, uv_loop_t *loop, struct core *core, const char *path, bool take_over,
                uint32_t max, struct err *e)
 {
-    *l = (struct links){.loop = loop, .core = core, .take_over = take_over, .max = max, .listen_fd = -1};
+    *l = (struct links){
+        .loop = loop, .core = core, .take_over = take_over, .max = most_links(core, max), .listen_fd = -1};
     list_init(&l->open);
     uv_timer_init(loop, &l->accept_again);
     l->accept_again.data = l;

@@ -22,7 +22,7 @@ struct links {
     bool take_over; /* whoever listens at path has no right to */
     dev_t device;   /* of the socket file */
     ino_t inode;
-    struct list open; /* struct link.node */
+    struct list open; /* struct link.node; those that said something last are at the end */
     uint32_t n, max;  /* connections */
 };
 

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "base/clock.h"
+#include "base/dir.h"
 #include "base/log.h"
 #include "base/sched.h"
 #include "coordinator/control.h"
@@ -144,8 +145,7 @@ static void turn(struct program *p)
     core_turn(c, now_us);
     commit_submit(p->commits, &p->ops);
     if (c->fenced) {
-        /* Nobody is told anything more: the workers hand in again, to the coordinator that owns the store. */
-        stop(p, LOOP_FENCED);
+        stop(p, LOOP_FENCED); /* and tells nobody: the workers hand in again, to the other coordinator */
         return;
     }
     links_flush(&p->links);
@@ -323,13 +323,6 @@ static int open_sink(struct program *p, struct err *e)
     return sink_open(&options, &p->sink, e);
 }
 
-/* In the storage directory everything is the lock holder's. */
-static bool is_below(const char *path, const char *dir)
-{
-    size_t n = strlen(dir);
-    return strncmp(path, dir, n) == 0 && path[n] == '/';
-}
-
 static int open_all(struct program *p, struct err *e)
 {
     uint64_t epoch = 0;
@@ -338,6 +331,7 @@ static int open_all(struct program *p, struct err *e)
                                         .answer_max_bytes = ANSWER_MAX_BYTES,
                                         .connections_max = p->conf->provider.max_concurrency * 2};
     loop_socket_path(p->conf, path);
+    bool ours = dir_contains(p->conf->storage.dir, path); /* everything there is the lock holder's */
     int rc = open_sink(p, e);
     if (rc == 0)
         rc = open_store(p, &epoch, e);
@@ -348,8 +342,7 @@ static int open_all(struct program *p, struct err *e)
     if (rc == 0)
         rc = commit_start(p->store, epoch, notify_committed, p, &p->commits, e);
     if (rc == 0)
-        rc = links_open(&p->links, &p->loop, &p->core, path, is_below(path, p->conf->storage.dir), LINKS_MAX,
-                        e);
+        rc = links_open(&p->links, &p->loop, &p->core, path, ours, LINKS_MAX, e);
     return rc;
 }
 

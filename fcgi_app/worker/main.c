@@ -24,10 +24,11 @@
 #include "worker/fcgid.h"
 #include "worker/pool.h"
 
-#define PROGRAM     "carpool.fcgi"
-#define BACKLOG     4096
-#define THREADS_MAX 10000
-#define EXIT_USAGE  2
+#define PROGRAM         "carpool.fcgi"
+#define BACKLOG         4096
+#define THREADS_MAX     10000
+#define DESCRIPTORS_OWN 32 /* of a worker process, besides those of its threads */
+#define EXIT_USAGE      2
 
 struct flags {
     const char *config, *socket;
@@ -175,14 +176,25 @@ static bool leave_with_server(const struct flags *f, pid_t *ret_server)
     return getppid() == parent;
 }
 
-/* A descriptor a connection and one to the coordinator for each thread. */
-static void raise_descriptor_limit(void)
+/* How many threads can each have a descriptor for a connection and one to the coordinator. With more, all
+ * descriptors could be taken by connections that then wait for the other one. Raises the limit as far as it
+ * goes. */
+static uint32_t threads_with_descriptors(uint32_t wanted)
 {
     struct rlimit limit;
-    if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return wanted;
+    if (limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
+        if (setrlimit(RLIMIT_NOFILE, &limit) && getrlimit(RLIMIT_NOFILE, &limit))
+            return wanted;
     }
+    rlim_t most = limit.rlim_cur > DESCRIPTORS_OWN + 2 ? (limit.rlim_cur - DESCRIPTORS_OWN) / 2 : 1;
+    if (most >= wanted)
+        return wanted;
+    log_warning("%u threads are configured, but %llu descriptors are allowed (ulimit -n), enough for %llu",
+                wanted, (unsigned long long)limit.rlim_cur, (unsigned long long)most);
+    return (uint32_t)most;
 }
 
 static int open_log(const struct conf *c, struct err *e)
@@ -220,7 +232,7 @@ static uint32_t waiting_max_of(const struct conf *c, const struct flags *f, uint
 static void set_size(struct pool_options *o, const struct conf *c, const struct flags *f, bool fcgid)
 {
     uint32_t threads = f->manage ? c->worker.manage_threads : c->worker.threads;
-    o->serve.threads = fcgid ? 1 : f->threads ? f->threads : threads;
+    o->serve.threads = fcgid ? 1 : threads_with_descriptors(f->threads ? f->threads : threads);
     o->processes = fcgid ? 1 : f->processes ? f->processes : f->manage ? 1 : c->worker.processes;
     if (o->processes > WAITING_CHILDREN_MAX)
         o->processes = WAITING_CHILDREN_MAX;
@@ -247,7 +259,6 @@ static int run(const struct flags *f, char **argv, struct conf *c, struct err *e
     rc = waiting_new(&o.serve.waiting.shared, e);
     if (rc)
         return rc;
-    raise_descriptor_limit();
     pid_t server;
     if (!leave_with_server(f, &server))
         return 0;
@@ -273,6 +284,7 @@ int main(int argc, char **argv)
     struct flags flags = {0};
     struct err e = {0};
     int status = parse_flags(argc, argv, &flags);
+    signal(SIGPIPE, SIG_IGN);    /* a log that nobody reads any more must not end the pool */
     prctl(PR_SET_NAME, PROGRAM); /* an heir was started through /proc/self/exe */
     if (status >= 0)
         return status;

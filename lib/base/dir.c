@@ -57,3 +57,9 @@ int dir_make(const char *path, struct err *e)
     }
     return make_one(path, e);
 }
+
+bool dir_contains(const char *dir, const char *path)
+{
+    size_t n = strlen(dir);
+    return n && strncmp(path, dir, n) == 0 && (path[n] == '/' || dir[n - 1] == '/') && path[n];
+}

@@ -2,6 +2,8 @@
 #ifndef CARPOOL_BASE_DIR_H
 #define CARPOOL_BASE_DIR_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 /* Makes path and the directories above it that are missing, each 0700 whatever the umask, and syncs the names of
@@ -14,5 +16,7 @@ int dir_make(const char *path, struct err *e);
  * done. */
 MUST_CHECK
 int dir_sync(const char *path, struct err *e);
+/* Whether path, as it is written, lies below the directory dir. */
+bool dir_contains(const char *dir, const char *path);
 
 #endif

@@ -100,3 +100,15 @@ Test(dir, says_what_is_in_the_way)
     cr_assert_not_null(strstr(e.text, "is not a directory"), "%s", e.text);
     cr_assert_eq(dir_make("", &e), ERR_INVAL);
 }
+
+Test(dir, contains)
+{
+    cr_assert(dir_contains("/a/b", "/a/b/c"));
+    cr_assert(dir_contains("/a/b", "/a/b/c/d"));
+    cr_assert(dir_contains("/a/b/", "/a/b/c"));
+    cr_assert(dir_contains("/", "/c"));
+    cr_assert_not(dir_contains("/a/b", "/a/bc"));
+    cr_assert_not(dir_contains("/a/b", "/a/b"));
+    cr_assert_not(dir_contains("/a/b", "/a"));
+    cr_assert_not(dir_contains("", "/a"));
+}
