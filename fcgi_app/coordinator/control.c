@@ -205,7 +205,8 @@ static void end_change(struct core *c, struct settings_change *change)
 static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_us)
 {
     struct settings_change *change = op->owner;
-    if (change->patch.has_api_key)
+    /* Once fenced, what is prepared is the successor's: it dropped ours when it started. */
+    if (change->patch.has_api_key && op->rc != ERR_FENCED)
         c->ports.key_settle(c->ports.arg, &change->saved_key, op->rc == 0);
     if (op->rc < 0)
         refuse_change(c, change, REFUSAL_STORE_DOWN);
@@ -293,7 +294,7 @@ static struct commit_op *change_op(const struct settings_change *change)
 /* Begins the first of the changes; those that cannot be made are refused on the way. */
 static void start_change(struct core *c)
 {
-    while (!list_empty(&c->changes)) {
+    while (!list_empty(&c->changes) && !c->fenced) {
         struct settings_change *change = LIST_ENTRY(list_first(&c->changes), struct settings_change, node);
         if (prepare_change(c, change)) {
             struct commit_op *op = change_op(change);

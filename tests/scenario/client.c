@@ -137,17 +137,19 @@ void client_close(struct world *w, struct client *c)
 static struct client *admin(struct world *w, bool aside)
 {
     char name[32] = ADMIN;
+    const struct client *usual = client_find(w, ADMIN);
+    aside |= usual && usual->elder; /* who comes now comes to the one that took over */
     for (unsigned i = 0; aside; i++) {
         snprintf(name, sizeof(name), "(admin%u)", i);
         struct client *c = client_find(w, name);
-        if (!c || (!c->waiting && !c->elder))
+        if (!c || (!c->waiting && (!c->elder || w->at_random)))
             break;
     }
     struct client *c = client_find(w, name);
     if (!c)
         c = client_add(w, name);
     c->admin = true;
-    c->deletes[0] = 0;
+    c->deletes[0] = c->model[0] = 0;
     return c;
 }
 
@@ -164,14 +166,21 @@ static void ask_as_admin(struct world *w, struct client *c, enum wire_type type,
     feed(w, c, &bytes);
 }
 
+static void ask_settings(struct world *w, struct client *c, const char *json)
+{
+    if (sscanf(json, "{\"model\":\"%63[^\"]\"}", c->model) != 1)
+        c->model[0] = 0;
+    ask_as_admin(w, c, WIRE_SETTINGS_PUT, json);
+}
+
 void client_settings(struct world *w, const char *json)
 {
-    ask_as_admin(w, admin(w, false), WIRE_SETTINGS_PUT, json);
+    ask_settings(w, admin(w, false), json);
 }
 
 void client_settings_aside(struct world *w, const char *json)
 {
-    ask_as_admin(w, admin(w, true), WIRE_SETTINGS_PUT, json);
+    ask_settings(w, admin(w, true), json);
 }
 
 static void ask_deletion(struct world *w, struct client *c, const char *request_id)
@@ -242,6 +251,15 @@ static void take_progress(struct world *w, struct client *c, const struct wire_f
     reach_word("a watch sees", c->progress <= PROGRESS_FINISHED ? seen[c->progress] : "?");
 }
 
+static void settings_done(struct world *w, const struct client *c)
+{
+    if (w->elder_acts)
+        return;
+    w->settled_us = w->now_us;
+    w->key_told = w->key;
+    memcpy(w->model, c->model, sizeof(w->model));
+}
+
 static void take_frame(struct world *w, struct client *c, const struct wire_frame *frame)
 {
     if (frame->type == WIRE_WELCOME)
@@ -268,9 +286,10 @@ static void take_frame(struct world *w, struct client *c, const struct wire_fram
         if (c->admin && c->deletes[0]) {
             REACH("a deletion is done");
             rules_deleted(w, c->deletes);
-        } else if (c->admin)
+        } else if (c->admin) {
             REACH("settings are changed");
-        else
+            settings_done(w, c);
+        } else
             REACH("told that it is kept");
         rules_replied(w, c, (struct slice){0});
     } else

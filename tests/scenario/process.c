@@ -26,10 +26,12 @@ static int port_key_prepare(void *arg, const struct saved_key *key, struct err *
 {
     struct world *w = arg;
     (void)e;
-    if (process_is_dead(w) || w->elder_acts)
+    if (process_is_dead(w))
         return 0;
     note_key(w, "prepare", key);
-    if (w->key_fresh.text[0])
+    if (w->elder_acts && w->key_fresh.text[0])
+        return 0; /* two administrators, at one coordinator each: whose key it is then is left open */
+    if (w->key_fresh.text[0] && !w->elder_acts)
         world_blame(w, "two keys are prepared at once");
     w->key_fresh = *key;
     return 0;
@@ -41,8 +43,8 @@ static void port_key_settle(void *arg, const struct saved_key *key, bool keep)
     if (process_is_dead(w))
         return;
     note_key(w, keep ? "keep" : "drop", key);
-    if (w->elder_acts)
-        return; /* whoever started after it has dropped what it had prepared */
+    if (w->elder_acts && keep)
+        return; /* its commit came before the takeover, which has dropped what it had prepared */
     if (strcmp(key->text, w->key_fresh.text) != 0)
         world_blame(w, "another key is settled than was prepared");
     if (keep)
@@ -231,6 +233,8 @@ static void restart(struct world *w, bool workers_too)
     w->dead = false;
     w->dying_in = 0;
     w->trouble_us = 0;
+    w->model[0] = 0;
+    w->key_told = w->key;
     if (process_start(w, &e) < 0) {
         world_blame(w, "the next coordinator does not start: %s", e.text);
         return;
@@ -332,6 +336,9 @@ void process_take_over(struct world *w, uint64_t stall_us, bool reached)
         w->clients[i].elder = w->clients[i].link;
     w->maintain_us = w->now_us + US_PER_S;
     w->dying_in = 0;
+    w->trouble_us = 0;
+    w->model[0] = 0;
+    w->key_told = w->key;
     if (process_start(w, &e) < 0) {
         world_blame(w, "the second coordinator does not start: %s", e.text);
         return;

@@ -185,6 +185,27 @@ void rules_sealed(struct world *w, const struct sight *seen, const struct batch 
             pass(w, LIST_ENTRY(it, struct job, node), b, members[0]->submit.trust_group);
 }
 
+static bool is_put(const struct world *w, const struct saved_key *saved, const char *key)
+{
+    bool counts = saved->text[0] && saved->kind == w->core->settings.provider;
+    return strcmp(key, counts ? saved->text : w->conf.provider.api_key) == 0;
+}
+
+/* What was sealed after a change of settings was told done goes to the model and with the key that were put.
+ */
+static void check_settings(struct world *w, const struct call *call, const char *key)
+{
+    const struct core *c = w->core;
+    if (w->elder_acts || call->batch->sealed_us < w->settled_us || !list_empty(&c->changes))
+        return;
+    /* One that is stored already may not have been told yet. */
+    if (!call->members[0]->submit.caller_key.p && !is_put(w, &w->key_told, key) && !is_put(w, &w->key, key))
+        world_blame(w, "a call is sent with the key %s, not with the one that was put", key);
+    if (!call->members[0]->submit.model.p && w->model[0] &&
+        !memmem(call->request.body.data, call->request.body.len, w->model, strlen(w->model)))
+        world_blame(w, "a call does not ask for the model %s, which was put", w->model);
+}
+
 void rules_sent(struct world *w, const struct call *call)
 {
     const struct wire_submit *first = &call->members[0]->submit;
@@ -194,6 +215,7 @@ void rules_sent(struct world *w, const struct call *call)
     if (first->caller_key.p ? !slice_is(first->caller_key, key) : strncmp(key, "sk-caller", 9) == 0)
         world_blame(w, "%.*s is sent with the wrong key %s", (int)first->request_id.n, first->request_id.p,
                     key);
+    check_settings(w, call, key);
     uint32_t flights = 1;
     list_for_each (it, &w->flights)
         flights++;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "process.h"
 #include "random.h"
 #include "script.h"
 
@@ -205,6 +206,13 @@ static void run_crash(struct script *s, struct line *l)
     world_crash(&s->world, line_has(l, "durable"), line_has(l, "workers"));
 }
 
+/* TAKEOVER [reached] [stopped=t] */
+static void run_takeover(struct script *s, struct line *l)
+{
+    const char *stopped = line_value(l, "stopped");
+    process_take_over(&s->world, stopped ? script_us(s, stopped) : 0, line_has(l, "reached"));
+}
+
 /* COMMIT TAKES time | FAILS NOSPC|IO|EIO|FENCED [n] | WORKS */
 static void run_commit(struct script *s, struct line *l)
 {
@@ -311,12 +319,12 @@ void verb_run(struct script *s, struct line *l)
     static const struct {
         const char *name;
         void (*run)(struct script *s, struct line *l);
-    } verbs[] = {{"CONFIG", run_config},     {"POOL", run_pool},     {"RANDOM", run_random},
-                 {"ARRIVE", run_arrive},     {"LEAVE", run_leave},   {"WATCH", run_watch},
-                 {"SETTINGS", run_settings}, {"DELETE", run_delete}, {"DRAIN", run_drain},
-                 {"CRASH", run_crash},       {"COMMIT", run_commit}, {"PROVIDER", run_provider},
-                 {"EXPECT", run_expect},     {"PAUSE", run_nothing}, {"CROWD", run_crowd},
-                 {"FORGET", run_forget}};
+    } verbs[] = {{"CONFIG", run_config},     {"POOL", run_pool},        {"RANDOM", run_random},
+                 {"ARRIVE", run_arrive},     {"LEAVE", run_leave},      {"WATCH", run_watch},
+                 {"SETTINGS", run_settings}, {"DELETE", run_delete},    {"DRAIN", run_drain},
+                 {"CRASH", run_crash},       {"COMMIT", run_commit},    {"PROVIDER", run_provider},
+                 {"EXPECT", run_expect},     {"PAUSE", run_nothing},    {"CROWD", run_crowd},
+                 {"FORGET", run_forget},     {"TAKEOVER", run_takeover}};
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (strcmp(l->words[0], verbs[i].name) == 0) {
             if (i > 2)

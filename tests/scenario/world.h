@@ -81,6 +81,7 @@ struct client {
     bool admin;
     bool elder;       /* its link is one of the elder's */
     unsigned pool;    /* below WORLD_POOLS: whose thread it is */
+    char model[64];   /* admin: that it puts */
     char deletes[64]; /* admin: the request id whose deletion it asked for; empty: none */
     enum reply reply;
     uint64_t replied_us; /* script time, as all below */
@@ -143,7 +144,10 @@ struct world {
     enum err_code commit_error;
     bool commit_reaches;             /* those that fail reach the disk all the same */
     struct saved_key key, key_fresh; /* in the file; prepared beside it */
-    char keys[512];                  /* what was done with keys: "prepare:sk-a@0ms keep:sk-a@1ms" */
+    struct saved_key key_told;       /* that the settings told done last came with */
+    uint64_t settled_us;             /* when a change of settings was last told done */
+    char model[64]; /* that was put since the start, for the provider in force; empty: none */
+    char keys[512]; /* what was done with keys: "prepare:sk-a@0ms keep:sk-a@1ms" */
 
     struct elder elder;
     bool elder_acts;
