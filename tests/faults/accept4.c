@@ -1,6 +1,6 @@
 /*
- * accept4() as a failure point "posix/io/net/accept4": libfiu's own preload library knows accept() only, while
- * libuv and the workers call this one. Loaded beside it by stack.js and switched by the same fiu-ctrl.
+ * accept4() as a failure point "posix/io/net/accept4": libfiu's own preload library knows accept() only,
+ * while libuv and the workers call this one. Loaded beside it by stack.js and switched by the same fiu-ctrl.
  */
 #define FIU_ENABLE
 #include <dlfcn.h>
