@@ -263,8 +263,7 @@ void world_crash(struct world *w, bool durable, bool workers_too)
 
 void process_leave(struct world *w)
 {
-    bool clean =
-        core_idle(w->core) && list_empty(&w->group) && list_empty(&w->ops) && list_empty(&w->flights);
+    bool clean = core_idle(w->core) && list_empty(&w->group) && list_empty(&w->ops) && list_empty(&w->flights);
     world_say(w, "-- leaves%s", clean ? "" : " in the middle of things");
     w->crashes++;
     disk_flush(w, SURVIVES_QUEUED);
