@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "front_check.h"
 #include "store/chats.h"
+#include "store/counters.h"
 #include "store/requests.h"
 
 #define CHATS_N   110 /* more than a piece of GET /v1/chat holds */
@@ -91,6 +92,10 @@ static int fill(struct store_write *w, void *arg, struct err *e)
     } records[] = {{"failed", REQUEST_FAILED},   {"unknown", REQUEST_UNKNOWN},
                    {"deleted", REQUEST_DELETED}, {"queued", REQUEST_QUEUED},
                    {"broken", REQUEST_DONE},     {"dispatched", REQUEST_DISPATCHED}};
+    static const char *const counters[] = {"batches.high",     "requests.high",     "answered.high",
+                                           "calls.high",       "fill.high.6",       "flush.full",
+                                           "tokens.in.gpt-4o", "tokens.out.gpt-4o", "latency.high.012",
+                                           "errors.X_Y",       "retries.UPSTREAM",  "tokens.in.a \"b\""};
     struct uuid nowhere = {{0}};
     struct chat c = {0};
     int rc = 0;
@@ -103,6 +108,8 @@ static int fill(struct store_write *w, void *arg, struct err *e)
         rc = put_record(w, "done", REQUEST_DONE, &c.id, e);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(records); i++)
         rc = put_record(w, records[i].id, records[i].state, &nowhere, e);
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(counters); i++)
+        rc = counters_add(w, slice_of(counters[i]), 20260201 + (uint32_t)i % 3, 7 + i, e);
     return rc;
 }
 

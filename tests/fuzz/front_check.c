@@ -161,10 +161,3 @@ void front_check_response(int status, struct slice headers, struct slice body, b
     if (status >= 400 && !fuzz_holds(body, SLICE_LITERAL("\"dependencies\"")))
         check_error(body);
 }
-
-void front_check_secret(struct slice told)
-{
-    FUZZ_CHECK(!fuzz_holds(told, SLICE_LITERAL(FRONT_CLIENT_KEY)) &&
-                   !fuzz_holds(told, SLICE_LITERAL(FRONT_ADMIN_KEY)),
-               "a key of the configuration is told");
-}

@@ -12,7 +12,5 @@ void front_check_questions(struct slice questions, struct front_asked *ret_asked
 
 /* headers: whole lines ("Name: value\r\n"). body: absent when there is none to look at. json: it must be. */
 void front_check_response(int status, struct slice headers, struct slice body, bool json);
-/* Neither key of the configuration may be in what is told. */
-void front_check_secret(struct slice told);
 
 #endif
