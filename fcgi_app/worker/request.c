@@ -192,8 +192,13 @@ int request_accept(struct request *r, const struct request_gate *gate, struct er
         r->accepted_us = clock_mono_us();
         /* Keeps FCGX_Accept_r from closing the connection we bring; it then reads what the server wants. */
         r->fcgi->keepConnection = 1;
-        if (FCGX_Accept_r(r->fcgi) == 0)
-            break;
+        if (FCGX_Accept_r(r->fcgi) == 0) {
+            /* It takes the end of the connection for the end of the variables; those that are missing then
+             * may be the ones that keep a stranger out. */
+            if (!FCGX_GetError(r->fcgi->in))
+                break;
+            FCGX_Free(r->fcgi, 1);
+        }
         r->fcgi->ipcFd = -1; /* it closed what was no FastCGI request */
     }
     r->fd = r->fcgi->ipcFd;
