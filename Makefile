@@ -41,7 +41,6 @@ COORD_LIBS  := -luv -lcurl $(LIB_LIBS)
 
 SANITIZE := BUILD=build/asan OPT=-O1 EXTRA="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
-
 .PHONY: all
 all: $(PROGRAMS) ## build the programs
 	@:

@@ -31,9 +31,10 @@ static int port_key_prepare(void *arg, const struct saved_key *key, struct err *
     note_key(w, "prepare", key);
     if (w->elder_acts && w->key_fresh.text[0])
         return 0; /* two administrators, at one coordinator each: whose key it is then is left open */
-    if (w->key_fresh.text[0] && !w->elder_acts)
+    if (w->key_fresh.text[0] && !w->elder_acts && !w->key_of_elder)
         world_blame(w, "two keys are prepared at once");
     w->key_fresh = *key;
+    w->key_of_elder = w->elder_acts;
     return 0;
 }
 
@@ -45,7 +46,7 @@ static void port_key_settle(void *arg, const struct saved_key *key, bool keep)
     note_key(w, keep ? "keep" : "drop", key);
     if (w->elder_acts && keep)
         return; /* its commit came before the takeover, which has dropped what it had prepared */
-    if (strcmp(key->text, w->key_fresh.text) != 0)
+    if (strcmp(key->text, w->key_fresh.text) != 0 && w->elder_acts == w->key_of_elder)
         world_blame(w, "another key is settled than was prepared");
     if (keep)
         w->key = w->key_fresh;
@@ -263,7 +264,8 @@ void world_crash(struct world *w, bool durable, bool workers_too)
 
 void process_leave(struct world *w)
 {
-    bool clean = core_idle(w->core) && list_empty(&w->group) && list_empty(&w->ops) && list_empty(&w->flights);
+    bool clean =
+        core_idle(w->core) && list_empty(&w->group) && list_empty(&w->ops) && list_empty(&w->flights);
     world_say(w, "-- leaves%s", clean ? "" : " in the middle of things");
     w->crashes++;
     disk_flush(w, SURVIVES_QUEUED);

@@ -229,7 +229,8 @@ void rules_sent(struct world *w, const struct call *call)
 void rules_turned(struct world *w)
 {
     const struct core *c = w->core;
-    if (c->store_fault.code || c->draining || w->trouble_us || running(c) >= w->conf.provider.max_concurrency)
+    if (c->store_fault.code || c->draining || c->fenced || c->guard.breaker.state != BREAKER_CLOSED ||
+        w->trouble_us || running(c) >= w->conf.provider.max_concurrency)
         return;
     list_for_each (it, &c->jobs[JOB_QUEUED]) {
         const struct job *j = LIST_ENTRY(it, struct job, node);

@@ -20,7 +20,7 @@ static struct request request;
 static int accept_from(const char *bytes, size_t n)
 {
     atomic_bool stop = false, idle;
-    struct request_gate gate = {-1, &stop, &idle, &turnstile, &place};
+    struct request_gate gate = {-1, false, &stop, &idle, &turnstile, &place};
     int pair[2];
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     cr_assert_eq(send(pair[1], bytes, n, 0), (ssize_t)n);
