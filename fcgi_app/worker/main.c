@@ -164,6 +164,13 @@ static int find_socket(const struct flags *f, int *ret_fd, struct err *e)
     return 0;
 }
 
+/* lighttpd, which sets that variable, keeps its programs in its own process group. When it dies before one of
+ * them has begun, whoever takes over orphans looks like its server. */
+static bool is_orphan(pid_t parent)
+{
+    return getenv("PHP_FCGI_CHILDREN") && getpgid(parent) != getpgrp();
+}
+
 /* A web server that was killed cannot stop its programs. Not with --socket: who starts it by hand may leave.
  * *ret_server is 0 then. */
 static bool leave_with_server(const struct flags *f, pid_t *ret_server)
@@ -173,7 +180,7 @@ static bool leave_with_server(const struct flags *f, pid_t *ret_server)
     if (f->socket || f->server)
         return true;
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    return getppid() == parent;
+    return getppid() == parent && !is_orphan(parent);
 }
 
 /* How many threads can each have a descriptor for a connection and one to the coordinator. With more, all
