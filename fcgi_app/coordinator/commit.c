@@ -66,6 +66,8 @@ void commit_op_free(struct commit_op *op)
     free(op->overrides);
     free(op->settings);
     free(op->delete_id);
+    if (op->drop && op->owner)
+        op->drop(op->owner);
     free(op);
 }
 

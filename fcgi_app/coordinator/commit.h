@@ -48,6 +48,7 @@ struct commit_op {
     void (*done)(struct core *c, struct commit_op *op,
                  uint64_t now_us); /* looks at rc; then the core frees the operation */
     void *owner;                   /* what done needs */
+    void (*drop)(void *owner);     /* frees it when the operation ends without done; NULL: not its own */
     struct list asked_node;        /* in core.asked while somebody waits for the operation itself */
     struct core_link *link;        /* who: NULL once it is gone */
     uint64_t id;                   /* of the frame to answer */

@@ -177,7 +177,6 @@ void control_fini(struct core *c)
     list_for_each_safe (it, next, &c->stuck_ops) {
         struct commit_op *op = LIST_ENTRY(it, struct commit_op, node);
         list_remove(it);
-        free(op->owner); /* a settlement or a retraction: only those get stuck */
         commit_op_free(op);
     }
     list_for_each_safe (it, next, &c->changes)

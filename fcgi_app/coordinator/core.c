@@ -220,8 +220,10 @@ void core_committed(struct core *c, struct commit_op *op, uint64_t now_us)
     else if (op->rc == 0 && commit_op_writes(op))
         c->store_fault.code = 0;
     op->done(c, op, now_us);
-    if (!op->kept)
-        commit_op_free(op);
+    if (op->kept)
+        return;
+    op->owner = NULL; /* done has seen to it */
+    commit_op_free(op);
 }
 
 void core_commit(struct core *c, struct commit_op *op)

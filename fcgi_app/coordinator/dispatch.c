@@ -107,6 +107,7 @@ static void depart(struct core *c, struct call **calls, size_t n, size_t members
     }
     d->n = n;
     op->owner = d;
+    op->drop = free;
     op->queued_us = now_us;
     size_t r = 0;
     for (size_t i = 0; i < n; i++) {

@@ -39,6 +39,11 @@ static void tell_kept(struct core *c, struct core_link *l, uint64_t id, struct j
         intake_answer_queued(c, l, id);
 }
 
+static void drop_job(void *owner)
+{
+    job_free(owner);
+}
+
 static void taken_back(struct core *c, struct commit_op *op, uint64_t now_us)
 {
     (void)c;
@@ -55,6 +60,7 @@ static void take_back(struct core *c, struct job *j)
         return;
     }
     op->owner = j;
+    op->drop = drop_job;
     op->requests[0] = (struct commit_request){
         .key = j->submit.key, .remove = true, .only = j->submit.fingerprint, .record.state = REQUEST_QUEUED};
     core_commit(c, op);
@@ -86,6 +92,7 @@ void intake_retract(struct core *c, const struct job *j)
     memcpy(r->key, j->submit.key, sizeof(r->key));
     memcpy(r->fingerprint, j->submit.fingerprint, sizeof(r->fingerprint));
     op->owner = r;
+    op->drop = free;
     op->requests[0] = (struct commit_request){.key = r->key, .remove = true, .only = r->fingerprint};
     op->requests[0].record = record_of(c, j, j->batch ? REQUEST_DISPATCHED : REQUEST_QUEUED);
     core_commit(c, op);
@@ -139,6 +146,7 @@ void intake_keep(struct core *c, struct core_link *l, uint64_t id, struct job *r
         return;
     }
     op->owner = j;
+    op->drop = drop_job;
     if (write) {
         op->requests[0] =
             (struct commit_request){.key = j->submit.key, .record = record_of(c, j, REQUEST_QUEUED)};

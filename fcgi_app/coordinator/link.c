@@ -287,8 +287,10 @@ static uint32_t most_links(const struct core *c, uint32_t max)
     if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= max + own)
         return max;
     uint64_t most = limit.rlim_cur > own + LINKS_MIN ? limit.rlim_cur - own : LINKS_MIN;
-    log_warning("%llu descriptors are allowed (ulimit -n), enough for %llu threads of workers at once",
-                (unsigned long long)limit.rlim_cur, (unsigned long long)most);
+    const struct conf *conf = c->conf;
+    if (most < (uint64_t)conf->worker.processes * conf->worker.threads + conf->worker.manage_threads)
+        log_warning("%llu descriptors are allowed (ulimit -n), enough for %llu threads of workers at once",
+                    (unsigned long long)limit.rlim_cur, (unsigned long long)most);
     return (uint32_t)most;
 }
 

@@ -362,6 +362,8 @@ static void close_all(struct program *p, bool bound)
     if (bound)
         links_close(&p->links);
     commit_stop(p->commits);
+    list_for_each_safe (it, next, &p->ops)
+        commit_op_free(LIST_ENTRY(it, struct commit_op, node));
     upstream_close(p->upstream);
     uv_walk(&p->loop, close_handle, NULL);
     uv_run(&p->loop, UV_RUN_DEFAULT);

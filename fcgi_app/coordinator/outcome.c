@@ -45,6 +45,7 @@ static struct settlement *settlement_new(size_t n)
     }
     op->requests_n = op->chats_n = 0;
     op->owner = s;
+    op->drop = free;
     s->op = op;
     return s;
 }
@@ -90,8 +91,7 @@ static void settled(struct core *c, struct commit_op *op, uint64_t now_us)
 static void settle(struct core *c, struct settlement *s, uint64_t now_us)
 {
     if (!s->n) {
-        commit_op_free(s->op);
-        free(s);
+        commit_op_free(s->op); /* and with it s */
         return;
     }
     s->op->queued_us = now_us;
@@ -258,10 +258,8 @@ void outcome_settle(struct core *c, struct call *call, const struct provider_res
     struct settlement *s = settlement_new(call->n);
     uint64_t before = c->ports.mono_us(c->ports.arg);
     if (!s || decode(c, call, response, &arena, &o) < 0) {
-        if (s) {
+        if (s)
             commit_op_free(s->op);
-            free(s);
-        }
         outcome_lose_call(c, call, now_us);
         goto out;
     }

@@ -163,10 +163,9 @@ static void try_again(struct core *c, struct commit_op *op)
 {
     bool retracts = op->requests_n && op->requests[0].only;
     list_remove(&op->node);
-    if (retracts && job_find(c, op->requests[0].key)) {
-        free(op->owner); /* the id runs again: its record is that one's now */
-        commit_op_free(op);
-    } else
+    if (retracts && job_find(c, op->requests[0].key))
+        commit_op_free(op); /* the id runs again: its record is that one's now */
+    else
         core_commit(c, op);
 }
 

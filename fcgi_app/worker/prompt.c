@@ -142,6 +142,8 @@ static enum link_result hand_in(struct handing *h, bool *ret_refused)
     size_t mark;
     uint64_t now_us = clock_mono_us();
     int rc = link_connect(&x->link, LINK_AUTOSTART, h->deadline_us, &e);
+    if (rc == ERR_TIMEOUT && clock_mono_us() + HAND_IN_WAIT_US >= h->deadline_us)
+        return LINK_LATE;
     if (rc) {
         *ret_refused = true;
         if (worker_leaving(x->worker))

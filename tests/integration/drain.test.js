@@ -15,6 +15,7 @@ const OPTIONS = {
     env: {
         CARPOOL_BATCH_HIGH_WINDOW_MS: '30',
         CARPOOL_BATCH_LOW_WINDOW_MS: '3000',
+        CARPOOL_BATCH_HIGH_LATENCY_MS: '10000', /* a prompt waits as long and 30 s more */
         CARPOOL_BATCH_FLUSH_WHEN_ALL_WAIT: 'off',
     },
 };
