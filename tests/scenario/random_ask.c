@@ -213,8 +213,11 @@ void random_large(struct life *life)
         client_submit(w, c);
     }
     client_read_all(w);
-    for (size_t i = first; i < w->clients_n; i++)
+    for (size_t i = first; i < w->clients_n; i++) {
+        if (strcmp(w->clients[i].code, "QUEUE_FULL") == 0)
+            REACH("refused for 256 MiB of prompts");
         client_cancel(w, &w->clients[i]);
+    }
     world_turn(w);
 }
 

@@ -39,6 +39,7 @@ static const char *const points[] = {
     "a watch sees finished",
     "refused SHUTTING_DOWN",
     "refused QUEUE_FULL",
+    "refused for 256 MiB of prompts",
     "refused TENANT_QUEUE_FULL",
     "refused REQUEST_ID_REUSED",
     "refused OUTCOME_UNKNOWN",

@@ -185,9 +185,10 @@ void rules_sealed(struct world *w, const struct sight *seen, const struct batch 
             pass(w, LIST_ENTRY(it, struct job, node), b, members[0]->submit.trust_group);
 }
 
-static bool is_put(const struct world *w, const struct saved_key *saved, const char *key)
+static bool is_put(const struct world *w, const struct call *call, const struct saved_key *saved,
+                   const char *key)
 {
-    bool counts = saved->text[0] && saved->kind == w->core->settings.provider;
+    bool counts = saved->text[0] && saved->kind == call->provider->provider.kind;
     return strcmp(key, counts ? saved->text : w->conf.provider.api_key) == 0;
 }
 
@@ -199,7 +200,8 @@ static void check_settings(struct world *w, const struct call *call, const char 
     if (w->elder_acts || call->batch->sealed_us < w->settled_us || !list_empty(&c->changes))
         return;
     /* One that is stored already may not have been told yet. */
-    if (!call->members[0]->submit.caller_key.p && !is_put(w, &w->key_told, key) && !is_put(w, &w->key, key))
+    if (!call->members[0]->submit.caller_key.p && !is_put(w, call, &w->key_told, key) &&
+        !is_put(w, call, &w->key, key))
         world_blame(w, "a call is sent with the key %s, not with the one that was put", key);
     if (!call->members[0]->submit.model.p && w->model[0] &&
         !memmem(call->request.body.data, call->request.body.len, w->model, strlen(w->model)))

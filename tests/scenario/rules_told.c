@@ -56,7 +56,9 @@ static void check_answer(struct world *w, struct client *c, struct slice told)
     else if (!upstream_is_answer(chat.prompt, chat.text))
         world_blame(w, "%s gets the answer of another: %.*s", c->name, (int)chat.text.n, chat.text.p);
     if (disk_lookup(w, c->submit.key, &record, &stored, &e) < 0) {
-        if (!rules_slept_since(w, c->asked_us))
+        /* What was answered before those hours, and could not be stored until after them, has had its time.
+         */
+        if (!rules_slept_since(w, c->flags & ANSWER_REPLAYED ? c->asked_us : 0))
             world_blame(w, "%s is told an answer that is not stored: %s", c->name, e.text);
         return;
     }

@@ -144,7 +144,6 @@ struct world {
     enum err_code commit_error;
     bool commit_reaches;             /* those that fail reach the disk all the same */
     struct saved_key key, key_fresh; /* in the file; prepared beside it */
-    bool key_of_elder;               /* who prepared key_fresh */
     struct saved_key key_told;       /* that the settings told done last came with */
     uint64_t settled_us;             /* when a change of settings was last told done */
     char model[64]; /* that was put since the start, for the provider in force; empty: none */
