@@ -349,7 +349,8 @@ bool random_run(uint64_t seed, bool verbose, uint64_t *ret_trace, char ret_fault
     if (!world_open(w, config, seed, verbose, &e))
         snprintf(w->fault, sizeof(w->fault), "the world does not open: %s", e.text);
     else {
-        *ret_trace = 14695981039346656037u;
+        if (ret_trace)
+            *ret_trace = 14695981039346656037u;
         w->trace = ret_trace;
         w->at_random = true;
         live(&life, seed);

@@ -30,8 +30,8 @@ struct life_options {
  * again. Some run twice and must come to the same. Returns how many failed; nothing reached counts as one. */
 uint64_t lives_run(uint64_t first, uint64_t count, const struct life_options *options);
 
-/* One life in this process. *ret_trace: a hash of all that happened in it. False: ret_fault says what is
- * wrong. */
+/* One life in this process. *ret_trace (may be NULL): a hash of all that happened in it. False: ret_fault
+ * says what is wrong. */
 bool random_run(uint64_t seed, bool verbose, uint64_t *ret_trace, char ret_fault[1024]);
 
 /* random_ask.c */
