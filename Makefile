@@ -168,6 +168,90 @@ simulate: $(SCENARIO) ## random lives of the coordinator with faults of all kind
 bench: $(PROGRAMS) $(BENCH) ## compare with a bare FastCGI echo (needs wrk)
 	@BUILD=$(BUILD) node tests/bench/bench.js
 
+ROUNDS ?= 40
+
+.PHONY: crash
+crash: $(PROGRAMS) $(CRASH) ## kill and stop parts under load, check the history: ROUNDS=200 SEED=
+	@BUILD=$(BUILD) ROUNDS=$(ROUNDS) SEED=$(SEED) tests/crash/run
+# What libfiu does not know how to make fail.
+$(BUILD)/faults/%.so: tests/faults/%.c
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	$(Q)$(CC) -std=gnu11 -O2 $(WARN) -D_GNU_SOURCE -shared -fPIC -o $@ $< -lfiu
+
+.PHONY: faults
+faults: $(PROGRAMS) ## failing system calls, a full disk, no descriptors, clock steps: T=name for some
+	@etc/setup check
+	@$(MAKE) --no-print-directory $(BUILD)/faults/accept4.so
+	@BUILD=$(BUILD) T=$(T) tests/faults/run
+# Programs whose allocations fail (tests/torture), all under AddressSanitizer. In them carpool's code is in a
+# section of its own, by which the allocator tells its requests from those of the tests.
+TORTURE      := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/torture/%) $(BUILD)/torture/scenario \
+                $(patsubst tests/torture/test_%.c,$(BUILD)/torture/torture_%,$(wildcard tests/torture/test_*.c))
+comma        := ,
+TORTURE_RUN  := $(addprefix tests/torture/,runner.c quiet.c shim.c)
+TORTURE_LIB  := $(BUILD)/torture/libcarpool.a
+TORTURE_LIBS := -lfcgi -luv -lcurl $(LIB_LIBS)
+marked        = $(1:%.c=$(BUILD)/marked/%.o)
+
+$(BUILD)/marked/%.o: $(BUILD)/obj/%.o
+	@mkdir -p $(@D)
+	$(Q)objcopy --rename-section .text=carpool_text --rename-section .text.unlikely=carpool_text $< $@
+
+$(TORTURE_LIB): $(call marked,$(LIB_SRC))
+	@mkdir -p $(@D); rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(BUILD)/obj/tests/torture/shim.o: CFLAGS += -fno-sanitize=all -fno-builtin
+
+marked_links = $(call marked,$(shell sed -n 's,^/[/*] *LINK: *\([^*]*\).*,\1,p' $(1)))
+$(BUILD)/torture/torture_%: $(BUILD)/obj/tests/torture/test_%.o $(call obj,tests/torture/unit.c $(TORTURE_RUN)) \
+    $$(call marked_links,tests/torture/test_$$*.c) $(TORTURE_LIB)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TORTURE_LIBS)
+
+$(BUILD)/torture/test_%: $(BUILD)/obj/tests/unit/test_%.o $(call obj,tests/torture/unit.c $(TORTURE_RUN)) \
+    $$(call marked_links,tests/unit/test_$$*.c) $(TORTURE_LIB)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TORTURE_LIBS)
+
+# Where lives.c stands between the core and its world.
+TORTURE_WRAP := $(addprefix -Wl$(comma)--wrap=,core_receive core_turn core_maintain core_drain core_committed core_called \
+    core_link_fini core_fini core_init commit_apply_group client_read_all world_blame settle_world world_open world_crash)
+$(BUILD)/torture/scenario: $(call obj,tests/torture/lives.c $(filter-out %/main.c,$(SCENARIO_SRC)) $(TORTURE_RUN)) \
+    $(call marked,$(filter-out %/main.c,$(COORD_SRC))) $(TORTURE_LIB)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) $(TORTURE_WRAP) -o $@ $^ $(TORTURE_LIBS)
+
+.PHONY: torture-programs
+torture-programs: $(TORTURE)
+
+.PHONY: torture
+torture: ## every test with memory that fails, once and for ever: T=name, TORTURE=all
+	@$(BUILDER) $(subst build/asan,build/torture,$(SANITIZE)) torture-programs
+	@BUILD=build/torture T=$(T) tests/torture/run
+# make run from a shell that has a variable of that name (bash) must not take it for ours.
+FUZZ_SECONDS = $(if $(filter command,$(firstword $(origin SECONDS))),$(SECONDS),60)
+
+.PHONY: fuzz fuzz-harnesses
+fuzz-harnesses: $(FUZZ)
+fuzz: ## libFuzzer harnesses, two at a time: SECONDS=60 each (0: only their corpora); T=name for some
+	@etc/setup check
+	@$(BUILDER) $(FUZZING) fuzz-harnesses
+	@node tests/fuzz/run.js --seconds $(FUZZ_SECONDS) --match '$(T)'
+
+.PHONY: crash-points
+crash-points: $(PROGRAMS) $(CRASH) ## kill -9 at every system call of a scenario that leaves a trace: POINTS=name
+	@BUILD=$(BUILD) POINTS=$(POINTS) node tests/crash/points.js
+
+.PHONY: powercut
+powercut: $(PROGRAMS) $(CRASH) $(BUILD)/crash/powercut.so ## power cuts under load, unsynced writes lost or torn: ROUNDS=30 SEED=
+	@BUILD=$(BUILD) ROUNDS=$(if $(filter command line environment,$(origin ROUNDS)),$(ROUNDS)) SEED=$(SEED) node tests/crash/powercut.js
+
+.PHONY: mutants
+mutants: $(PROGRAMS) $(SCENARIO) $(CRASH) $(BUILD)/crash/powercut.so ## break promises on purpose and see the tests notice: MUTANT=name
+	@BUILD=$(BUILD) MUTANT="$(MUTANT)" node tests/crash/mutants.js
+
 .PHONY: lint
 lint: ## formatting, clang-tidy, layers, configuration, scripts
 	@etc/setup check

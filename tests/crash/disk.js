@@ -179,7 +179,8 @@ class Disk {
     /* Name -> bytes. */
     cut(random) {
         const names = new Map(this.names);
-        for (const change of this.changes.slice(0, random.between(0, this.changes.length))) rename(names, change);
+        const reached = random() < 0.5 ? 0 : random.between(1, this.changes.length);
+        for (const change of this.changes.slice(0, reached)) rename(names, change);
         return new Map([...names].map(([name, inode]) => [name, this.files.get(inode).cut(random)]));
     }
 }

@@ -87,4 +87,8 @@ async function main() {
     process.exitCode = seen.failed ? 1 : 0;
 }
 
-main();
+main().catch((e) => {
+    console.log(e.stack);
+    console.log('0 passed, 1 failed');
+    process.exit(1);
+});

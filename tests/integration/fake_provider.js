@@ -237,6 +237,7 @@ class FakeProvider {
             at,
             path,
             headers: req.headers,
+            port: req.socket.remotePort /* which connection it came over */,
             raw,
             body,
             dialect: dialect.name,
