@@ -28,3 +28,7 @@ crash-points: $(PROGRAMS) $(CRASH) ## kill -9 at every system call of a scenario
 .PHONY: powercut
 powercut: $(PROGRAMS) $(CRASH) $(BUILD)/crash/powercut.so ## power cuts under load, unsynced writes lost or torn: ROUNDS=30 SEED=
 	@BUILD=$(BUILD) ROUNDS=$(if $(filter command line environment,$(origin ROUNDS)),$(ROUNDS)) SEED=$(SEED) node tests/crash/powercut.js
+
+.PHONY: mutants
+mutants: $(PROGRAMS) $(SCENARIO) $(CRASH) $(BUILD)/crash/powercut.so ## break promises on purpose and see the tests notice: MUTANT=name
+	@BUILD=$(BUILD) MUTANT="$(MUTANT)" node tests/crash/mutants.js
