@@ -314,6 +314,18 @@ bool workers_wait(const struct core_workers *l)
     return false;
 }
 
+uint64_t workers_deadline_us(const struct core_workers *l)
+{
+    uint64_t first = UINT64_MAX;
+    for (size_t i = 0; i < LINKS_MAX; i++)
+        for (size_t k = 0; k < l->links[i].questions_n; k++) {
+            const struct question *q = &l->links[i].questions[k];
+            if (!q->cancelled && q->deadline_us < first)
+                first = q->deadline_us;
+        }
+    return first;
+}
+
 void workers_end(struct core_workers *l, struct core_world *w)
 {
     for (size_t i = 0; i < LINKS_MAX; i++) {

@@ -47,6 +47,8 @@ void workers_close(struct core_workers *l, struct core_world *w, uint8_t link);
 void workers_read(struct core_workers *l, struct core_world *w);
 /* Whether a question is open that must be answered. */
 bool workers_wait(const struct core_workers *l);
+/* The first deadline of a question that must be answered; UINT64_MAX: none. */
+uint64_t workers_deadline_us(const struct core_workers *l);
 /* Nobody may still wait; closes all. */
 void workers_end(struct core_workers *l, struct core_world *w);
 

@@ -119,6 +119,8 @@ static int send_call(void *arg, struct call *call, struct err *e)
         FUZZ_CHECK(j->repairs <= w->core.conf->retry.attempts, "%u repairs", j->repairs);
         FUZZ_CHECK(memcmp(j->submit.trust_group, call->members[0]->submit.trust_group, TRUST_GROUP_SIZE) == 0,
                    "two tenants in one call");
+        FUZZ_CHECK(slice_equal(j->submit.caller_key, call->members[0]->submit.caller_key),
+                   "two keys in one call");
     }
     FUZZ_CHECK(json_scan(buf_slice(&call->request.body), &fault) == 0, "a call that is no JSON: %s",
                fault.reason);
@@ -126,6 +128,11 @@ static int send_call(void *arg, struct call *call, struct err *e)
         return err_set(e, ERR_NOMEM, "Too many calls at once.");
     w->flights[w->flights_n++] = call;
     return 0;
+}
+
+static struct steady_bounds real_bounds(void *arg)
+{
+    return (struct steady_bounds){real(arg), real(arg)};
 }
 
 static void log_record(void *arg, enum sink_stream stream, struct slice record)
@@ -158,8 +165,18 @@ static void key_settle(void *arg, const struct saved_key *key, bool keep)
 
 void core_world_open(struct core_world *w, unsigned kind)
 {
-    struct core_ports ports = {w,      mono,      real,       port_random, lookup,    lookup_end,
-                               commit, send_call, log_record, key_prepare, key_settle};
+    struct core_ports ports = {.arg = w,
+                               .mono_us = mono,
+                               .real_us = real,
+                               .real_bounds = real_bounds,
+                               .random = port_random,
+                               .lookup = lookup,
+                               .lookup_end = lookup_end,
+                               .commit = commit,
+                               .send = send_call,
+                               .log = log_record,
+                               .key_prepare = key_prepare,
+                               .key_settle = key_settle};
     struct saved_key none = {0};
     struct store_read *r;
     struct err e = {0};

@@ -135,7 +135,7 @@ static void step(struct fuzz_reader *in)
         core_maintain(&world.core, world.now_us);
         break;
     case OP_DRAIN:
-        core_drain(&world.core, world.now_us);
+        core_drain(&world.core);
         break;
     case OPERATIONS:
         break;
@@ -158,11 +158,15 @@ static bool anything_left(void)
 static void sleep_on(void)
 {
     static unsigned spins;
+    pass(0);
     uint64_t next = core_next_us(&world.core, world.now_us), second = world.now_us + US_PER_S;
     spins = next > world.now_us ? 0 : spins + 1;
     FUZZ_CHECK(spins < SPINS_MAX, "the core asks for turn after turn without the time moving");
-    if (next == UINT64_MAX || next > second)
-        next = next == UINT64_MAX || !workers_wait(&workers) ? second : next;
+    FUZZ_CHECK(next <= workers_deadline_us(&workers),
+               "the core sleeps from %llu to %llu, past the deadline %llu", (unsigned long long)world.now_us,
+               (unsigned long long)next, (unsigned long long)workers_deadline_us(&workers));
+    if (next == UINT64_MAX || (next > second && !workers_wait(&workers)))
+        next = second;
     pass(next > world.now_us ? next - world.now_us : 0);
 }
 

@@ -224,7 +224,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf bytes;
     struct err e = {0};
     atomic_bool stop = false, idle = false;
-    struct request_gate gate = {-1, &stop, &idle, &turnstile, &place};
+    struct request_gate gate = {-1, false, &stop, &idle, &turnstile, &place};
     int pair[2];
     size_t cut = cut_of(&input);
     buf_init(&bytes, CONNECTION_MAX);
@@ -237,12 +237,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_CHECK(send(pair[1], bytes.data, n, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)n,
                "the request does not fit");
     shutdown(pair[1], SHUT_WR);
-    bool known = true, more = true;
+    bool known = true, more = true, whole = n == bytes.len;
     for (text = input; request_accept(&front.x.request, &gate, &e) == 0;) {
         more = more && fcgi_text_next(&text, &request);
         struct facts facts = {.auth = FRONT_KEYLESS, .head = front.x.request.method == METHOD_HEAD};
         if (known && more)
             facts = facts_of(&request);
+        facts.wrong_length = facts.wrong_length && whole;
         serve(&facts, (enum front_reply)(request.reply % FRONT_REPLIES), pair[1]);
         known = known && is_plain(&request);
     }

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/conf.h"
@@ -136,6 +137,24 @@ static void check_query(struct slice query)
     arena_fini(&arena);
 }
 
+/* The plainest form of RFC 3339 by the C library: "2026-02-01T12:00:00.5Z". */
+static void check_plain_time(const char *text, uint64_t us)
+{
+    struct tm tm = {0};
+    char fraction[7] = "000000";
+    const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (!end || end - text != 19 || tm.tm_sec == 60)
+        return;
+    size_t digits = *end == '.' ? strspn(end + 1, "0123456789") : 0;
+    memcpy(fraction, end + 1, digits < 6 ? digits : 6);
+    end += digits ? digits + 1 : 0;
+    if (strcmp(end, "Z") != 0)
+        return;
+    uint64_t expected = (uint64_t)timegm(&tm) * US_PER_S + strtoul(fraction, NULL, 10);
+    FUZZ_CHECK(us == expected, "%s is read as %llu and means %llu", text, (unsigned long long)us,
+               (unsigned long long)expected);
+}
+
 static void check_time(struct slice text)
 {
     uint64_t us = UINT64_MAX, again;
@@ -144,6 +163,10 @@ static void check_time(struct slice text)
         FUZZ_CHECK(us == UINT64_MAX, "refused and yet written");
         return;
     }
+    char *plain = strndup(text.p, text.n);
+    FUZZ_CHECK(plain, "no memory");
+    check_plain_time(plain, us);
+    free(plain);
     if (us >= YEAR_10000_US)
         return; /* of an offset; it is written as the last day there is */
     clock_format_rfc3339(us, formatted);

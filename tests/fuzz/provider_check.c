@@ -110,6 +110,57 @@ static void check_part(const struct provider_case *c, const struct provider_part
                    "member %zu goes without its answer", i);
 }
 
+/* An array that has an index twice, or one that was not sent. */
+static bool is_doubled(const struct provider_case *c, const cJSON *root)
+{
+    const cJSON *choice;
+    bool seen[CASE_MEMBERS] = {false};
+    cJSON_ArrayForEach (choice, cJSON_GetObjectItemCaseSensitive(root, "choices")) {
+        const cJSON *index = cJSON_GetObjectItemCaseSensitive(choice, "index");
+        double i = cJSON_IsNumber(index) ? index->valuedouble : -1;
+        if (!(i >= 0 && i < (double)c->n) || i != floor(i) || seen[(size_t)i])
+            return true;
+        seen[(size_t)i] = true;
+    }
+    return false;
+}
+
+/* An object with a member that no id of the call names, or that is not an echo and an answer. */
+static bool is_foreign(const struct provider_case *c, const struct provider_call *call, const cJSON *object)
+{
+    const cJSON *entry;
+    bool foreign = !cJSON_IsObject(object);
+    cJSON_ArrayForEach (entry, object) {
+        bool sent = false;
+        for (size_t i = 0; entry->string && i < c->n; i++)
+            sent = sent || strcmp(call->ids[i], entry->string) == 0;
+        foreign = foreign || !sent || cJSON_GetArraySize(entry) != 2 || !string_at(entry, "echo").p ||
+                  !string_at(entry, "answer").p;
+    }
+    return foreign;
+}
+
+/* Nothing of an answer that is wrong in one place may be used. */
+static void check_suspicious(const struct provider_case *c, const struct provider_call *call,
+                             const struct provider_response *response, bool any)
+{
+    cJSON *root = NULL, *object = NULL;
+    struct err e = {0};
+    if (!any || json_parse(response->body, &root, &e) < 0)
+        return;
+    if (call->mode == MODE_ARRAY)
+        FUZZ_CHECK(!is_doubled(c, root), "an array with a doubled index is used");
+    const cJSON *choice = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(root, "choices"), 0);
+    struct slice text = string_at(cJSON_GetObjectItemCaseSensitive(choice, "message"), "content");
+    if (call->mode == MODE_COMBINED && text.p && text.p[0] == '{') {
+        FUZZ_CHECK(json_parse(text, &object, &e) == 0, "a combined answer is used that is no JSON: %s",
+                   e.text);
+        FUZZ_CHECK(!is_foreign(c, call, object), "a combined answer of another shape is used: %s", text.p);
+    }
+    cJSON_Delete(object);
+    cJSON_Delete(root);
+}
+
 /* api.md "Request ids": what certainly was not bought, and what may have been. */
 static void check_verdict(const struct provider_case *c, const struct provider_outcome *o, enum verdict v)
 {
@@ -151,8 +202,7 @@ void check_outcome(const struct provider_case *c, const struct provider_call *ca
                    const struct provider_response *response, const struct provider_outcome *o)
 {
     uint64_t in = 0, out = 0;
-    bool all = true;
-    (void)response;
+    bool all = true, any = false;
     for (size_t i = 0; i < c->n; i++) {
         const struct provider_part *part = &o->parts[i];
         check_part(c, part, i);
@@ -160,10 +210,12 @@ void check_outcome(const struct provider_case *c, const struct provider_call *ca
         FUZZ_CHECK(!o->discarded || part->verdict == VERDICT_MISSING, "a part of what was discarded");
         FUZZ_CHECK(!o->nothing_ran || (part->verdict == VERDICT_MISSING && c->n > 1), "nothing ran, and yet");
         all = all && part->verdict == VERDICT_ANSWERED;
+        any = any || part->verdict == VERDICT_ANSWERED;
         in += part->prompt_tokens;
         out += part->completion_tokens;
     }
     FUZZ_CHECK(in == o->prompt_tokens && out == o->completion_tokens, "shares that do not add up");
     FUZZ_CHECK(!o->discarded || (call->members > 1 && o->discard_reason.n), "discarded without a reason");
     check_reason(c, o, all);
+    check_suspicious(c, call, response, any);
 }
