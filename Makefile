@@ -142,16 +142,20 @@ tsan: ## scenarios and integration under ThreadSanitizer, in build/tsan
 	@BUILD=build/tsan T=$(T) SANITIZED=1 tests/run scenario integration
 
 .PHONY: check
-check: ## test, then lint, valgrind and the sanitizers
+check: ## test, then lint and check-extra
 	@etc/setup check
 	@$(BUILDER) tests
 	@tests/tally '$(MAKE) --no-print-directory test' '$(MAKE) --no-print-directory lint' \
 	    '$(MAKE) --no-print-directory check-extra'
 
+# The longest first, two at a time: most of them wait more than they compute.
+EXTRA_SUITES := asan torture crash apache fuzz crash-points faults mutants powercut valgrind simulate
+
 .PHONY: check-extra
-check-extra: ## what check adds to test and lint
+check-extra: ## what check adds to test and lint: sanitizers, valgrind, faults, kills, power cuts, fuzzing
 	@etc/setup check
-	@tests/tally '$(MAKE) --no-print-directory valgrind' '$(MAKE) --no-print-directory asan'
+	@$(BUILDER) tests
+	@tests/tally --lanes=2 $(EXTRA_SUITES:%='$(MAKE) --no-print-directory %')
 
 .PHONY: apache
 apache: $(PROGRAMS) ## under Apache's mod_fcgid: prompts, stop, restart; 3 minutes
