@@ -185,7 +185,11 @@ void client_settings_aside(struct world *w, const char *json)
 
 static void ask_deletion(struct world *w, struct client *c, const char *request_id)
 {
+    struct job *j, *tmp;
     w->deletions++;
+    c->deletes_running = false;
+    HASH_ITER (hh, w->core->by_key, j, tmp)
+        c->deletes_running |= slice_is(j->submit.request_id, request_id) && !c->elder;
     snprintf(c->deletes, sizeof(c->deletes), "%s", request_id);
     rules_deleting(w, request_id);
     ask_as_admin(w, c, WIRE_CHAT_DELETE, request_id);
@@ -286,6 +290,8 @@ static void take_frame(struct world *w, struct client *c, const struct wire_fram
         if (c->admin && c->deletes[0]) {
             REACH("a deletion is done");
             rules_deleted(w, c->deletes);
+            if (c->deletes_running)
+                world_blame(w, "%s is deleted while it runs", c->deletes);
         } else if (c->admin) {
             REACH("settings are changed");
             settings_done(w, c);

@@ -43,8 +43,10 @@ static void port_key_settle(void *arg, const struct saved_key *key, bool keep)
     if (process_is_dead(w))
         return;
     note_key(w, keep ? "keep" : "drop", key);
-    if (w->elder_acts)
-        return; /* the takeover has dropped what it had prepared */
+    /* Kept: its commit came before the takeover, which has dropped what it had prepared. Dropped because the
+     * disk failed: it cannot know yet that what is prepared is not its own. */
+    if (w->elder_acts && (keep || w->elder_failed))
+        return;
     if (strcmp(key->text, w->key_fresh.text) != 0)
         world_blame(w, "another key is settled than was prepared");
     if (keep)
@@ -330,7 +332,7 @@ void process_take_over(struct world *w, uint64_t stall_us, bool reached)
         w->group_reached = true;
     }
     process_swap(w);
-    w->elder_acts = false;
+    w->elder_acts = w->elder_failed = false;
     w->elder.stalled_until_us = w->now_us + stall_us;
     for (size_t i = 0; i < w->clients_n; i++)
         w->clients[i].elder = w->clients[i].link;

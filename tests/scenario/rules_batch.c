@@ -71,7 +71,7 @@ static void check_members(struct world *w, const struct job *const *members, siz
     uint64_t tokens = 0, most = w->conf.provider.context_tokens;
     for (size_t i = 0; i < n; i++) {
         const struct wire_submit *s = &members[i]->submit;
-        tokens += (s->prompt.n + s->system_prompt.n + 2) / 3 + s->max_tokens;
+        tokens += members[i]->member.tokens;
         if (!may_share(&members[0]->submit, s))
             world_blame(w, "a %s holds two that may not share it", what);
         if (n > 1 && ((s->flags & SUBMIT_ALONE) || s->messages.p))
@@ -174,6 +174,8 @@ void rules_sealed(struct world *w, const struct sight *seen, const struct batch 
         if (j->batch == b && n < WORLD_BATCH_MAX)
             members[n++] = j;
     }
+    if (w->core->draining)
+        world_blame(w, "a batch leaves while the coordinator drains");
     if (n != seen->n)
         world_blame(w, "a batch of %u has %zu members", seen->n, n);
     check_members(w, members, n, "batch");

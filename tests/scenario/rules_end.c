@@ -49,6 +49,14 @@ static bool was_awaited(const struct world *w, const struct client *c)
     return false;
 }
 
+/* Nothing runs any more, so no record says that something will, or does. */
+static void check_leftover(struct world *w, const struct client *c)
+{
+    const char *state = disk_state(w, c);
+    if (w->at_random && (strcmp(state, "queued") == 0 || strcmp(state, "dispatched") == 0))
+        world_blame(w, "the record of %s is left as %s", c->name, state);
+}
+
 static void check_clients(struct world *w)
 {
     static const char *const open_states[] = {"none", "queued", "dispatched", "unreadable"};
@@ -56,6 +64,8 @@ static void check_clients(struct world *w)
         struct client *c = &w->clients[i];
         if (c->waiting || c->watching)
             world_blame(w, "%s was never told", c->name);
+        if (c->submit.request_id.p && !w->core->draining)
+            check_leftover(w, c);
         if (!(c->submit.flags & SUBMIT_ASYNC) || c->reply != REPLY_QUEUED || w->core->draining)
             continue;
         /* What ran then may have been taken up with a record whose time was over. */

@@ -88,6 +88,22 @@ static void check_refusal(struct world *w, struct client *c)
         world_blame(w, "%s is told %s, but the answer was deleted", c->name, c->code);
 }
 
+/* What it is told to be kept is its own request. */
+static void check_kept(struct world *w, const struct client *c)
+{
+    struct request_record record;
+    struct slice chat;
+    if (disk_lookup(w, c->submit.key, &record, &chat, NULL) == 0) {
+        disk_lookup_end(w);
+        if (memcmp(record.fingerprint, c->submit.fingerprint, REQUEST_KEY_SIZE) != 0)
+            world_blame(w, "%s is told that its request is kept, but it is another's", c->name);
+    } else if (!rules_slept_since(w, job_find(w->core, c->submit.key) ? 0 : c->asked_us))
+        /* What runs may have been taken up with a record whose time was over. */
+        world_blame(w, "%s is told that its request is kept, but it is not", c->name);
+    if (!(c->submit.flags & SUBMIT_ASYNC))
+        world_blame(w, "%s waits, and is told that its request is kept", c->name);
+}
+
 void rules_replied(struct world *w, struct client *c, struct slice chat)
 {
     bool async = c->submit.flags & SUBMIT_ASYNC;
@@ -97,11 +113,8 @@ void rules_replied(struct world *w, struct client *c, struct slice chat)
         world_blame(w, "%s hears after its deadline", c->name);
     if (c->reply == REPLY_ANSWER)
         check_answer(w, c, chat);
-    /* What runs may have been taken up with a record whose time was over. */
-    bool kept = rules_slept_since(w, job_find(w->core, c->submit.key) ? 0 : c->asked_us) ||
-                strcmp(disk_state(w, c), "none") != 0;
-    if (c->reply == REPLY_QUEUED && (!async || !kept))
-        world_blame(w, "%s is told that its request is kept, but it is not", c->name);
+    if (c->reply == REPLY_QUEUED)
+        check_kept(w, c);
     if (c->reply == REPLY_REFUSAL)
         check_refusal(w, c);
 }

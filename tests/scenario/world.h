@@ -79,10 +79,11 @@ struct client {
     uint64_t asked_us, deadline_us;
     bool waiting, watching, cancelled;
     bool admin;
-    bool elder;       /* its link is one of the elder's */
-    unsigned pool;    /* below WORLD_POOLS: whose thread it is */
-    char model[64];   /* admin: that it puts */
-    char deletes[64]; /* admin: the request id whose deletion it asked for; empty: none */
+    bool elder;           /* its link is one of the elder's */
+    unsigned pool;        /* below WORLD_POOLS: whose thread it is */
+    char model[64];       /* admin: that it puts */
+    char deletes[64];     /* admin: the request id whose deletion it asked for; empty: none */
+    bool deletes_running; /* it ran when that was asked */
     enum reply reply;
     uint64_t replied_us; /* script time, as all below */
     unsigned flags;      /* ANSWER: enum answer_flags */
@@ -151,6 +152,7 @@ struct world {
 
     struct elder elder;
     bool elder_acts;
+    bool elder_failed;     /* a commit of its own met the disk's faults */
     unsigned dying_in;     /* that many uses of ports from now the process is killed; 0: not planned */
     int dying_survives;    /* enum survives */
     bool dead;             /* it was, in the middle of its turn: nothing leaves it any more */
