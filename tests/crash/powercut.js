@@ -7,6 +7,7 @@
  *   ROUNDS=30 SEED=7 node tests/crash/powercut.js
  *   KEYS=0      no provider keys are put meanwhile (many: more often)
  */
+const { once } = require('node:events');
 const fs = require('node:fs');
 const path = require('node:path');
 const { performance } = require('node:perf_hooks');
@@ -59,8 +60,8 @@ class PowerCuts {
         stack.fake = await FakeProvider.start();
         stack.port = await freePort();
         stack.client = new Client(stack.port);
-        stack.fake.when(() => true, misbehave(random));
         this.load = new Load({ stack, history, random, groups: [''], adminKey: '', secrets: SECRETS });
+        stack.fake.when(() => true, misbehave(random, this.load.moments));
         this.load.scenarios = this.load.scenarios.filter(([, scenario]) => scenario !== this.load.settings);
         this.outageBegins();
         this.load.start(LANES);
@@ -91,9 +92,12 @@ class PowerCuts {
         }
     }
 
-    /* Some time under load, then a cut. */
+    /* Some time under load, then a cut, at any moment or just after a call, an answer. */
     async round(n) {
-        await sleep(this.random.between(20, 500));
+        const { random } = this;
+        await sleep(random.between(20, 500));
+        const moment = random.of([null, 'called', 'answering', 'told']);
+        if (moment) await Promise.race([once(this.load.moments, moment), sleep(500)]);
         await this.cut();
         await this.start(n);
     }
