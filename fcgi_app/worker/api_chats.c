@@ -130,6 +130,8 @@ static bool read_filter(struct exchange *x, struct listing *l)
         if (l->limit < 1 || l->limit > LIMIT_MAX)
             return bad_parameter(x, "limit", "must be a whole number from 1 to 1000.");
     }
+    if (l->filter.username.n > CHAT_NAME_MAX)
+        return bad_parameter(x, "username", "must be at most 128 bytes long.");
     if (cursor.p && !uuid_parse(cursor, &l->after))
         return bad_parameter(x, "cursor", "must be a next_cursor of an answer before.");
     if (priority.p) {

@@ -78,6 +78,8 @@ static void check(const struct entry *entry, const struct front_asked *asked, bo
     bool cut = r->gone && r->status == 200; /* the first piece of a list */
     FUZZ_CHECK(!buf_failed(&r->body) && !buf_failed(&r->headers), "an answer without memory");
     front_check_response(r->status, buf_slice(&r->headers), body, !cut);
+    FUZZ_CHECK(r->status != 500 || fuzz_holds(body, SLICE_LITERAL("cannot be read.")), "status 500: %.*s",
+               (int)body.n, body.p);
     if (!entry->body || front.x.request.body_too_large)
         return;
     FUZZ_CHECK(acceptable || (r->status == 400 && !asked->submits && !asked->settings),

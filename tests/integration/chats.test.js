@@ -120,6 +120,7 @@ describe('listing', () => {
     s.test('what is no filter is refused', async () => {
         for (const query of [
             'limit=0',
+            `username=${'u'.repeat(129)}`,
             'limit=-1',
             'limit=ten',
             'priority=urgent',
