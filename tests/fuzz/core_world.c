@@ -292,7 +292,8 @@ void core_world_provider(struct core_world *w, size_t flight, enum core_conduct 
     }
     if (conduct == CORE_STATUS)
         r.status = status;
-    bool refused = (status >= 400 && status <= 499) || status == 500 || status == 503;
+    /* api.md "Request ids"; a redirect, which it does not name, was not followed and ran nothing. */
+    bool refused = (status >= 400 && status <= 499) || status == 500 || status == 503 || status == 301;
     bool bought = conduct != CORE_NOT_SENT && (conduct != CORE_STATUS || !refused);
     for (size_t i = 0; i < call->n; i++) {
         struct core_record *record = core_record_of(w, call->members[i]->submit.key);
