@@ -95,7 +95,7 @@ void intake_retract(struct core *c, const struct job *j)
     op->drop = free;
     op->requests[0] = (struct commit_request){.key = r->key, .remove = true, .only = r->fingerprint};
     op->requests[0].record = record_of(c, j, j->batch ? REQUEST_DISPATCHED : REQUEST_QUEUED);
-    core_commit(c, op);
+    list_append(&c->stuck_ops, &op->node);
 }
 
 /* What intake_keep() put on the disk, or waited behind, is there. */
@@ -120,7 +120,7 @@ static void kept(struct core *c, struct commit_op *op, uint64_t now_us)
             intake_answer_queued(c, op->link, op->id);
         return;
     } else {
-        if (op->rc == ERR_IO && wrote && !running)
+        if (op->rc == ERR_IO && wrote)
             intake_retract(c, j);
         if (op->link)
             core_refuse(c, op->link, op->id, refusal_get(REFUSAL_STORE_DOWN));

@@ -159,14 +159,24 @@ void intake_sweep_on(struct core *c)
         sweep(c);
 }
 
+/* Whether a request of that key runs, or is on its way to the disk to be kept for later. */
+static bool is_alive(const struct core *c, const uint8_t *key)
+{
+    list_for_each (it, &c->asked) {
+        const struct commit_op *op = LIST_ENTRY(it, struct commit_op, asked_node);
+        if (op->requests_n && memcmp(op->requests[0].key, key, REQUEST_KEY_SIZE) == 0)
+            return true;
+    }
+    return job_find(c, key);
+}
+
+/* What takes a record back waits until nobody can have one who needs it. */
 static void try_again(struct core *c, struct commit_op *op)
 {
-    bool retracts = op->requests_n && op->requests[0].only;
+    if (op->requests_n && op->requests[0].only && is_alive(c, op->requests[0].key))
+        return;
     list_remove(&op->node);
-    if (retracts && job_find(c, op->requests[0].key))
-        commit_op_free(op); /* the id runs again: its record is that one's now */
-    else
-        core_commit(c, op);
+    core_commit(c, op);
 }
 
 void core_maintain(struct core *c, uint64_t now_us)
