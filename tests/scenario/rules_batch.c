@@ -199,7 +199,7 @@ static bool is_put(const struct world *w, const struct call *call, const struct 
 static void check_settings(struct world *w, const struct call *call, const char *key)
 {
     const struct core *c = w->core;
-    if (w->elder_acts || call->batch->sealed_us < w->settled_us || !list_empty(&c->changes))
+    if (w->elder_acts || call->batch->sealed_us <= w->settled_us || !list_empty(&c->changes))
         return;
     /* One that is stored already may not have been told yet. */
     if (!call->members[0]->submit.caller_key.p && !is_put(w, call, &w->key_told, key) &&
