@@ -12,8 +12,12 @@
 struct call *call_new(struct core *c, struct batch *b, struct provider_ref *provider, size_t n)
 {
     struct call *call = calloc(1, sizeof(*call) + n * sizeof(call->members[0]));
-    if (!call)
+    struct settlement *settlement = call ? settlement_new(n) : NULL;
+    if (!settlement) {
+        free(call);
         return NULL;
+    }
+    call->settlement = settlement;
     list_init(&call->node);
     list_append(&c->calls, &call->all_node);
     call->batch = b;
@@ -37,6 +41,7 @@ void call_free(struct core *c, struct call *call)
         free(call->caller_key);
     }
     provider_ref_drop(call->provider);
+    settlement_free(call->settlement);
     free(call);
 }
 

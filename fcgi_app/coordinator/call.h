@@ -36,7 +36,8 @@ struct call {
     enum call_state state;
     struct batch *batch;
     struct provider_ref *provider;
-    struct provider_call request; /* built when it is first sent */
+    struct settlement *settlement; /* room for its outcome */
+    struct provider_call request;  /* built when it is first sent */
     bool encoded;
     bool holds_slot;
     bool probe;        /* let through by a half-open breaker */
@@ -69,9 +70,9 @@ void outcome_settle(struct core *c, struct call *call, const struct provider_res
 void outcome_refuse_call(struct core *c, struct call *call, const struct wire_refusal *refusal,
                          uint64_t now_us);
 
-/* Ends members of a call whose outcome cannot even be worked out (no memory): their dispatched records stay.
- * Takes the call. */
-void outcome_lose_call(struct core *c, struct call *call, uint64_t now_us);
+/* Room for what n members come to; NULL when memory is short. */
+struct settlement *settlement_new(size_t n);
+void settlement_free(struct settlement *s);
 
 void batch_free_if_done(struct core *c, struct batch *b, uint64_t now_us);
 

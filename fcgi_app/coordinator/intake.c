@@ -89,8 +89,7 @@ static void accepted(struct core *c, struct commit_op *op, uint64_t now_us)
             intake_retract(c, j);
         if (op->link)
             refuse(c, op->link, op->id, REFUSAL_STORE_DOWN);
-        buf_clear(&j->refusal);
-        wire_refusal_encode(&j->refusal, refusal_get(REFUSAL_STORE_DOWN));
+        job_refuse(j, refusal_get(REFUSAL_STORE_DOWN));
         job_tell(c, j);
         job_set_state(c, j, JOB_REAPED);
     } else {
@@ -228,8 +227,8 @@ static bool answer_from_record(struct core *c, struct core_link *l, uint64_t id,
         return false;
     }
     struct wire_refusal refusal;
-    if (wire_refusal_decode(record->refusal, &refusal) < 0)
-        return false;
+    if (wire_refusal_decode(record->refusal, &refusal) < 0) /* there was no memory to store it */
+        refusal = *refusal_get(REFUSAL_OUTCOME_UNKNOWN);
     core_refuse(c, l, id, &refusal);
     return true;
 }
@@ -393,7 +392,7 @@ void intake_unpark(struct core *c, uint64_t now_us)
 static void refuse_queued(struct core *c, struct job *j, enum refusal why)
 {
     batcher_remove(c->batcher, &j->member);
-    wire_refusal_encode(&j->refusal, refusal_get(why));
+    job_refuse(j, refusal_get(why));
     job_tell(c, j);
     job_set_state(c, j, JOB_REAPED);
 }

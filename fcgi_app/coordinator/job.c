@@ -121,6 +121,18 @@ bool job_is_awaited(const struct job *j)
     return false;
 }
 
+void job_refuse(struct job *j, const struct wire_refusal *r)
+{
+    buf_clear(&j->refusal);
+    wire_refusal_encode(&j->refusal, r);
+    if (!buf_failed(&j->refusal))
+        return;
+    buf_clear(&j->refusal);
+    j->bare = *r;
+    j->bare.field = (struct slice){0};
+    j->bare.message = SLICE_LITERAL("The coordinator is short of memory, too short to say more of this.");
+}
+
 /* The frame that tells w how its job ended. */
 static void tell(struct core *c, const struct job *j, const struct waiter *w)
 {
@@ -136,7 +148,10 @@ static void tell(struct core *c, const struct job *j, const struct waiter *w)
         wire_answer_encode(out, &answer);
     } else {
         mark = wire_frame_begin(out, WIRE_REFUSAL, w->id);
-        buf_append_slice(out, buf_slice(&j->refusal));
+        if (j->refusal.len)
+            buf_append_slice(out, buf_slice(&j->refusal));
+        else
+            wire_refusal_encode(out, &j->bare);
     }
     wire_frame_end(out, mark);
     core_link_dirty(c, w->link);

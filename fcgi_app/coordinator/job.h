@@ -63,8 +63,9 @@ struct job {
     bool rate_limited;
     uint64_t prompt_tokens, completion_tokens; /* shares of all its calls so far */
     /* Its outcome: one of the two is filled before JOB_COMMITTING. */
-    struct buf chat;    /* record of the answer */
-    struct buf refusal; /* payload of WIRE_REFUSAL */
+    struct buf chat;          /* record of the answer */
+    struct buf refusal;       /* payload of WIRE_REFUSAL; empty without memory for it: */
+    struct wire_refusal bare; /* what is told then; static texts */
 };
 
 /* A job that owns a copy of payload, in no state yet (on no list, not in the hash). ERR_NOMEM, or ERR_INVAL
@@ -89,6 +90,8 @@ void waiter_free(struct core *c, struct waiter *w);
 /* Whether anybody still waits for the answer itself. */
 bool job_is_awaited(const struct job *j);
 
+/* Sets the refusal that is the outcome. The texts of r are copied, but type and code must be static. */
+void job_refuse(struct job *j, const struct wire_refusal *r);
 /* Tells every waiter the outcome (chat or refusal) and takes them off. */
 void job_tell(struct core *c, struct job *j);
 

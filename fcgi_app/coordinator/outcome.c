@@ -16,7 +16,8 @@
 
 #define OUTCOME_ARENA_MAX (256u << 20)
 
-/* Jobs whose outcomes share a commit. */
+/* Jobs whose outcomes share a commit. A call has one from the start, so that memory which runs out later
+ * cannot keep what was paid for from the disk. */
 struct settlement {
     struct commit_op *op;
     size_t n;
@@ -35,7 +36,7 @@ static void end_job(struct core *c, struct job *j, uint64_t now_us)
 
 static void settled(struct core *c, struct commit_op *op, uint64_t now_us);
 
-static struct settlement *settlement_new(size_t n)
+struct settlement *settlement_new(size_t n)
 {
     struct settlement *s = calloc(1, sizeof(*s) + n * sizeof(s->jobs[0]));
     struct commit_op *op = s ? commit_op_new(n, n, settled) : NULL;
@@ -50,6 +51,12 @@ static struct settlement *settlement_new(size_t n)
     return s;
 }
 
+void settlement_free(struct settlement *s)
+{
+    if (s)
+        commit_op_free(s->op); /* and with it s */
+}
+
 /* The store does not take the outcome for what it is. The dispatched records stay, so "unknown" is what
  * holds. */
 static void lose(struct settlement *s, const struct err *e)
@@ -59,8 +66,7 @@ static void lose(struct settlement *s, const struct err *e)
         log_write(LOG_LEVEL_ERROR, j->batch->id_text, "The outcome of this batch cannot be stored: %s",
                   e->text);
         buf_clear(&j->chat);
-        buf_clear(&j->refusal);
-        wire_refusal_encode(&j->refusal, refusal_get(REFUSAL_OUTCOME_UNKNOWN));
+        job_refuse(j, refusal_get(REFUSAL_OUTCOME_UNKNOWN));
     }
 }
 
@@ -87,11 +93,14 @@ static void settled(struct core *c, struct commit_op *op, uint64_t now_us)
     free(s);
 }
 
-/* Sends the settlement to the disk, or frees it when it is empty. */
-static void settle(struct core *c, struct settlement *s, uint64_t now_us)
+/* Frees the call and sends its settlement to the disk, if there is anything in it. */
+static void settle(struct core *c, struct call *call, uint64_t now_us)
 {
+    struct settlement *s = call->settlement;
+    call->settlement = NULL;
+    call_free(c, call);
     if (!s->n) {
-        commit_op_free(s->op); /* and with it s */
+        settlement_free(s);
         return;
     }
     s->op->queued_us = now_us;
@@ -106,7 +115,7 @@ static void add_answer(struct core *c, struct settlement *s, struct call *call, 
     struct commit_chat *chat = &op->chats[op->chats_n];
     if (record_chat(c, j, call->provider->provider.model, part, now_us, &chat->chat) < 0) {
         /* It was paid for but cannot be kept: as after a crash. */
-        wire_refusal_encode(&j->refusal, refusal_get(REFUSAL_OUTCOME_UNKNOWN));
+        job_refuse(j, refusal_get(REFUSAL_OUTCOME_UNKNOWN));
         buf_clear(&j->chat);
     }
     struct commit_request *r = &op->requests[op->requests_n++];
@@ -134,8 +143,7 @@ static void add_refusal(struct core *c, struct settlement *s, struct job *j,
     char code[64];
     snprintf(code, sizeof(code), "%.*s", (int)refusal->error_code.n, refusal->error_code.p);
     core_count(c, "errors", code, 1);
-    buf_clear(&j->refusal);
-    wire_refusal_encode(&j->refusal, refusal);
+    job_refuse(j, refusal);
     struct commit_op *op = s->op;
     struct commit_request *r = &op->requests[op->requests_n++];
     *r = (struct commit_request){.key = j->submit.key};
@@ -249,48 +257,50 @@ static int decode(struct core *c, struct call *call, const struct provider_respo
     return provider_decode(&provider, &call->request, members, response, arena, ret_outcome);
 }
 
+/* There is no memory to work out what came of the call. */
+static void lose_call(struct core *c, struct call *call, uint64_t now_us)
+{
+    for (size_t i = 0; i < call->n; i++)
+        add_refusal(c, call->settlement, call->members[i], refusal_get(REFUSAL_OUTCOME_UNKNOWN),
+                    REQUEST_UNKNOWN, false);
+    settle(c, call, now_us);
+}
+
 void outcome_settle(struct core *c, struct call *call, const struct provider_response *response,
                     uint64_t now_us)
 {
     struct arena arena;
     struct provider_outcome o;
     arena_init(&arena, OUTCOME_ARENA_MAX);
-    struct settlement *s = settlement_new(call->n);
     uint64_t before = c->ports.mono_us(c->ports.arg);
-    if (!s || decode(c, call, response, &arena, &o) < 0) {
-        if (s)
-            commit_op_free(s->op);
-        outcome_lose_call(c, call, now_us);
+    if (decode(c, call, response, &arena, &o) < 0) {
+        lose_call(c, call, now_us);
         goto out;
     }
     uint64_t split_us = c->ports.mono_us(c->ports.arg) - before;
     account(c, call, &o, now_us);
     guard_note(c, call, &o, now_us);
     event_call_end(c, call, response, &o, now_us);
-    if (followup_retry(c, call, &o, now_us)) {
-        settle(c, s, now_us);
+    if (followup_retry(c, call, &o, now_us))
         goto out;
-    }
     size_t first = is_filtered_whole(call, response, &o) ? followup_bisect(c, call) : 0;
     for (size_t i = first; i < call->n; i++) {
         call->members[i]->timing.split_us += split_us;
-        settle_member(c, s, call, call->members[i], &o, &o.parts[i], now_us);
+        settle_member(c, call->settlement, call, call->members[i], &o, &o.parts[i], now_us);
     }
-    call_free(c, call);
-    settle(c, s, now_us);
+    settle(c, call, now_us);
 out:
     arena_fini(&arena);
 }
 
-/* Tells the members without a commit: nothing durable stands for them, or nothing can be written. */
+/* Tells the members without a commit: nothing durable stands for them. */
 static void tell_now(struct core *c, struct call *call, const struct wire_refusal *refusal, uint64_t now_us)
 {
     struct batch *b = call->batch;
     b->pending++; /* keeps the batch until the call, which points to it, is gone */
     for (size_t i = 0; i < call->n; i++) {
         struct job *j = call->members[i];
-        buf_clear(&j->refusal);
-        wire_refusal_encode(&j->refusal, refusal);
+        job_refuse(j, refusal);
         b->failed++;
         end_job(c, j, now_us);
     }
@@ -299,26 +309,18 @@ static void tell_now(struct core *c, struct call *call, const struct wire_refusa
     batch_free_if_done(c, b, now_us);
 }
 
-void outcome_lose_call(struct core *c, struct call *call, uint64_t now_us)
-{
-    /* The dispatched records stay: whoever asks again hears that the outcome is unknown, which is true. */
-    tell_now(c, call, refusal_get(REFUSAL_OUTCOME_UNKNOWN), now_us);
-}
-
 void outcome_refuse_call(struct core *c, struct call *call, const struct wire_refusal *refusal,
                          uint64_t now_us)
 {
     bool durable = false;
     for (size_t i = 0; i < call->n; i++)
         durable |= call->members[i]->recorded || job_is_async(call->members[i]);
-    struct settlement *s = durable ? settlement_new(call->n) : NULL;
-    if (!s) {
+    if (!durable) {
         tell_now(c, call, refusal, now_us);
         return;
     }
     for (size_t i = 0; i < call->n; i++)
-        add_refusal(c, s, call->members[i], refusal,
+        add_refusal(c, call->settlement, call->members[i], refusal,
                     call->members[i]->repairs ? REQUEST_UNKNOWN : REQUEST_FAILED, false);
-    call_free(c, call);
-    settle(c, s, now_us);
+    settle(c, call, now_us);
 }
