@@ -100,17 +100,17 @@ static void accepted(struct core *c, struct commit_op *op, uint64_t now_us)
     }
 }
 
-void intake_adopt(struct core *c, struct job *j, uint64_t now_us)
+int intake_adopt(struct core *c, struct job *j, uint64_t now_us)
 {
     enum refusal why;
-    if (job_enter(c, j) < 0) {
-        job_free(j); /* its record stays: the next start finds it */
-        return;
-    }
+    int rc = job_enter(c, j);
+    if (rc < 0)
+        return rc;
     fill_member(c, j);
     j->deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
     if (c->draining || intake_queue(c, j, now_us, &why) < 0)
         job_set_state(c, j, JOB_PARKED);
+    return 0;
 }
 
 /* Async: durable before the 202. */

@@ -38,8 +38,10 @@ int intake_recover(struct core *c, struct store_read *r, uint64_t now_us, struct
  * says why. */
 MUST_CHECK
 int intake_queue(struct core *c, struct job *j, uint64_t now_us, enum refusal *ret_why);
-/* Takes an async job that is recorded already: into the batcher, or parked. */
-void intake_adopt(struct core *c, struct job *j, uint64_t now_us);
+/* Takes an async job that is recorded already: into the batcher, or parked. ERR_NOMEM: it stays the caller's.
+ */
+MUST_CHECK
+int intake_adopt(struct core *c, struct job *j, uint64_t now_us);
 /* Queues parked jobs while there is room. */
 void intake_unpark(struct core *c, uint64_t now_us);
 /* Goes on sweeping while the last step left something. Part of core_turn. */

@@ -115,9 +115,14 @@ static void kept(struct core *c, struct commit_op *op, uint64_t now_us)
     } else if (op->rc == 0 && running && (wrote || is_failing(running) || is_durable(running)))
         tell_kept(c, op->link, op->id, running, j, now_us);
     else if (op->rc == 0 && !running && wrote) {
-        intake_adopt(c, j, now_us); /* nobody waits for the other any more: this one runs in its place */
-        if (op->link)
+        /* Nobody waits for the other any more: this one runs in its place. */
+        bool adopted = intake_adopt(c, j, now_us) == 0;
+        if (op->link && adopted)
             intake_answer_queued(c, op->link, op->id);
+        else if (op->link)
+            core_refuse(c, op->link, op->id, refusal_get(REFUSAL_NO_MEMORY));
+        if (!adopted)
+            take_back(c, j);
         return;
     } else {
         if (op->rc == ERR_IO && wrote)

@@ -58,32 +58,36 @@ static bool take_up(void *arg, const uint8_t key[REQUEST_KEY_SIZE], const struct
     int rc = job_new(record->submit, v->now_us, &j);
     if (rc == ERR_INVAL)
         return true; /* not a request this version wrote: it expires */
-    if (rc < 0) {
-        v->rc = rc;
-        return false;
-    }
-    intake_adopt(c, j, v->now_us);
-    return true;
+    if (rc == 0 && (rc = intake_adopt(c, j, v->now_us)) < 0)
+        job_free(j);
+    v->rc = rc;
+    return rc == 0;
+}
+
+static void free_recovery(void *arg)
+{
+    struct recovery *v = arg;
+    free(v->unknown);
+    free(v->records);
+    free(v);
 }
 
 static void told_unknown(struct core *c, struct commit_op *op, uint64_t now_us)
 {
     (void)c;
     (void)now_us;
-    struct recovery *v = op->owner;
-    free(v->unknown);
-    free(v->records);
-    free(v);
+    free_recovery(op->owner);
 }
 
 /* Overwrites the dispatched records of older epochs. Lost (store down) they stay what they are, which means
  * the same. */
-static int commit_unknown(struct core *c, struct recovery *v)
+static int commit_unknown(struct core *c, struct recovery *v, struct err *e)
 {
     struct commit_op *op = commit_op_new(v->n, 0, told_unknown);
     if (!op)
-        return ERR_NOMEM;
+        return err_set(e, ERR_NOMEM, "Not enough memory to close %zu unfinished requests.", v->n);
     op->owner = v;
+    op->drop = free_recovery;
     for (size_t i = 0; i < v->n; i++)
         op->requests[i] = (struct commit_request){.key = v->unknown[i], .record = v->records[i]};
     core_commit(c, op);
@@ -114,11 +118,9 @@ int intake_recover(struct core *c, struct store_read *r, uint64_t now_us, struct
         rc = requests_unfinished(r, c->epoch, take_up, v, e);
     if (rc == 0 && v->rc < 0)
         rc = err_set(e, v->rc, "Not enough memory to take up unfinished requests.");
-    if (rc == 0 && v->n && (rc = commit_unknown(c, v)) == 0)
+    if (rc == 0 && v->n && (rc = commit_unknown(c, v, e)) == 0)
         return 0;
-    free(v->unknown);
-    free(v->records);
-    free(v);
+    free_recovery(v);
     return rc;
 }
 
