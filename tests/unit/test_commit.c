@@ -166,6 +166,7 @@ Test(commit, knows_what_writes)
 {
     list_init(&ops);
     struct commit_op *empty = commit_op_new(0, 0, NULL), *put = put_op(0, 0);
+    cr_assert_not_null(empty);
     cr_assert_not(commit_op_writes(empty));
     empty->sweep = true;
     cr_assert_not(commit_op_writes(empty), "a sweep may find nothing");

@@ -306,7 +306,7 @@ Test(errors, out_of_memory)
              "}\"},\"finish_reason\":\"stop\"}]}",
              call.ids[0]);
     int failures = 0, rc = ERR_NOMEM;
-    for (size_t max = 0; rc == ERR_NOMEM; max += 16, failures++) {
+    for (size_t max = 0; rc == ERR_NOMEM && max < 1 << 16; max += 16, failures++) {
         struct arena small;
         struct provider_outcome out;
         struct provider_response r = test_response(200, body);

@@ -279,6 +279,7 @@ Test(store_open, reader_slots_run_out_and_are_reaped)
         pause();
     }
     char byte;
+    close(ready[1]); /* so that a child that fails is noticed */
     cr_assert_eq(read(ready[0], &byte, 1), 1);
     for (int i = 0; i < SLOTS / 2; i++)
         reads[i] = fixture_read();

@@ -48,8 +48,8 @@ Test(store_faults, a_writer_killed_in_its_transaction)
 {
     struct err e = {0};
     char byte;
-    cr_assert_eq(pipe(ready), 0);
     for (int round = 0; round < 3; round++) {
+        cr_assert_eq(pipe(ready), 0);
         if (round == 1) /* one that is open all the time must get the dead one's lock */
             fixture_open(STORE_WRITER, 0, MAX);
         pid_t child = fixture_fork();
@@ -61,7 +61,9 @@ Test(store_faults, a_writer_killed_in_its_transaction)
                 _exit(1);
             _exit(store_write(store, 0, put_and_hang, (void *)"lost", &e) ? 2 : 3);
         }
+        close(ready[1]); /* so that a child that fails is noticed */
         cr_assert_eq(read(ready[0], &byte, 1), 1);
+        close(ready[0]);
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
         if (round != 1)
