@@ -1,10 +1,11 @@
 /*
- * The scenarios, and random lives of the coordinator core, while memory fails. What a script expects may then stay
- * out, but the promises of rules.c hold. The world around the core always has memory, and so has a coordinator
- * that is started after a crash. "For ever" ends where the script does: then everything must come to its end.
+ * The scenarios, and random lives of the coordinator core, while memory fails. What a script expects may then
+ * stay out, but the promises of rules.c hold. The world around the core always has memory, and so has a
+ * coordinator that is started after a crash. "For ever" ends where the script does: then everything must come
+ * to its end. In one run of four it does not end, and the core is torn down without memory.
  *
- * All of it hangs on calls from one file to another that the linker leads through here (--wrap, see the
- * Makefile), so that the scenarios themselves know nothing of it.
+ * All of it hangs on calls from one file to another that the linker leads through here (--wrap, see
+ * rules.mk), so that the scenarios themselves know nothing of it.
  */
 #include <glob.h>
 #include <sodium.h>
@@ -14,12 +15,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../scenario/process.h"
+#include "../scenario/random.h"
+#include "../scenario/script.h"
+#include "../scenario/upstream.h"
 #include "coordinator/control.h"
 #include "coordinator/intake.h"
 #include "runner.h"
 #include "shim.h"
-#include "../scenario/random.h"
-#include "../scenario/script.h"
 
 #define CASES_MAX  256
 #define LIVES      8 /* TORTURE_LIVES */
@@ -68,9 +71,9 @@ int __wrap_core_receive(struct core *c, struct core_link *l, const struct wire_f
     void __wrap_##name parameters;                                                                           \
     void __wrap_##name parameters                                                                            \
     {                                                                                                        \
-        bool was = go(true);                                                                              \
+        bool was = go(true);                                                                                 \
         __real_##name(__VA_ARGS__);                                                                          \
-        go(was);                                                                                          \
+        go(was);                                                                                             \
     }
 
 WRAP(core_turn, (struct core * c, uint64_t now_us), c, now_us)
@@ -134,7 +137,8 @@ int __wrap_core_init(struct core *c, const struct conf *conf, const struct core_
     return __real_core_init(c, conf, &mine, epoch, r, key, now_us, e);
 }
 
-/* What a driver does that the world leaves out, since there it has no cause: links without memory are closed. */
+/* What a driver does that the world leaves out, since there it has no cause: links without memory are closed.
+ */
 void __real_client_read_all(struct world *w);
 void __wrap_client_read_all(struct world *w);
 void __wrap_client_read_all(struct world *w)
@@ -155,16 +159,14 @@ void __wrap_client_read_all(struct world *w)
 
 /* What it need not keep to. */
 
-/* Figures get lost with the memory for them, but none is made up. Those of batches, and of a mock's calls, are
- * held against events, which get lost as well. */
-static bool is_lost_figure(const struct world *w, const char *format, va_list args)
+/* A figure gets lost with the memory for it, but none is made up. */
+static bool is_lost_figure(const char *format, va_list args)
 {
-    if (strncmp(format, "the counters of %s say %llu, but there were %llu", 24) != 0)
+    static const char answers[] = "the counters of answers say %llu, but there are %llu chats";
+    if (strcmp(format, answers) != 0)
         return false;
-    const char *name = va_arg(args, const char *);
-    unsigned long long counted = va_arg(args, unsigned long long), expected = va_arg(args, unsigned long long);
-    return counted < expected || strcmp(name, "batches") == 0 ||
-           (strcmp(name, "calls") == 0 && w->conf.provider.kind == PROVIDER_MOCK);
+    unsigned long long counted = va_arg(args, unsigned long long), chats = va_arg(args, unsigned long long);
+    return counted < chats;
 }
 
 void __real_world_blame(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -174,7 +176,7 @@ void __wrap_world_blame(struct world *w, const char *format, ...)
     va_list args;
     char text[512];
     va_start(args, format);
-    bool forgiven = torture_active() && (excused || is_lost_figure(w, format, args));
+    bool forgiven = torture_active() && (excused || is_lost_figure(format, args));
     va_end(args);
     excused = false;
     if (forgiven)
@@ -189,32 +191,54 @@ void __real_settle_world(struct world *w);
 void __wrap_settle_world(struct world *w);
 void __wrap_settle_world(struct world *w)
 {
+    if (shim_stays_short())
+        return; /* straight to the teardown */
     torture_recover();
     __real_settle_world(w);
 }
 
-/* How a coordinator starts with failing memory: test_core.c. */
+/* The calls at the provider of a world that has not settled. */
+void __real_world_close(struct world *w, bool finished);
+void __wrap_world_close(struct world *w, bool finished);
+void __wrap_world_close(struct world *w, bool finished)
+{
+    __real_world_close(w, finished);
+    list_for_each_safe (it, next, &w->flights) {
+        struct flight *f = LIST_ENTRY(it, struct flight, node);
+        list_remove(it);
+        free(f->body);
+        free(f);
+    }
+}
+
+/* A coordinator that starts has memory: what it does without is in test_core.c. */
 bool __real_world_open(struct world *w, const char *config, uint64_t seed, bool verbose, struct err *e);
 bool __wrap_world_open(struct world *w, const char *config, uint64_t seed, bool verbose, struct err *e);
 bool __wrap_world_open(struct world *w, const char *config, uint64_t seed, bool verbose, struct err *e)
 {
     torture_pause();
     bool ok = __real_world_open(w, config, seed, verbose, e);
+    w->lossy = torture_active(); /* nor are the other figures held against it */
     torture_resume();
     return ok;
 }
 
-/* The next coordinator is a process with memory of its own. */
-void __real_world_crash(struct world *w, bool durable, bool workers_too);
-void __wrap_world_crash(struct world *w, bool durable, bool workers_too);
-void __wrap_world_crash(struct world *w, bool durable, bool workers_too)
-{
-    torture_pause();
-    __real_world_crash(w, durable, workers_too);
-    torture_resume();
-}
+#define WRAP_START(name, parameters, ...)                                                                    \
+    void __real_##name parameters;                                                                           \
+    void __wrap_##name parameters;                                                                           \
+    void __wrap_##name parameters                                                                            \
+    {                                                                                                        \
+        torture_pause();                                                                                     \
+        __real_##name(__VA_ARGS__);                                                                          \
+        torture_resume();                                                                                    \
+    }
 
-struct life {
+WRAP_START(world_crash, (struct world * w, bool durable, bool workers_too), w, durable, workers_too)
+WRAP_START(process_crash, (struct world * w, enum survives what, bool workers_too), w, what, workers_too)
+WRAP_START(process_leave, (struct world * w), w)
+WRAP_START(process_take_over, (struct world * w, uint64_t stall_us, bool reached), w, stall_us, reached)
+
+struct ordeal {
     char name[64];
     const char *script; /* NULL: a random one */
     uint64_t seed;
@@ -222,11 +246,16 @@ struct life {
 
 static void run_life(const void *arg)
 {
-    const struct life *l = arg;
+    const struct ordeal *l = arg;
     torture_pause();
     shim_begin();
     script_lenient = torture_active();
-    bool ok = l->script ? script_run(l->script, 1, shim_traced()) : random_run(l->seed, shim_traced());
+    uint64_t trace;
+    char fault[1024];
+    bool ok = l->script ? script_run(l->script, 1, shim_traced())
+                        : random_run(l->seed, shim_traced(), &trace, fault);
+    if (!ok && !l->script)
+        puts(fault);
     shim_end();
     fflush(stdout);
     if (!ok)
@@ -235,7 +264,7 @@ static void run_life(const void *arg)
 
 int main(int argc, char **argv)
 {
-    static struct life lives[CASES_MAX];
+    static struct ordeal lives[CASES_MAX];
     static struct torture_case cases[CASES_MAX];
     size_t n = 0;
     glob_t scripts;
@@ -246,7 +275,7 @@ int main(int argc, char **argv)
         return 2;
     }
     for (size_t i = 0; i < scripts.gl_pathc && n < CASES_MAX; i++) {
-        struct life *l = &lives[n];
+        struct ordeal *l = &lives[n];
         l->script = scripts.gl_pathv[i];
         const char *file = strrchr(l->script, '/') + 1;
         snprintf(l->name, sizeof(l->name), "%.*s", (int)strcspn(file, "."), file);

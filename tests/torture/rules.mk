@@ -18,9 +18,11 @@ $(TORTURE_LIB): $(call marked,$(LIB_SRC))
 
 $(BUILD)/obj/tests/torture/shim.o: CFLAGS += -fno-sanitize=all -fno-builtin
 
+# Those of tests/torture may name rooms, as the harnesses of tests/fuzz do.
 marked_links = $(call marked,$(shell sed -n 's,^/[/*] *LINK: *\([^*]*\).*,\1,p' $(1)))
+marked_rooms = $(patsubst $(BUILD)/obj/fcgi_app/%,$(BUILD)/marked/fcgi_app/%,$(call rooms,$(1)))
 $(BUILD)/torture/torture_%: $(BUILD)/obj/tests/torture/test_%.o $(call obj,tests/torture/unit.c $(TORTURE_RUN)) \
-    $$(call marked_links,tests/torture/test_$$*.c) $(TORTURE_LIB)
+    $$(call marked_rooms,tests/torture/test_$$*.c) $(TORTURE_LIB)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TORTURE_LIBS)
 
@@ -31,7 +33,8 @@ $(BUILD)/torture/test_%: $(BUILD)/obj/tests/unit/test_%.o $(call obj,tests/tortu
 
 # Where lives.c stands between the core and its world.
 TORTURE_WRAP := $(addprefix -Wl$(comma)--wrap=,core_receive core_turn core_maintain core_drain core_committed core_called \
-    core_link_fini core_fini core_init commit_apply_group client_read_all world_blame settle_world world_open world_crash)
+    core_link_fini core_fini core_init commit_apply_group client_read_all world_blame settle_world world_open world_close world_crash \
+    process_crash process_leave process_take_over)
 $(BUILD)/torture/scenario: $(call obj,tests/torture/lives.c $(filter-out %/main.c,$(SCENARIO_SRC)) $(TORTURE_RUN)) \
     $(call marked,$(filter-out %/main.c,$(COORD_SRC))) $(TORTURE_LIB)
 	@echo "  LINK $@"

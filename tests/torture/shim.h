@@ -1,8 +1,9 @@
 /*
- * The allocator that fails on demand: malloc and its relatives, put in front of AddressSanitizer's. Counts and
- * fails what carpool's code allocates, itself or through a library (cJSON, LMDB, inih, libsodium, libc); what a
- * test allocates for itself, the loader and the runner never fails. Who asked is told by the stack: the innermost
- * frame inside the program decides, and carpool's code is in a section of its own (see the Makefile).
+ * The allocator that fails on demand: malloc and its relatives, put in front of AddressSanitizer's. Counts
+ * and fails what carpool's code allocates, itself or through a library (cJSON, LMDB, inih, libsodium, libc);
+ * what a test allocates for itself, the loader, the runner and libfcgi (which aborts by design) never fails.
+ * Who asked is told by the stack: the innermost frame inside the program decides, and carpool's code is in a
+ * section of its own (see rules.mk).
  */
 #ifndef CARPOOL_TESTS_TORTURE_SHIM_H
 #define CARPOOL_TESTS_TORTURE_SHIM_H
@@ -28,14 +29,14 @@ struct shim_plan {
 
 /* Before anything else. */
 void shim_init(void);
-/* What shim_begin() will begin. trace: the stack of the first allocation that fails is written to stderr. plan:
- * for SHIM_COUNT. */
+/* What shim_begin() will begin. trace: the stack of the first allocation that fails is written to stderr.
+ * plan: for SHIM_COUNT. */
 void shim_arm(enum shim_mode mode, uint64_t at, bool trace, struct shim_plan *plan);
 void shim_begin(void);
 void shim_end(void);
 bool shim_traced(void);
-/* How many allocations were refused. */
-uint64_t shim_refused(void);
+/* One in four of the runs without memory for ever: it does not come back before the end either. */
+bool shim_stays_short(void);
 
 /* Between these nothing fails and nothing counts: the harness uses carpool's code for itself. They nest. */
 void torture_pause(void);

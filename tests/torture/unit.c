@@ -1,6 +1,6 @@
 /*
- * Stands in for Criterion, so that a unit test runs in a process that holds nothing but itself: walks the tests
- * that its macros have registered, and takes a failed assertion for the end of the run.
+ * Stands in for Criterion, so that a unit test runs in a process that holds nothing but itself: walks the
+ * tests that its macros have registered, and takes a failed assertion for the end of the run.
  */
 #include <criterion/criterion.h>
 #include <criterion/event.h>
