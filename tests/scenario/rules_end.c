@@ -27,7 +27,7 @@ static void check_core(struct world *w)
         world_blame(w, "calls are left");
     if (!list_empty(&c->calls))
         world_blame(w, "calls that nothing will end are left");
-    if (!list_empty(&c->stuck_ops) || !list_empty(&c->asked))
+    if ((!list_empty(&c->stuck_ops) && !c->jobs_n[JOB_PARKED]) || !list_empty(&c->asked))
         world_blame(w, "commit operations are left");
     if (!list_empty(&c->changes))
         world_blame(w, "changes of settings are left");
