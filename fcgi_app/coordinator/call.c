@@ -9,6 +9,11 @@
 #include "coordinator/guard.h"
 #include "coordinator/record.h"
 
+enum provider_mode call_mode(const struct provider_ref *p, uint64_t now_us)
+{
+    return p->mode == MODE_ARRAY && now_us < p->array_missing_until_us ? MODE_CONCURRENT : p->mode;
+}
+
 struct call *call_new(struct core *c, struct batch *b, struct provider_ref *provider, size_t n)
 {
     struct call *call = calloc(1, sizeof(*call) + n * sizeof(call->members[0]));

@@ -43,11 +43,14 @@ struct call {
     bool probe;        /* let through by a half-open breaker */
     char *caller_key;  /* a key the members brought; owned, wiped */
     uint32_t failures; /* complete failures so far */
+    bool again;        /* it was sent before, and did not run */
     uint64_t sent_us;
     size_t n;
     struct job *members[];
 };
 
+/* How calls are made now: the configured mode, or one by one while the provider has no call of several. */
+enum provider_mode call_mode(const struct provider_ref *p, uint64_t now_us);
 /* Seals and starts whatever is due and has a slot. Part of core_turn. */
 void dispatch_pump(struct core *c, uint64_t now_us);
 /* A timer of a call fired: a delayed one becomes ready, a mock one answers. */

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "coordinator/guard.h"
+#include "coordinator/probe.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 #include "json/read.h"
@@ -36,6 +37,7 @@ static struct provider_ref *provider_ref_new(const struct core *c, const struct 
     bool same = old && old->provider.kind == s->provider && strcmp(old->base_url, s->base_url) == 0 &&
                 strcmp(old->key, key) == 0;
     p->endpoint = old ? old->endpoint + !same : 1;
+    p->array_missing_until_us = same ? old->array_missing_until_us : 0;
     strcpy(p->base_url, s->base_url);
     strcpy(p->model, s->model);
     strcpy(p->key, key);
@@ -71,9 +73,6 @@ static const char *key_in_force(const struct core *c, const struct saved_key *sa
     return c->conf->provider.kind == kind ? c->conf->provider.api_key : "";
 }
 
-static const char no_model_service[] = "The provider kind model_service is not in this version; use openai "
-                                       "with the base_url of the model server.";
-
 /* Plain http carries prompts and keys in the open: to this machine only, or where the configuration file
  * allows it. */
 static bool url_allowed(const struct core *c, const char *url)
@@ -100,8 +99,6 @@ int control_init(struct core *c, struct store_read *r, const struct saved_key *s
     enum provider_kind kind = settings_provider(c->conf, &c->overrides, saved_key->text[0] != 0);
     const char *key = key_in_force(c, &c->saved_key, kind);
     settings_resolve(c->conf, &c->overrides, key, &c->settings);
-    if (c->settings.provider == PROVIDER_MODEL_SERVICE)
-        return err_set(e, ERR_INVAL, "%s", no_model_service);
     const char *url = c->settings.base_url;
     if (url[0] && (!settings_is_base_url(url) || !url_allowed(c, url)))
         return err_set(e, ERR_INVAL,
@@ -218,6 +215,7 @@ static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_
         c->saved_key = change->saved_key;
         if (other)
             guard_reset(c, now_us);
+        probe_soon(c);
         c->provider_fault.code = 0;
         struct batcher_config config = batcher_config(c, &c->settings);
         batcher_configure(c->batcher, &config);
@@ -258,8 +256,6 @@ static bool prepare_change(struct core *c, struct settings_change *change)
     change->provider = provider_ref_new(c, &change->settings, key);
     if (!change->provider)
         refuse_change(c, change, REFUSAL_NO_MEMORY);
-    else if (change->settings.provider == PROVIDER_MODEL_SERVICE)
-        refuse_setting(c, change, 400, "provider", no_model_service);
     else if (!provider_model_ok(change->settings.provider, slice_of(change->settings.model)))
         refuse_setting(c, change, 400, "model",
                        "gemini takes model names of A-Z a-z 0-9 . _ - / only, such as gemini-2.0-flash.");

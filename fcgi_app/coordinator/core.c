@@ -17,6 +17,7 @@
 #include "coordinator/delete.h"
 #include "coordinator/guard.h"
 #include "coordinator/intake.h"
+#include "coordinator/probe.h"
 #include "coordinator/status.h"
 
 #define LINK_OUT_MAX (96u << 20)
@@ -71,6 +72,7 @@ void core_fini(struct core *c)
         call_free(c, LIST_ENTRY(it, struct call, all_node));
     free_all_jobs(c);
     control_fini(c);
+    probe_fini(c);
     struct pool *p, *tmp;
     HASH_ITER (hh, c->pools, p, tmp) {
         HASH_DEL(c->pools, p);
@@ -291,7 +293,7 @@ void core_turn(struct core *c, uint64_t now_us)
 {
     expire_deadlines(c, now_us);
     fire_timers(c, now_us);
-    batcher_set_waiting(c->batcher, c->waiters_n, c->capacity);
+    batcher_set_waiting(c->batcher, c->links_waiting, c->capacity);
     dispatch_pump(c, now_us);
     intake_sweep_on(c);
     reap(c);

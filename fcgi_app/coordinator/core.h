@@ -36,6 +36,7 @@ struct pool {
 struct core_link {
     struct list waiters;    /* struct waiter.link_node */
     struct list dirty_node; /* in core.dirty_links while out holds bytes for the driver */
+    uint32_t waiting;       /* of them wait for an answer */
     struct pool *pool;      /* NULL until hello */
     struct buf out;
 };
@@ -45,15 +46,26 @@ struct provider_ref {
     unsigned refs;
     struct provider provider;
     enum provider_mode mode;
-    uint32_t endpoint; /* another number for another kind, address or key */
+    uint32_t endpoint;               /* another number for another kind, address or key */
+    uint64_t array_missing_until_us; /* until then it is not asked for several prompts at once */
     char base_url[CONF_TEXT], model[CONF_TEXT], key[CONF_TEXT];
 };
 
 /* What is known of the provider in force (guard.h). */
 struct guard {
     struct breaker breaker;
+    uint64_t loading_until_us; /* the provider loads its model: not asked before */
     struct retry_budget budget;
     struct pace pace;
+};
+
+/* The question to a model server how it is (probe.h). */
+struct probe {
+    struct provider_call request; /* while running */
+    bool running, wanted;
+    uint32_t endpoint; /* of the provider asked */
+    uint64_t at_us;    /* not before */
+    struct err fault;  /* what it said last; code 0: all is well, or it was not asked */
 };
 
 struct core_ports {
@@ -73,6 +85,8 @@ struct core_ports {
     /* Sends the call; core_called() follows in a later turn. Not used for the mock provider. ERR_NOMEM and
      * the like: nothing was sent. */
     int (*send)(void *arg, struct call *call, struct err *e);
+    /* Sends a GET; core_probed() follows in a later turn. NULL: there is nobody to ask. */
+    int (*probe)(void *arg, const struct provider_call *request);
     /* Queues a record of the event log. */
     void (*log)(void *arg, enum sink_stream stream, struct slice record);
     /* A new provider key (an empty one removes it): prepared durably beside the one in force, then kept or
@@ -92,6 +106,7 @@ struct core {
     struct saved_key saved_key; /* put through settings */
     struct provider_ref *provider;
     struct guard guard;
+    struct probe probe;
     struct batcher *batcher;
     struct job *by_key;     /* uthash of every job but reaped ones */
     uint64_t payload_bytes; /* of all of them */
@@ -104,7 +119,8 @@ struct core {
     struct heap timers;      /* struct call.timer: delayed calls and running mock calls */
     struct heap deadlines;   /* struct waiter.deadline */
     uint32_t calls_running[PRIORITIES];
-    uint32_t waiters_n; /* that wait for an answer */
+    uint32_t waiters_n;     /* that wait for an answer */
+    uint32_t links_waiting; /* links with such waiters: as many clients */
     struct pool *pools;
     uint32_t capacity; /* sum of pools */
     struct list dirty_links;
@@ -114,7 +130,7 @@ struct core {
     bool draining;
     bool fenced;               /* another coordinator took over: leave at once */
     struct err store_fault;    /* code 0: the store works */
-    struct err provider_fault; /* of the last call; code 0: it worked */
+    struct err provider_fault; /* of the last call; code 0: it worked; ERR_AGAIN: a probe may find it gone */
     uint64_t sink_dropped;     /* kept up to date by the driver */
 };
 
@@ -138,6 +154,9 @@ void core_committed(struct core *c, struct commit_op *op, uint64_t now_us);
 /* A call came back. response is only lent. */
 void core_called(struct core *c, struct call *call, const struct provider_response *response,
                  uint64_t now_us);
+
+/* The answer to a probe. response is only lent. */
+void core_probed(struct core *c, const struct provider_response *response, uint64_t now_us);
 
 /* Does what has fallen due. Once after each round of events. */
 void core_turn(struct core *c, uint64_t now_us);

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "coordinator/call.h"
+#include "coordinator/followup.h"
 #include "coordinator/guard.h"
 #include "coordinator/intake.h"
 #include "coordinator/record.h"
@@ -125,13 +126,46 @@ static void depart(struct core *c, struct call **calls, size_t n, size_t members
     core_commit(c, op);
 }
 
-/* Builds the bytes of the call. False: it cannot be sent, its members were refused and the call is gone. */
+/* Whether the members may still share a call: settings may have changed since they were put together, and
+ * with them the mode and their max_tokens, of which a native call of several has one for all. */
+static bool shares(const struct core *c, const struct call *call, uint64_t now_us)
+{
+    enum provider_mode mode = call_mode(call->provider, now_us);
+    struct provider_member first, other;
+    job_member(c, call->members[0], &first);
+    bool same = mode != MODE_CONCURRENT && provider_combinable(&first, mode);
+    for (size_t i = 1; same && mode == MODE_ARRAY && i < call->n; i++) {
+        job_member(c, call->members[i], &other);
+        same = other.max_tokens == first.max_tokens;
+    }
+    return call->n == 1 || same;
+}
+
+/* Ends a call whose members go alone instead. */
+static void part(struct core *c, struct call *call, uint64_t now_us)
+{
+    size_t taken = followup_part(c, call);
+    memmove(call->members, call->members + taken, (call->n - taken) * sizeof(call->members[0]));
+    call->n -= taken;
+    if (call->n)
+        outcome_refuse_call(c, call, refusal_get(REFUSAL_NO_MEMORY), now_us);
+    else
+        call_free(c, call);
+}
+
+/* Builds the bytes of the call. False: it cannot be sent: its members were refused, or go alone, and the call
+ * is gone. */
 static bool encode(struct core *c, struct call *call, uint64_t now_us)
 {
     if (call->encoded || call->provider->provider.kind == PROVIDER_MOCK)
         return true;
+    if (!shares(c, call, now_us)) {
+        part(c, call, now_us);
+        return false;
+    }
     struct provider_member *members = calloc(call->n, sizeof(*members));
     struct provider provider = call->provider->provider;
+    provider.array_missing = now_us < call->provider->array_missing_until_us;
     struct err e = {.text = "out of memory"};
     int rc = ERR_NOMEM;
     if (members) {
@@ -142,8 +176,8 @@ static bool encode(struct core *c, struct call *call, uint64_t now_us)
         if (call->caller_key)
             provider.api_key = call->caller_key;
         if (!s->caller_key.p || call->caller_key)
-            rc = provider_encode(&provider, call->provider->mode, members, call->n, CALL_BODY_MAX,
-                                 c->ports.random, c->ports.arg, &call->request, &e);
+            rc = provider_encode(&provider, call_mode(call->provider, now_us), members, call->n,
+                                 CALL_BODY_MAX, c->ports.random, c->ports.arg, &call->request, &e);
     }
     free(members);
     call->encoded = rc == 0;
@@ -226,7 +260,7 @@ static size_t board(struct core *c, struct batch *b, struct batch_taken *taken, 
 
 static void seal(struct core *c, struct batch_taken *taken, uint64_t now_us)
 {
-    bool one_each = c->provider->mode == MODE_CONCURRENT;
+    bool one_each = call_mode(c->provider, now_us) == MODE_CONCURRENT;
     size_t per_call = one_each ? 1 : taken->n, calls_n = one_each ? taken->n : 1, members_n = 0;
     struct batch *b = batch_new(c, taken, now_us);
     struct call **calls = calloc(calls_n, sizeof(*calls));
@@ -279,7 +313,7 @@ static void start_ready(struct core *c, uint64_t now_us)
         if (!guard_permits_call(c, call, now_us))
             continue;
         list_remove(it);
-        if (call->failures && !is_wanted(call)) {
+        if (call->again && !is_wanted(call)) {
             outcome_refuse_call(c, call, refusal_get(REFUSAL_DEADLINE), now_us);
             continue;
         }
@@ -297,10 +331,13 @@ void dispatch_pump(struct core *c, uint64_t now_us)
         return; /* nothing is sent that could not be recorded; the next sweep that succeeds clears a fault */
     start_ready(c, now_us);
     while (slots_free(c) && guard_permits(c, now_us)) {
-        if (!batcher_take(c->batcher, now_us, c->calls_running, c->provider->mode == MODE_CONCURRENT, &taken))
+        bool one_each = call_mode(c->provider, now_us) == MODE_CONCURRENT;
+        if (!batcher_take(c->batcher, now_us, c->calls_running, one_each, &taken))
             break;
         seal(c, &taken, now_us);
     }
+    if (!list_empty(&c->ready_calls))
+        start_ready(c, now_us); /* a batch that had to be parted */
 }
 
 void dispatch_timer(struct core *c, struct call *call, uint64_t now_us)

@@ -33,6 +33,14 @@ bool followup_allowed(const struct core *c, const struct job *j)
     return j->repairs < c->conf->retry.attempts;
 }
 
+size_t followup_part(struct core *c, struct call *call)
+{
+    size_t taken = 0;
+    while (taken < call->n && followup_ask(c, call, call->members + taken, 1, false))
+        taken++;
+    return taken;
+}
+
 /*
  * A content filter stopped a call of several: the halves are asked for apart, so that only the offender
  * fails; when the repairs allowed would not reach single members, all go alone. Returns how many members were
@@ -56,6 +64,23 @@ size_t followup_bisect(struct core *c, struct call *call)
     return taken;
 }
 
+static bool send_later(struct core *c, struct call *call, uint32_t delay_ms, uint64_t now_us)
+{
+    call->timer.at_us = now_us + delay_ms * US_PER_MS;
+    if (heap_push(&c->timers, &call->timer) < 0)
+        return false;
+    call->state = CALL_DELAYED;
+    call->again = true;
+    return true;
+}
+
+/* A server that loads its model will answer; that is no failure, and costs nothing to ask. */
+static bool wait_for_loading(struct core *c, struct call *call, uint64_t now_us, uint64_t deadline_us)
+{
+    return now_us + GUARD_LOADING_MS * US_PER_MS < deadline_us &&
+           send_later(c, call, GUARD_LOADING_MS, now_us);
+}
+
 /* A call that certainly did not run, recorded anew and sent again later if that may help. True: the call
  * lives on. */
 bool followup_retry(struct core *c, struct call *call, const struct provider_outcome *o, uint64_t now_us)
@@ -70,6 +95,8 @@ bool followup_retry(struct core *c, struct call *call, const struct provider_out
         if ((job_is_awaited(j) || job_is_async(j)) && j->deadline_us > deadline)
             deadline = j->deadline_us;
     }
+    if (o->loading)
+        return wait_for_loading(c, call, now_us, deadline);
     c->ports.random(c->ports.arg, &random, sizeof(random));
     call->failures++;
     uint32_t delay_ms = retry_delay_ms(&config, call->failures, o->retry_after_ms, random);
@@ -82,10 +109,8 @@ bool followup_retry(struct core *c, struct call *call, const struct provider_out
         core_count(c, "retries_over_budget", NULL, 1);
         return false;
     }
-    call->timer.at_us = now_us + delay_ms * US_PER_MS;
-    if (heap_push(&c->timers, &call->timer) < 0)
+    if (!send_later(c, call, delay_ms, now_us))
         return false;
-    call->state = CALL_DELAYED;
     for (size_t i = 0; i < call->n; i++)
         call->members[i]->retries++;
     core_count(c, "retries", o->error_code, 1);

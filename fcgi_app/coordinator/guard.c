@@ -4,7 +4,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "coordinator/intake.h"
+#include "coordinator/probe.h"
 #include "coordinator/refusal.h"
+
+#define ARRAY_MISSING_US (60 * US_PER_S) /* how long a missing call of several prompts is not tried again */
 
 static bool is_in_force(const struct core *c, const struct call *call)
 {
@@ -16,11 +19,12 @@ void guard_reset(struct core *c, uint64_t now_us)
     c->guard = (struct guard){.breaker.trip_after = c->conf->retry.breaker_failures};
     retry_budget_fill(&c->guard.budget, now_us);
     c->provider_fault.code = 0;
+    probe_reset(c);
 }
 
 bool guard_permits(const struct core *c, uint64_t now_us)
 {
-    return breaker_permits(&c->guard.breaker, now_us);
+    return now_us >= c->guard.loading_until_us && breaker_permits(&c->guard.breaker, now_us);
 }
 
 bool guard_permits_call(const struct core *c, const struct call *call, uint64_t now_us)
@@ -31,7 +35,7 @@ bool guard_permits_call(const struct core *c, const struct call *call, uint64_t 
 void guard_enter(struct core *c, struct call *call, uint64_t now_us)
 {
     call->probe = is_in_force(c, call) && breaker_enter(&c->guard.breaker, now_us);
-    if (!call->failures && is_in_force(c, call))
+    if (!call->again && is_in_force(c, call))
         retry_budget_earn(&c->guard.budget, c->conf->retry.budget_percent);
 }
 
@@ -55,17 +59,21 @@ static void opened(struct core *c, const struct provider_outcome *o, uint64_t no
 void guard_note(struct core *c, const struct call *call, const struct provider_outcome *o, uint64_t now_us)
 {
     enum verdict v = o->parts[0].verdict;
-    bool failed = (v == VERDICT_FAILED || v == VERDICT_UNKNOWN) && o->status >= 500;
+    bool failed = (v == VERDICT_FAILED || v == VERDICT_UNKNOWN) && o->status >= 500 && !o->loading;
     uint32_t random;
+    if (o->array_missing)
+        call->provider->array_missing_until_us = now_us + ARRAY_MISSING_US;
     if (!is_in_force(c, call))
         return;
+    c->guard.loading_until_us = o->loading ? now_us + GUARD_LOADING_MS * US_PER_MS : 0;
     if (v == VERDICT_ANSWERED || v == VERDICT_MISSING || (failed && v == VERDICT_UNKNOWN))
         pace_note(&c->guard.pace, now_us - call->sent_us);
     if (!call->caller_key) { /* what a key the caller brought meets is no word on ours */
         if (v == VERDICT_ANSWERED)
             c->provider_fault.code = 0;
         else if (o->status >= 500 || o->status == 401)
-            err_set(&c->provider_fault, ERR_IO, "%.*s", (int)o->message.n, o->message.p);
+            err_set(&c->provider_fault, o->away || o->loading ? ERR_AGAIN : ERR_IO, "%.*s", (int)o->message.n,
+                    o->message.p);
     }
     if (!failed) {
         if (c->guard.breaker.state != BREAKER_CLOSED)
@@ -80,7 +88,10 @@ void guard_note(struct core *c, const struct call *call, const struct provider_o
 
 uint64_t guard_next_us(const struct core *c, uint64_t now_us)
 {
-    return breaker_open_us(&c->guard.breaker, now_us) ? c->guard.breaker.open_until_us : UINT64_MAX;
+    uint64_t next_us = breaker_open_us(&c->guard.breaker, now_us) ? c->guard.breaker.open_until_us : 0;
+    if (now_us < c->guard.loading_until_us && c->guard.loading_until_us > next_us)
+        next_us = c->guard.loading_until_us;
+    return next_us ? next_us : UINT64_MAX;
 }
 
 uint32_t guard_retry_wait_ms(const struct core *c, const struct call *call, uint64_t now_us)
@@ -95,7 +106,7 @@ bool guard_retry_spend(struct core *c, uint64_t now_us)
 }
 
 /* Until the answer of a prompt that would join the queue now. */
-static uint64_t expected_wait_us(const struct core *c, const struct job *j)
+static uint64_t expected_wait_us(const struct core *c, const struct job *j, uint64_t now_us)
 {
     uint32_t running = 0, slots = c->conf->provider.max_concurrency;
     for (int p = 0; p < PRIORITIES; p++)
@@ -103,7 +114,7 @@ static uint64_t expected_wait_us(const struct core *c, const struct job *j)
     if (running < slots)
         return 0;
     uint32_t ahead = batcher_calls_ahead(c->batcher, j->member.tenant, j->member.priority,
-                                         c->provider->mode == MODE_CONCURRENT);
+                                         call_mode(c->provider, now_us) == MODE_CONCURRENT);
     return pace_wait_us(&c->guard.pace, running + ahead, slots);
 }
 
@@ -116,7 +127,7 @@ bool guard_refuses(const struct core *c, const struct job *j, uint64_t now_us,
         ret_refusal->retry_after_ms = (uint32_t)(open_us / US_PER_MS) + 1;
         return true;
     }
-    wait_us = expected_wait_us(c, j);
+    wait_us = expected_wait_us(c, j, now_us);
     if (wait_us <= j->submit.wait_ms * US_PER_MS)
         return false;
     uint64_t later_ms = (wait_us / US_PER_MS - j->submit.wait_ms) + 1;

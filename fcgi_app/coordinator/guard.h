@@ -1,17 +1,21 @@
 /*
- * What stands between the queue and a provider in trouble: the circuit breaker, the retry budget, and the
- * refusal of prompts whose answer would come too late (lib/batch: breaker.h, retry.h, pace.h). All of it is
- * about the provider in force; calls that began under another one (settings changed) are left alone.
+ * What stands between the queue and a provider in trouble: the circuit breaker, the wait for a model that is
+ * being loaded, the retry budget, and the refusal of prompts whose answer would come too late (lib/batch:
+ * breaker.h, retry.h, pace.h). All of it is about the provider in force; calls that began under another one
+ * (settings changed) are left alone.
  */
 #ifndef CARPOOL_COORDINATOR_GUARD_H
 #define CARPOOL_COORDINATOR_GUARD_H
 
 #include "coordinator/call.h"
 
+#define GUARD_LOADING_MS 500 /* between two looks whether a model is loaded */
+
 /* A provider is put in force: nothing is known of it. */
 void guard_reset(struct core *c, uint64_t now_us);
 
-/* Whether the breaker lets a batch of the provider in force, or this call, go now. */
+/* Whether a batch of the provider in force, or this call, may go now: the breaker lets it, and no model is
+ * being loaded as far as is known. */
 bool guard_permits(const struct core *c, uint64_t now_us);
 bool guard_permits_call(const struct core *c, const struct call *call, uint64_t now_us);
 /* The call takes its slot, and gives it back (before guard_note, if it was sent). */

@@ -31,13 +31,15 @@ static void hash_text(crypto_generichash_state *h, struct slice s)
 
 /* Everything members of a batch have in common (api.md "Batching"), but for the priority, which the batcher
  * keeps apart itself. */
-static void batch_key(const struct wire_submit *s, uint8_t ret_key[BATCH_KEY_SIZE])
+static void batch_key(const struct wire_submit *s, uint32_t max_tokens, uint8_t ret_key[BATCH_KEY_SIZE])
 {
+    uint32_t of_all[] = {max_tokens, s->flags & SUBMIT_COMPLETION};
     crypto_generichash_state h;
     double temperature = isnan(s->temperature) ? -1.0 : s->temperature;
     crypto_generichash_init(&h, NULL, 0, BATCH_KEY_SIZE);
     crypto_generichash_update(&h, s->trust_group, TRUST_GROUP_SIZE);
     crypto_generichash_update(&h, (const unsigned char *)&temperature, sizeof(temperature));
+    crypto_generichash_update(&h, (const unsigned char *)of_all, sizeof(of_all));
     hash_text(&h, s->model);
     hash_text(&h, s->system_prompt);
     hash_text(&h, s->extra);
@@ -51,9 +53,11 @@ static void fill_member(struct core *c, struct job *j)
     struct provider_member m;
     job_member(c, j, &m);
     j->member.priority = s->priority;
-    j->member.alone = (s->flags & SUBMIT_ALONE) || !provider_combinable(&m);
+    enum provider_mode mode = c->provider->mode;
+    j->member.alone = (s->flags & SUBMIT_ALONE) || !provider_combinable(&m, mode);
     memcpy(j->member.tenant, s->trust_group, TENANT_SIZE);
-    batch_key(s, j->member.key);
+    /* A native call of several prompts states max_tokens once for all. */
+    batch_key(s, mode == MODE_ARRAY ? m.max_tokens : 0, j->member.key);
     j->member.arrived_us = j->arrived_us;
     j->member.tokens = provider_estimate_tokens(&m);
 }

@@ -96,6 +96,7 @@ int job_add_waiter(struct core *c, struct job *j, struct core_link *link, uint64
     list_append(&link->waiters, &w->link_node);
     if (!watches) {
         c->waiters_n++;
+        c->links_waiting += link->waiting++ == 0;
         if (deadline_us > j->deadline_us)
             j->deadline_us = deadline_us;
     }
@@ -104,8 +105,10 @@ int job_add_waiter(struct core *c, struct job *j, struct core_link *link, uint64
 
 void waiter_free(struct core *c, struct waiter *w)
 {
-    if (!w->watches)
+    if (!w->watches) {
         c->waiters_n--;
+        c->links_waiting -= --w->link->waiting == 0;
+    }
     heap_remove(&c->deadlines, &w->deadline);
     list_remove(&w->job_node);
     list_remove(&w->link_node);

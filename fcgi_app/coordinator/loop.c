@@ -13,6 +13,7 @@
 #include "base/dir.h"
 #include "base/log.h"
 #include "base/sched.h"
+#include "coordinator/call.h"
 #include "coordinator/control.h"
 #include "coordinator/core.h"
 #include "coordinator/keyfile.h"
@@ -105,7 +106,13 @@ static void port_commit(void *arg, struct commit_op *op)
 
 static int port_send(void *arg, struct call *call, struct err *e)
 {
-    return upstream_send(((struct program *)arg)->upstream, call, e);
+    return upstream_send(((struct program *)arg)->upstream, &call->request, call, e);
+}
+
+static int port_probe(void *arg, const struct provider_call *request)
+{
+    struct program *p = arg;
+    return upstream_send(p->upstream, request, &p->core.probe, NULL);
 }
 
 static void port_log(void *arg, enum sink_stream stream, struct slice record)
@@ -195,9 +202,13 @@ static void notify_committed(void *arg)
     uv_async_send(&((struct program *)arg)->committed);
 }
 
-static void on_called(void *arg, struct call *call, const struct provider_response *response)
+static void on_called(void *arg, void *owner, const struct provider_response *response)
 {
-    core_called(&((struct program *)arg)->core, call, response, clock_mono_us());
+    struct core *c = &((struct program *)arg)->core;
+    if (owner == &c->probe)
+        core_probed(c, response, clock_mono_us());
+    else
+        core_called(c, owner, response, clock_mono_us());
 }
 
 static void on_maintain(uv_timer_t *timer)
@@ -283,6 +294,7 @@ static int open_core(struct program *p, uint64_t epoch, struct err *e)
         .lookup_end = port_lookup_end,
         .commit = port_commit,
         .send = port_send,
+        .probe = port_probe,
         .log = port_log,
         .key_prepare = port_key_prepare,
         .key_settle = port_key_settle,

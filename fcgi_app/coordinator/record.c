@@ -51,6 +51,7 @@ void job_member(const struct core *c, const struct job *j, struct provider_membe
         .temperature = isnan(s->temperature) ? c->conf->provider.temperature : s->temperature,
         .max_tokens = s->max_tokens ? s->max_tokens : c->settings.priority[s->priority].tokens,
         .priority = s->priority,
+        .completion = s->flags & SUBMIT_COMPLETION,
     };
 }
 

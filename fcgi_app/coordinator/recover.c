@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "coordinator/intake.h"
+#include "coordinator/probe.h"
 #include "coordinator/record.h"
 
 #define SWEEP_STEP                                                                                           \
@@ -184,6 +185,7 @@ static void try_again(struct core *c, struct commit_op *op)
 void core_maintain(struct core *c, uint64_t now_us)
 {
     intake_unpark(c, now_us);
+    probe_ask(c, now_us);
     list_for_each_safe (it, next, &c->stuck_ops)
         try_again(c, LIST_ENTRY(it, struct commit_op, node));
     if (!c->sweeping)

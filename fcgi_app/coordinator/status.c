@@ -41,6 +41,7 @@ static void write_queues(struct json_writer *w, const struct core *c, uint64_t n
 void status_answer(struct core *c, struct core_link *l, uint64_t id, uint64_t now_us)
 {
     struct json_writer w;
+    const struct err *provider = c->provider_fault.code ? &c->provider_fault : &c->probe.fault;
     uint32_t running = 0;
     for (int p = 0; p < PRIORITIES; p++)
         running += c->calls_running[p];
@@ -51,11 +52,11 @@ void status_answer(struct core *c, struct core_link *l, uint64_t id, uint64_t no
     json_field_u64(&w, "uptime_s", (now_us - c->started_us) / US_PER_S);
     json_field_u64(&w, "epoch", c->epoch);
     json_field_cstr(&w, "state",
-                    c->draining                                     ? "draining"
-                    : c->store_fault.code || c->provider_fault.code ? "degraded"
-                                                                    : "ok");
+                    c->draining                             ? "draining"
+                    : c->store_fault.code || provider->code ? "degraded"
+                                                            : "ok");
     write_part(&w, "store", &c->store_fault, NULL);
-    write_part(&w, "provider", &c->provider_fault, conf_provider_name(c->settings.provider));
+    write_part(&w, "provider", provider, conf_provider_name(c->settings.provider));
     write_queues(&w, c, now_us);
     json_field_u64(&w, "running", running);
     json_field_u64(&w, "waiting", c->waiters_n);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/list.h"
+
 #define CONNECT_TIMEOUT_MS 10000L
 #define IDLE_CONNECTION_S                                                                                    \
     30L /* a provider may close an idle connection just as a call goes out on it: do not keep them long */
@@ -13,7 +15,7 @@
 struct upstream {
     uv_loop_t *loop;
     struct upstream_options options;
-    void (*done)(void *arg, struct call *call, const struct provider_response *response);
+    void (*done)(void *arg, void *owner, const struct provider_response *response);
     void *arg;
     CURLM *multi;
     uv_timer_t timer;
@@ -23,11 +25,12 @@ struct upstream {
     unsigned handles; /* open uv handles: freed when the last one is closed */
 };
 
-/* One call on its way. Invariant: on transfers while call is not NULL, else on spare. */
+/* One request on its way. Invariant: on transfers while request is not NULL, else on spare. */
 struct transfer {
     struct list node;
     struct upstream *upstream;
-    struct call *call;
+    const struct provider_call *request;
+    void *owner;
     CURL *easy;
     struct curl_slist *headers;
     size_t sent; /* bytes of the body that libcurl has taken */
@@ -64,7 +67,7 @@ static void transfer_rest(struct transfer *t)
     curl_easy_reset(t->easy);
     curl_slist_free_all(t->headers);
     t->headers = NULL;
-    t->call = NULL;
+    t->request = NULL;
     buf_fini(&t->answer);
     list_remove(&t->node);
     list_prepend(&t->upstream->spare, &t->node);
@@ -73,7 +76,7 @@ static void transfer_rest(struct transfer *t)
 static size_t read_body(char *to, size_t size, size_t n, void *arg)
 {
     struct transfer *t = arg;
-    struct slice body = buf_slice(&t->call->request.body);
+    struct slice body = buf_slice(&t->request->body);
     size_t k = body.n - t->sent < size * n ? body.n - t->sent : size * n;
     memcpy(to, body.p + t->sent, k);
     t->sent += k;
@@ -150,7 +153,7 @@ static void collect(struct upstream *u)
         CURLcode code = m->data.result;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
         struct provider_response response = describe(t, code);
-        u->done(u->arg, t->call, &response);
+        u->done(u->arg, t->owner, &response);
         transfer_rest(t);
     }
 }
@@ -229,8 +232,8 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *arg)
 }
 
 int upstream_open(uv_loop_t *loop, const struct upstream_options *options,
-                  void (*done)(void *arg, struct call *call, const struct provider_response *response),
-                  void *arg, struct upstream **ret_upstream, struct err *e)
+                  void (*done)(void *arg, void *owner, const struct provider_response *response), void *arg,
+                  struct upstream **ret_upstream, struct err *e)
 {
     struct upstream *u = calloc(1, sizeof(*u));
     if (!u || curl_global_init(CURL_GLOBAL_ALL) != CURLE_OK || !(u->multi = curl_multi_init())) {
@@ -296,17 +299,26 @@ static int set_headers(struct transfer *t, const char *lines)
     return t->headers ? 0 : ERR_NOMEM;
 }
 
-static void set_options(struct upstream *u, struct transfer *t, const struct provider_call *request)
+static void set_body(struct transfer *t, const struct provider_call *request)
 {
     CURL *c = t->easy;
-    curl_easy_setopt(c, CURLOPT_PRIVATE, t);
-    curl_easy_setopt(c, CURLOPT_URL, request->url);
-    curl_easy_setopt(c, CURLOPT_HTTPHEADER, t->headers);
     curl_easy_setopt(c, CURLOPT_POST, 1L);
     curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
     curl_easy_setopt(c, CURLOPT_READFUNCTION, read_body);
     curl_easy_setopt(c, CURLOPT_READDATA, t);
     curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, refuse_seek);
+}
+
+static void set_options(struct upstream *u, struct transfer *t, const struct provider_call *request)
+{
+    CURL *c = t->easy;
+    if (!request->is_get)
+        set_body(t, request);
+    curl_easy_setopt(c, CURLOPT_PRIVATE, t);
+    curl_easy_setopt(c, CURLOPT_URL, request->url);
+    if (request->socket)
+        curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, request->socket);
+    curl_easy_setopt(c, CURLOPT_HTTPHEADER, t->headers);
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, write_answer);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, read_header);
@@ -351,16 +363,17 @@ static struct transfer *transfer_get(struct upstream *u)
     return t;
 }
 
-int upstream_send(struct upstream *u, struct call *call, struct err *e)
+int upstream_send(struct upstream *u, const struct provider_call *request, void *owner, struct err *e)
 {
     struct transfer *t = transfer_get(u);
-    if (!t || set_headers(t, call->request.headers) < 0) {
+    if (!t || set_headers(t, request->headers) < 0) {
         if (t)
             transfer_free(t);
         return err_set(e, ERR_NOMEM, "out of memory");
     }
-    t->call = call;
-    set_options(u, t, &call->request);
+    t->request = request;
+    t->owner = owner;
+    set_options(u, t, request);
     CURLMcode code = curl_multi_add_handle(u->multi, t->easy);
     if (code != CURLM_OK) {
         transfer_free(t);

@@ -10,7 +10,7 @@
 
 #include <uv.h>
 
-#include "coordinator/call.h"
+#include "provider/provider.h"
 
 struct upstream;
 
@@ -20,17 +20,19 @@ struct upstream_options {
     uint32_t connections_max;
 };
 
-/* done is called from the loop when a call came back; the response lends until it returns. */
+/* done is called from the loop when a request came back, with the owner it was sent for; the response lends
+ * until it returns. */
 MUST_CHECK
 int upstream_open(uv_loop_t *loop, const struct upstream_options *options,
-                  void (*done)(void *arg, struct call *call, const struct provider_response *response),
-                  void *arg, struct upstream **ret_upstream, struct err *e);
+                  void (*done)(void *arg, void *owner, const struct provider_response *response), void *arg,
+                  struct upstream **ret_upstream, struct err *e);
 /* Abandons what is running (done is not called) and frees everything once the loop has run its close
  * callbacks. NULL is allowed. */
 void upstream_close(struct upstream *u);
 
-/* Starts call->request. Never blocks. On failure nothing was sent and done is not called. */
+/* Starts a request, which must live until it is done. Never blocks. On failure nothing was sent and done is
+ * not called. */
 MUST_CHECK
-int upstream_send(struct upstream *u, struct call *call, struct err *e);
+int upstream_send(struct upstream *u, const struct provider_call *request, void *owner, struct err *e);
 
 #endif

@@ -97,7 +97,7 @@ const struct conf_option conf_options[] = {
     {OPTION(storage, chat_retention_days), U32(0, 36500), DEFAULT("0")},
 
     {OPTION(provider, kind), CHOICE(conf_providers), DEFAULT("mock")},
-    {OPTION(provider, base_url), TEXT, .prefixes = "http:// https://", DEFAULT("")},
+    {OPTION(provider, base_url), TEXT, .prefixes = "http:// https:// unix:/", DEFAULT("")},
     {OPTION(provider, model), TEXT, DEFAULT(""),
      ALSO(NAME_FOR("GEMINI_MODEL", PROVIDER_GEMINI), NAME("LLM_DEFAULT_MODEL"))},
     {OPTION(provider, models), TEXT, DEFAULT("gpt-4o-mini, gpt-4o, gpt-3.5-turbo, gpt-3.5-turbo-16k")},

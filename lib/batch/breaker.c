@@ -20,6 +20,12 @@ uint64_t breaker_open_us(const struct breaker *b, uint64_t now_us)
     return b->state == BREAKER_OPEN && now_us < b->open_until_us ? b->open_until_us - now_us : 0;
 }
 
+void breaker_hurry(struct breaker *b, uint64_t now_us)
+{
+    if (b->state == BREAKER_OPEN && b->open_until_us > now_us)
+        b->open_until_us = now_us;
+}
+
 bool breaker_enter(struct breaker *b, uint64_t now_us)
 {
     if (b->state == BREAKER_OPEN && now_us >= b->open_until_us)

@@ -32,6 +32,8 @@ struct breaker {
 bool breaker_permits(const struct breaker *b, uint64_t now_us);
 /* How long new prompts had better not come: 0 unless it is open. */
 uint64_t breaker_open_us(const struct breaker *b, uint64_t now_us);
+/* There is a sign of life: an open one lets its probe through now. */
+void breaker_hurry(struct breaker *b, uint64_t now_us);
 /* A call is about to be sent (a batch permitted may send several). True: it is a probe. */
 bool breaker_enter(struct breaker *b, uint64_t now_us);
 /* A probe is over, whatever came of it; before breaker_worked or breaker_failed, if it was sent at all. */

@@ -15,8 +15,9 @@ const struct codec *codec_for(enum provider_kind kind)
         return &codec_openai;
     case PROVIDER_GEMINI:
         return &codec_gemini;
-    case PROVIDER_MOCK:
     case PROVIDER_MODEL_SERVICE:
+        return &codec_model_service;
+    case PROVIDER_MOCK:
         break;
     }
     return NULL;
@@ -29,9 +30,13 @@ struct slice codec_model(const struct provider *p, const struct provider_member 
 
 static bool url_safe(const char *url)
 {
-    bool http = strncasecmp(url, "http://", 7) == 0 && url[7];
-    bool https = strncasecmp(url, "https://", 8) == 0 && url[8];
-    if (!http && !https)
+    static const char *const schemes[] = {"http://", "https://", "unix:/"};
+    bool known = false;
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        size_t n = strlen(schemes[i]);
+        known = known || (strncasecmp(url, schemes[i], n) == 0 && url[n]);
+    }
+    if (!known)
         return false;
     for (const unsigned char *c = (const unsigned char *)url; *c; c++)
         if (*c <= ' ' || *c >= 0x7f || *c == '?' || *c == '#')
@@ -39,24 +44,34 @@ static bool url_safe(const char *url)
     return true;
 }
 
-int codec_url(const struct provider *p, const char *default_base_url, const char *path, char **ret_url,
-              struct err *e)
+/* A server behind a Unix socket has the paths that the default address has. */
+static const char *path_of(const char *url)
+{
+    const char *host = strstr(url, "://") + 3;
+    return host + strcspn(host, "/");
+}
+
+int codec_url(const struct provider *p, const char *default_base_url, const char *path,
+              struct provider_call *call, struct err *e)
 {
     const char *base = p->base_url && p->base_url[0] ? p->base_url : default_base_url;
     if (!url_safe(base))
         return err_set(
             e, ERR_INVAL,
-            "provider.base_url must be an http or https address without spaces, query or fragment.");
-    size_t n = strlen(base);
-    while (base[n - 1] == '/')
-        n--;
-    size_t path_n = strlen(path);
-    char *url = malloc(n + path_n + 1);
-    if (!url)
+            "provider.base_url must be an http or https address, or unix:/path of a socket, without spaces, "
+            "query or fragment.");
+    bool local = strncasecmp(base, "unix:", 5) == 0;
+    if (local && !(call->socket = strdup(base + 5)))
         return ERR_NOMEM;
-    memcpy(url, base, n);
-    memcpy(url + n, path, path_n + 1);
-    *ret_url = url;
+    const char *host = local ? "http://localhost" : base, *under = local ? path_of(default_base_url) : "";
+    size_t n = strlen(host);
+    while (host[n - 1] == '/')
+        n--;
+    size_t size = n + strlen(under) + strlen(path) + 1;
+    call->url = malloc(size);
+    if (!call->url)
+        return ERR_NOMEM;
+    snprintf(call->url, size, "%.*s%s%s", (int)n, host, under, path);
     return 0;
 }
 

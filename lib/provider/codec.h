@@ -26,7 +26,7 @@ struct codec_answers {
     struct codec_answer
         *items; /* n of them, zeroed but for confidence NaN: the members' in array mode, else 1 */
     size_t n;
-    bool doubled;                              /* array mode: an index twice or out of range */
+    const char *unusable; /* array mode: why nothing of it can be told apart; NULL: it can */
     uint64_t prompt_tokens, completion_tokens; /* 0 where the provider did not say */
 };
 
@@ -37,12 +37,17 @@ struct codec_error {
     bool filtered;        /* a content filter refused the prompt */
     bool quota;           /* waiting does not help */
     bool context;         /* prompt and answer do not fit into the context */
+    bool loading;         /* the model is still being loaded: a matter of time */
     uint32_t retry_after_ms;
 };
 
 struct codec {
     const char *default_base_url;
-    bool has_array; /* a native call of several prompts */
+    bool has_array;         /* a native call of several prompts, and text completion */
+    bool continues;         /* a plain call continues its prompt, too, rather than answers it */
+    bool echoes;            /* a continuation may come with its prompt in front */
+    const char *probe_path; /* what answers GET without costing anything; NULL: nothing does */
+    const char *key_header, *key_scheme;
     /* Fills url, headers and body of a call whose mode, members and ids are set. */
     MUST_CHECK
     int (*encode)(const struct provider *p, const struct provider_member *members, size_t n,
@@ -55,20 +60,22 @@ struct codec {
     bool (*error)(const cJSON *root, struct codec_error *ret_error);
 };
 
-extern const struct codec codec_openai, codec_gemini;
+extern const struct codec codec_openai, codec_gemini, codec_model_service;
 bool gemini_model_ok(struct slice model);
+
+extern const char codec_vendor[]; /* the address of OpenAI itself, which needs no asking how it is */
 
 /* NULL for kinds that make no HTTP calls. */
 const struct codec *codec_for(enum provider_kind kind);
 
 /* The model of a call: the first member's, else the provider's default. */
 struct slice codec_model(const struct provider *p, const struct provider_member *m);
-/* base_url (p's or the codec's default) without its trailing slashes and path after it; checked to be an http
- * or https URL without spaces, control characters, query or fragment. The caller frees. ERR_INVAL, ERR_NOMEM.
- */
+/* Sets the call's url (and socket, for a base_url "unix:/path"): base_url (p's or the codec's default)
+ * without its trailing slashes and path after it; checked to be a URL without spaces, control characters,
+ * query or fragment. ERR_INVAL, ERR_NOMEM. */
 MUST_CHECK
-int codec_url(const struct provider *p, const char *default_base_url, const char *path, char **ret_url,
-              struct err *e);
+int codec_url(const struct provider *p, const char *default_base_url, const char *path,
+              struct provider_call *call, struct err *e);
 /* JSON headers and, when there is a key, a line of name, scheme and key. The caller wipes and frees. */
 MUST_CHECK
 int codec_headers(const struct provider *p, const char *name, const char *scheme, char **ret_headers,

@@ -44,6 +44,36 @@ static const char *why_no_text(const struct codec_answer *a)
                         : "The provider's answer is empty";
 }
 
+static bool is_word_byte(char c)
+{
+    return (c & 0x80) || (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+}
+
+/* What a member that asked for a continuation gets: without the prompt that some servers put in front; and
+ * apart from the prompt's last word when a model that was told to continue began with a word. NULL: no
+ * memory. */
+static char *copy_text(struct decoding *d, size_t i, struct slice text, size_t *ret_n)
+{
+    const struct provider_member *m = &d->members[i];
+    const struct codec *codec = codec_for(d->job.provider->kind);
+    bool told = m->completion && d->call->mode != MODE_ARRAY && !codec->continues;
+    bool echoed = m->completion && codec->echoes && text.n > m->prompt.n &&
+                  memcmp(text.p, m->prompt.p, m->prompt.n) == 0;
+    if (echoed)
+        text = (struct slice){text.p + m->prompt.n, text.n - m->prompt.n};
+    bool blank = told && is_word_byte(text.p[0]) && !strchr(" \t\r\n", m->prompt.p[m->prompt.n - 1]);
+    *ret_n = text.n + blank;
+    if (!blank)
+        return arena_copy(d->job.arena, text);
+    char *apart = arena_alloc(d->job.arena, text.n + 2);
+    if (apart) {
+        apart[0] = ' ';
+        memcpy(apart + 1, text.p, text.n);
+        apart[text.n + 1] = 0;
+    }
+    return apart;
+}
+
 static int decode_item(struct decoding *d, size_t i)
 {
     const struct codec_answer *a = &d->answers.items[i];
@@ -59,18 +89,19 @@ static int decode_item(struct decoding *d, size_t i)
             &d->job, a->present ? why_no_text(a) : "The provider's answer does not hold this prompt's part",
             (struct slice){0});
     }
-    char *text = arena_copy(d->job.arena, a->text);
+    size_t n;
+    char *text = copy_text(d, i, a->text, &n);
     if (!text)
         return ERR_NOMEM;
     part->confidence = a->confidence;
-    return keep_part(d, i, (struct slice){text, a->text.n}, a);
+    return keep_part(d, i, (struct slice){text, n}, a);
 }
 
 /* Every item is the whole answer of its member: plain calls, and array mode. */
 static int decode_items(struct decoding *d)
 {
-    if (d->answers.doubled)
-        return discard(d, "an index twice, or one that was not sent");
+    if (d->answers.unusable)
+        return discard(d, d->answers.unusable);
     int rc = 0;
     for (size_t i = 0; !rc && i < d->answers.n; i++)
         rc = decode_item(d, i);
@@ -162,7 +193,7 @@ static int decode_answer(struct decoding *d, const struct codec *codec, const cJ
         return rc;
     d->job.out->prompt_tokens = as->prompt_tokens;
     d->job.out->completion_tokens = as->completion_tokens;
-    bool present = as->doubled;
+    bool present = as->unusable;
     for (size_t i = 0; i < as->n; i++)
         present = present || as->items[i].present;
     if (!present)
@@ -170,6 +201,12 @@ static int decode_answer(struct decoding *d, const struct codec *codec, const cJ
     else
         rc = each ? decode_items(d) : decode_combined(d);
     return rc ? rc : share_usage(d);
+}
+
+/* The server knows no such call, so it ran nothing. */
+static bool is_missing(int status)
+{
+    return status == 404 || status == 405 || status == 501;
 }
 
 int provider_decode(const struct provider *p, const struct provider_call *call,
@@ -198,7 +235,11 @@ int provider_decode(const struct provider *p, const struct provider_call *call,
         rc = decode_answer(&d, codec, root);
     } else {
         struct codec_error error = {0};
-        rc = outcome_status(&d.job, response, codec->error(root, &error) ? &error : NULL);
+        bool said = codec->error(root, &error);
+        if (call->mode == MODE_ARRAY && is_missing(response->status))
+            rc = outcome_array_missing(&d.job, response->status);
+        else
+            rc = outcome_status(&d.job, response, said ? &error : NULL);
     }
     if (!rc)
         *ret_outcome = out;

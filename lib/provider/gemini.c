@@ -48,7 +48,7 @@ static bool begins(struct slice s, const char *prefix)
     return s.n >= n && memcmp(s.p, prefix, n) == 0;
 }
 
-static int make_url(const struct provider *p, struct slice model, char **ret_url, struct err *e)
+static int make_url(const struct provider *p, struct slice model, struct provider_call *call, struct err *e)
 {
     char path[MODEL_BYTES + 64];
     if (!gemini_model_ok(model))
@@ -60,7 +60,7 @@ static int make_url(const struct provider *p, struct slice model, char **ret_url
     bool full = begins(model, "models/") || begins(model, "tunedModels/");
     snprintf(path, sizeof(path), "/v1beta/%s%.*s:generateContent", full ? "" : "models/", (int)model.n,
              model.p);
-    return codec_url(p, BASE_URL, path, ret_url, e);
+    return codec_url(p, BASE_URL, path, call, e);
 }
 
 static void write_part(struct json_writer *w, struct slice text)
@@ -250,7 +250,7 @@ static int encode(const struct provider *p, const struct provider_member *member
                   struct provider_call *call, struct err *e)
 {
     (void)n;
-    int rc = make_url(p, codec_model(p, &members[0]), &call->url, e);
+    int rc = make_url(p, codec_model(p, &members[0]), call, e);
     if (!rc)
         rc = codec_headers(p, "x-goog-api-key", "", &call->headers, e);
     if (rc)
@@ -372,4 +372,5 @@ static bool read_error(const cJSON *root, struct codec_error *ret_error)
     return true;
 }
 
-const struct codec codec_gemini = {BASE_URL, false, encode, answers, read_error};
+const struct codec codec_gemini = {
+    .default_base_url = BASE_URL, .encode = encode, .answers = answers, .error = read_error};

@@ -7,10 +7,11 @@
 
 #include "provider/provider.h"
 
-static const struct slice prefix = SLICE_LITERAL("Processed: ");
+static const struct slice processed = SLICE_LITERAL("Processed: "), continued = SLICE_LITERAL(" Processed: ");
 
 static int answer_one(const struct provider_member *m, struct arena *arena, struct provider_part *part)
 {
+    struct slice prefix = m->completion ? continued : processed;
     char *text = arena_alloc(arena, prefix.n + m->prompt.n);
     if (!text)
         return ERR_NOMEM;

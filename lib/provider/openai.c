@@ -10,8 +10,12 @@
 #include "provider/extra.h"
 #include "json/write.h"
 
-#define BASE_URL  "https://api.openai.com/v1"
-#define KEY_BYTES 64 /* longest name of a parameter in extra */
+#define BASE_URL   "https://api.openai.com/v1"
+#define KEY_HEADER "Authorization"
+#define KEY_SCHEME "Bearer "
+#define KEY_BYTES  64 /* longest name of a parameter in extra */
+
+const char codec_vendor[] = "https://api.openai.com/";
 
 /* What this codec writes itself, or could not read the answer to. */
 static bool reserved(struct slice key)
@@ -58,7 +62,7 @@ static const char *max_tokens_key(const struct provider_call *call, struct slice
 {
     bool reasoning =
         begins(model, "o1") || begins(model, "o3") || begins(model, "o4") || begins(model, "gpt-5");
-    bool openai = strncasecmp(call->url, "https://api.openai.com/", 23) == 0;
+    bool openai = strncasecmp(call->url, codec_vendor, sizeof(codec_vendor) - 1) == 0;
     return openai && reasoning ? "max_completion_tokens" : "max_tokens";
 }
 
@@ -158,9 +162,9 @@ static int encode(const struct provider *p, const struct provider_member *member
 {
     struct slice model = codec_model(p, &members[0]);
     const char *path = call->mode == MODE_ARRAY ? "/completions" : "/chat/completions";
-    int rc = codec_url(p, BASE_URL, path, &call->url, e);
+    int rc = codec_url(p, BASE_URL, path, call, e);
     if (!rc)
-        rc = codec_headers(p, "Authorization", "Bearer ", &call->headers, e);
+        rc = codec_headers(p, KEY_HEADER, KEY_SCHEME, &call->headers, e);
     if (rc)
         return rc;
     struct json_writer w;
@@ -249,7 +253,7 @@ static void read_completions(const cJSON *choices, struct codec_answers *ret)
         const cJSON *index = cJSON_GetObjectItemCaseSensitive(choice, "index");
         double i = cJSON_IsNumber(index) ? index->valuedouble : -1;
         if (!(i >= 0 && i < (double)ret->n) || i != floor(i) || ret->items[(size_t)i].present) {
-            ret->doubled = true;
+            ret->unusable = "an index twice, or one that was not sent";
             return;
         }
         struct codec_answer *a = &ret->items[(size_t)i];
@@ -286,6 +290,8 @@ static bool says(struct slice text, const char *words)
 static void classify(struct slice code, struct slice type, struct codec_error *e)
 {
     e->auth = either_is(code, type, "invalid_api_key") || either_is(code, type, "authentication_error");
+    /* llama-server; its other 503s say "unavailable_error" too. */
+    e->loading = says(e->message, "Loading model") || says(e->message, "loading model");
     e->filtered =
         either_is(code, type, "content_filter") || either_is(code, type, "content_policy_violation");
     e->quota = either_is(code, type, "insufficient_quota") || either_is(code, type, "billing_not_active") ||
@@ -316,4 +322,11 @@ static bool read_error(const cJSON *root, struct codec_error *ret_error)
     return true;
 }
 
-const struct codec codec_openai = {BASE_URL, true, encode, answers, read_error};
+const struct codec codec_openai = {.default_base_url = BASE_URL,
+                                   .has_array = true,
+                                   .probe_path = "/models",
+                                   .key_header = KEY_HEADER,
+                                   .key_scheme = KEY_SCHEME,
+                                   .encode = encode,
+                                   .answers = answers,
+                                   .error = read_error};

@@ -167,6 +167,7 @@ int outcome_transport(const struct outcome_job *j, const struct provider_respons
         if (!sentence)
             return ERR_NOMEM;
     }
+    j->out->away = rule != &rule_timeout;
     outcome_verdicts(j, rule->verdict);
     return explain(j, rule, sentence, 0, (struct slice){0});
 }
@@ -178,6 +179,26 @@ static bool refused_as_a_whole(const struct outcome_job *j, const struct rule *r
     return j->n > 1 && (rule == &rule_context || status == 400 || status == 413 || status == 422) &&
            rule->verdict == VERDICT_FAILED && rule->status == 400;
 }
+
+static const struct rule rule_array = {
+    0,
+    0,
+    VERDICT_MISSING,
+    400,
+    false,
+    "validation_error",
+    "PROVIDER_REJECTED",
+    "The provider has no call for several prompts or for text completion; check provider.base_url and "
+    "provider.mode"};
+static const struct rule rule_loading = {0,
+                                         0,
+                                         VERDICT_FAILED,
+                                         503,
+                                         true,
+                                         "provider_error",
+                                         "PROVIDER_LOADING",
+                                         "The model server is still loading its model; ask again in a "
+                                         "moment"};
 
 static const struct rule *rule_of_error(int status, const struct codec_error *error)
 {
@@ -191,6 +212,8 @@ static const struct rule *rule_of_error(int status, const struct codec_error *er
         return rule_for(401);
     if (error->quota && refused)
         return &rule_quota;
+    if (error->loading && status == 503)
+        return &rule_loading;
     /* Some servers call it a 500. */
     if (error->context && (refused || status == 500) && status != 429)
         return &rule_context;
@@ -203,10 +226,18 @@ int outcome_status(const struct outcome_job *j, const struct provider_response *
     const struct rule *rule = rule_of_error(r->status, error);
     uint32_t header_ms = codec_duration_ms(r->retry_after), body_ms = error ? error->retry_after_ms : 0;
     j->out->rate_limited = r->status == 429;
+    j->out->loading = rule == &rule_loading;
     j->out->retry_after_ms = header_ms > body_ms ? header_ms : body_ms;
     j->out->nothing_ran = refused_as_a_whole(j, rule, r->status);
     outcome_verdicts(j, j->out->nothing_ran ? VERDICT_MISSING : rule->verdict);
     return explain(j, rule, rule->sentence, r->status, error ? error->message : (struct slice){0});
+}
+
+int outcome_array_missing(const struct outcome_job *j, int status)
+{
+    j->out->nothing_ran = j->out->array_missing = true;
+    outcome_verdicts(j, VERDICT_MISSING);
+    return explain(j, &rule_array, rule_array.sentence, status, (struct slice){0});
 }
 
 int outcome_filtered(const struct outcome_job *j, struct slice words)

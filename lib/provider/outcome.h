@@ -22,6 +22,9 @@ int outcome_transport(const struct outcome_job *j, const struct provider_respons
 MUST_CHECK
 int outcome_status(const struct outcome_job *j, const struct provider_response *r,
                    const struct codec_error *error);
+/* The server has no call of several prompts: asked one by one they may pass. */
+MUST_CHECK
+int outcome_array_missing(const struct outcome_job *j, int status);
 /* The why alone; verdicts are the caller's. words, the provider's own, may be absent. */
 MUST_CHECK
 int outcome_filtered(const struct outcome_job *j, struct slice words);

@@ -55,9 +55,9 @@ static bool shared_parameter(struct slice key)
     return false;
 }
 
-bool provider_combinable(const struct provider_member *m)
+bool provider_combinable(const struct provider_member *m, enum provider_mode mode)
 {
-    if (m->messages.n || !m->prompt.n)
+    if (m->messages.n || !m->prompt.n || (m->completion && mode != MODE_ARRAY))
         return false;
     if (!m->extra.n)
         return true;
@@ -84,6 +84,7 @@ void provider_call_fini(struct provider_call *c)
         sodium_memzero(c->headers, strlen(c->headers));
     free(c->headers);
     free(c->url);
+    free(c->socket);
     free(c->ids);
     buf_fini(&c->body);
     *c = (struct provider_call){0};
@@ -96,7 +97,7 @@ static int check_members(enum provider_mode mode, const struct provider_member *
     for (size_t i = 0; i < n; i++) {
         const struct provider_member *m = &members[i];
         bytes += m->prompt.n + m->system_prompt.n + m->messages.n + m->extra.n;
-        if (n > 1 && !provider_combinable(m))
+        if (n > 1 && !provider_combinable(m, mode))
             return err_set(e, ERR_INVAL, "A prompt with a history or parameters of its own shares no call.");
     }
     if (n > 1 && mode == MODE_CONCURRENT)
@@ -122,6 +123,17 @@ static int make_ids(const struct provider_member *members, size_t n,
     return 0;
 }
 
+/* For a provider that only answers: what to do stands in the system prompt (whoever asks for a continuation
+ * has none of their own). */
+static struct provider_member tell_to_continue(const struct provider_member *m)
+{
+    struct provider_member told = *m;
+    told.system_prompt = SLICE_LITERAL(
+        "The user's message is the beginning of a text. Continue it: reply with what comes next "
+        "and nothing else, neither repeating the beginning nor commenting on it.");
+    return told;
+}
+
 int provider_encode(const struct provider *p, enum provider_mode mode, const struct provider_member *members,
                     size_t n, size_t max_body_bytes, void (*random)(void *arg, void *bytes, size_t n),
                     void *random_arg, struct provider_call *ret_call, struct err *e)
@@ -132,6 +144,9 @@ int provider_encode(const struct provider *p, enum provider_mode mode, const str
                        conf_provider_name(p->kind));
     struct provider_call call = {.members = n};
     call.mode = n == 1 ? MODE_CONCURRENT : provider_mode_for(p->kind, mode);
+    bool array_of_one = codec->continues ? mode == MODE_ARRAY : members[0].completion;
+    if (n == 1 && array_of_one && codec->has_array && !p->array_missing)
+        call.mode = MODE_ARRAY;
     buf_init(&call.body, max_body_bytes * BODY_GROWTH + (n + 1) * BODY_MEMBER);
 
     int rc = check_members(call.mode, members, n, max_body_bytes, e);
@@ -141,6 +156,11 @@ int provider_encode(const struct provider *p, enum provider_mode mode, const str
         rc = make_ids(members, n, random, random_arg, &call.ids, e);
     if (rc)
         goto out;
+    struct provider_member told;
+    if (n == 1 && members[0].completion && call.mode != MODE_ARRAY && !codec->continues) {
+        told = tell_to_continue(&members[0]);
+        members = &told;
+    }
     rc = codec->encode(p, members, n, &call, e);
     if (rc)
         goto out;

@@ -1,6 +1,6 @@
 /*
  * Providers: what a language model's HTTP API wants to read and what it answers, one codec a kind (mock,
- * openai, gemini; model_service joins them). Pure: bytes in, bytes out; no I/O, no clock. The coordinator's
+ * openai, gemini, model_service). Pure: bytes in, bytes out; no I/O, no clock. The coordinator's
  * upstream does the HTTP.
  *
  * A call carries one member, or several in combined mode (combined.h) or array mode.
@@ -21,6 +21,7 @@ struct provider {
     const char *model;       /* default model */
     const char *api_key;     /* may be empty */
     uint32_t context_tokens; /* 0: unknown, no limit */
+    bool array_missing; /* it said of late that it has no call of several prompts and no text completion */
 };
 
 /* One prompt of a call. Slices lend. */
@@ -30,6 +31,7 @@ struct provider_member {
     struct slice messages;      /* JSON array of a history, each {"role", "content"} as OpenAI has it */
     struct slice model;         /* absent: the provider's default */
     struct slice extra;         /* JSON object of further parameters, named as OpenAI names them */
+    bool completion;            /* the prompt is a text to be continued, not a question */
     double temperature;         /* NaN: leave it to the provider */
     uint32_t max_tokens;        /* never 0 */
     enum priority priority;
@@ -40,9 +42,11 @@ struct provider_member {
 /* A call ready to send. Owns everything in it. */
 struct provider_call {
     char *url;
+    char *socket;    /* path of the Unix socket to reach it by; NULL: by the network */
     char *headers;   /* "Name: value\n" lines, terminated; without Content-Length. May hold the key: wiped by
                         provider_call_fini. */
-    struct buf body; /* JSON */
+    struct buf body; /* JSON; empty for GET */
+    bool is_get;
     enum provider_mode mode;
     size_t members;
     char (*ids)[PROVIDER_ID_SIZE]; /* combined calls of more than one member: one id each; else NULL */
@@ -54,16 +58,20 @@ struct provider_call {
 enum provider_mode provider_mode_for(enum provider_kind kind, enum provider_mode mode);
 /* Whether a provider of that kind could take the model's name (gemini puts it into the URL). */
 bool provider_model_ok(enum provider_kind kind, struct slice model);
-/* False for a member that must go alone: a history, an empty prompt, or parameters in extra that would break
- * or change a shared answer (stop, response_format, tools, …: all but a short list of sampling ones). */
-bool provider_combinable(const struct provider_member *m);
+/* False for a member that must go alone in that mode: a continuation (but in array mode), a history, an empty
+ * prompt, or parameters in extra that would break or change a shared answer (stop, response_format, tools, …:
+ * all but a short list of sampling ones). */
+bool provider_combinable(const struct provider_member *m, enum provider_mode mode);
 
 /*
- * Builds the call for n >= 1 members that share a batch key. n == 1 is always a plain call, whatever the
- * mode. random fills bytes (libsodium in production, a seeded generator in tests). ERR_LIMIT: larger than
- * max_body_bytes. ERR_INVAL, with a sentence in e: a header value with CR or LF, a base_url or a model name
- * that makes no URL, messages or extra the provider does not take, several members in concurrent mode or
- * with one that is not combinable, a kind that makes no calls. ERR_NOMEM.
+ * Builds the call for n >= 1 members that share a batch key. n == 1 is a plain call, whatever the mode, with
+ * two exceptions while the provider is not known to lack it: a continuation takes the provider's text
+ * completion where it has one (and is asked for in words where it has not), and to a model service, which
+ * knows one kind of prompt only, one prompt in array mode is an array of one. random fills bytes (libsodium
+ * in production, a seeded generator in tests). ERR_LIMIT: larger than max_body_bytes. ERR_INVAL, with a
+ * sentence in e: a header value with CR or LF, a base_url or a model name that makes no URL, messages or
+ * extra the provider does not take, several members in concurrent mode or with one that is not combinable, a
+ * kind that makes no calls. ERR_NOMEM.
  */
 MUST_CHECK
 int provider_encode(const struct provider *p, enum provider_mode mode, const struct provider_member *members,
@@ -116,6 +124,10 @@ struct provider_outcome {
                          truncated) */
     bool nothing_ran; /* MISSING only because the call was refused as a whole: asking again pays for nothing
                          twice, and a member that then fails was never bought */
+    bool array_missing; /* nothing_ran, since the provider has no call of several prompts, or no text
+                           completion: ask otherwise for a while (provider.array_missing) */
+    bool loading;       /* the server is still loading its model: FAILED, and only a matter of time */
+    bool away;          /* nobody was there, or not to the end: the connection failed */
     /* When not every part is ANSWERED: why, for the client. */
     int status; /* HTTP status for the client (api.md): 400, 401, 429, 502, 503, 504 …; 0 when all are.
                    401 is the provider's word on the key: the client's own business only when the client
@@ -138,6 +150,17 @@ MUST_CHECK
 int provider_decode(const struct provider *p, const struct provider_call *call,
                     const struct provider_member *members, const struct provider_response *response,
                     struct arena *arena, struct provider_outcome *ret_outcome);
+
+/*
+ * A question to a model server that costs nothing: is it there, is its model loaded, does it have the one
+ * that is configured? encode: ERR_NOT_FOUND for providers that are not asked (OpenAI, Gemini, mock),
+ * ERR_INVAL, ERR_NOMEM. decode: 0: all is well, as far as it says; else what is wrong, in a sentence.
+ */
+MUST_CHECK
+int provider_probe_encode(const struct provider *p, struct provider_call *ret_call, struct err *e);
+MUST_CHECK
+int provider_probe_decode(const struct provider *p, const struct provider_response *response,
+                          struct err *ret_fault);
 
 /* The embedded mock: answers n members as `Processed: <prompt>`. */
 MUST_CHECK

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "base/utf8.h"
 #include "json/read.h"
@@ -86,6 +87,9 @@ static bool is_authority(const char *p, const char *end)
 /* Lower case only: whoever asks later whether it is plain http need not think of "HTTP". */
 bool settings_is_base_url(const char *url)
 {
+    if (strncmp(url, "unix:/", 6) == 0) /* the socket of a model server on this machine */
+        return url[6] && strlen(url + 5) < sizeof(((struct sockaddr_un *)0)->sun_path) && is_graphic(url) &&
+               !strpbrk(url, "?#\"<>\\^`{|}");
     size_t scheme = strncmp(url, "https://", 8) == 0 ? 8 : strncmp(url, "http://", 7) == 0 ? 7 : 0;
     if (!scheme || !is_graphic(url) || strpbrk(url, "?#\"<>\\^`{|}"))
         return false;
@@ -114,7 +118,7 @@ static int check_base_url(const char *url, struct err *e)
     if (*url && !settings_is_base_url(url))
         return err_set(e, ERR_INVAL,
                        "base_url must be http:// or https:// with a host, and without user name, query or "
-                       "fragment.");
+                       "fragment, or unix:/path of a socket.");
     return 0;
 }
 

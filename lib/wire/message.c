@@ -14,7 +14,7 @@
 
 #define SUBMIT_FIXED_SIZE (2 * REQUEST_KEY_SIZE + TRUST_GROUP_SIZE + 4 + 4 + 8 + 4)
 #define SUBMIT_TEXTS      9
-#define SUBMIT_FLAGS      (SUBMIT_ASYNC | SUBMIT_FRESH_ID | SUBMIT_ALONE | SUBMIT_NO_CACHE)
+#define SUBMIT_FLAGS      (SUBMIT_ASYNC | SUBMIT_FRESH_ID | SUBMIT_ALONE | SUBMIT_NO_CACHE | SUBMIT_COMPLETION)
 #define ANSWER_FLAGS      (ANSWER_REPLAYED | ANSWER_JOINED)
 
 const char *endpoint_path(enum endpoint e)
@@ -302,5 +302,7 @@ void wire_submit_fingerprint(const struct wire_submit *m, uint8_t ret_fingerprin
     hash_text(&h, m->messages);
     hash_text(&h, m->model);
     hash_text(&h, m->extra);
+    if (m->flags & SUBMIT_COMPLETION)
+        hash_text(&h, SLICE_LITERAL("completion"));
     crypto_generichash_final(&h, ret_fingerprint, REQUEST_KEY_SIZE);
 }

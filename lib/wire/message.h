@@ -52,6 +52,7 @@ enum submit_flags {
     SUBMIT_FRESH_ID = 2, /* the id was made by the worker just now, so no record of it can exist */
     SUBMIT_ALONE = 4,    /* never shares a call: a history, tools, images */
     SUBMIT_NO_CACHE = 8,
+    SUBMIT_COMPLETION = 16, /* the prompt is a text to be continued, not a question */
 };
 
 /* One prompt. Absent slices (p == NULL) were not given by the client. */

@@ -60,6 +60,8 @@ static void expect_sight(struct script *s, struct line *l, struct sights *sights
         expect_text(s, l, "reason", seen->reason);
     if (seen->key[0])
         expect_text(s, l, "key", seen->key);
+    if (seen->mode[0])
+        expect_text(s, l, "mode", seen->mode);
     expect_at(s, l, l->words[0], seen->at_us);
 }
 

@@ -81,6 +81,10 @@ static void compose_body(struct life *life, struct wire_submit *m, unsigned id)
         m->extra = keep(w, id % 2 ? "{\"top_p\":0.5}" : "{\"stop\":[\"x\"]}");
     if (id % 9 == 6)
         m->max_tokens = 50;
+    if (id % 8 == 7) {
+        m->flags |= SUBMIT_COMPLETION;
+        REACH("a text to be continued");
+    }
 }
 
 static void compose_oddly(struct life *life, struct wire_submit *m)
@@ -223,10 +227,11 @@ void random_large(struct life *life)
 
 void random_settings(struct life *life)
 {
-    static const char *const providers[] = {"mock", "openai", "openai", "openai"};
+    static const char *const providers[] = {"mock",   "openai",        "openai",
+                                            "openai", "model_service", "model_service"};
     static const char *const priorities[] = {"high_priority", "medium_priority", "low_priority"};
     static const char *const wrong[] = {"{\"nonsense\":1}", "{\"high_priority\":{\"window_ms\":-1}}",
-                                        "{\"provider\":\"model_service\"}",
+                                        "{\"base_url\":\"unix:model.sock\"}",
                                         "{\"base_url\":\"http://example.com/v1\"}"};
     struct world *w = life->w;
     char json[256];

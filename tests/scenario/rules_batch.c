@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/record.h"
 #include "reach.h"
 #include "upstream.h"
 
@@ -63,7 +64,8 @@ static bool may_share(const struct wire_submit *a, const struct wire_submit *b)
     bool same_heat = isnan(a->temperature) ? isnan(b->temperature) : a->temperature == b->temperature;
     return memcmp(a->trust_group, b->trust_group, TRUST_GROUP_SIZE) == 0 && a->priority == b->priority &&
            same_heat && same_text(a->model, b->model) && same_text(a->system_prompt, b->system_prompt) &&
-           same_text(a->extra, b->extra) && same_text(a->caller_key, b->caller_key);
+           same_text(a->extra, b->extra) && same_text(a->caller_key, b->caller_key) &&
+           !((a->flags ^ b->flags) & SUBMIT_COMPLETION);
 }
 
 static void check_members(struct world *w, const struct job *const *members, size_t n, const char *what)
@@ -102,7 +104,7 @@ static void check_reason(struct world *w, const struct sight *seen, const struct
 static void check_slots(struct world *w, const struct sight *seen, const struct batch *b)
 {
     const struct core *c = w->core;
-    uint32_t calls = c->provider->mode == MODE_CONCURRENT ? seen->n : 1;
+    uint32_t calls = call_mode(c->provider, w->now_us) == MODE_CONCURRENT ? seen->n : 1;
     enum priority at = level(w, b->priority, b->oldest_us);
     if (at > b->priority && c->calls_running[b->priority] + calls > slots_for(w, b->priority))
         REACH("a batch leaves aged");
@@ -187,11 +189,28 @@ void rules_sealed(struct world *w, const struct sight *seen, const struct batch 
             pass(w, LIST_ENTRY(it, struct job, node), b, members[0]->submit.trust_group);
 }
 
+/* One max_tokens is stated for all, and only texts are continued together. */
+static void check_array(struct world *w, const struct call *call)
+{
+    struct provider_member first, other;
+    job_member(w->core, call->members[0], &first);
+    if (call->n > 1 && first.completion && call->request.mode != MODE_ARRAY)
+        world_blame(w, "texts to be continued share a call that answers questions");
+    for (size_t i = 1; call->request.mode == MODE_ARRAY && i < call->n; i++) {
+        job_member(w->core, call->members[i], &other);
+        if (other.max_tokens != first.max_tokens)
+            world_blame(w, "prompts of %u and of %u tokens share an array", first.max_tokens,
+                        other.max_tokens);
+    }
+}
+
 static bool is_put(const struct world *w, const struct call *call, const struct saved_key *saved,
                    const char *key)
 {
-    bool counts = saved->text[0] && saved->kind == call->provider->provider.kind;
-    return strcmp(key, counts ? saved->text : w->conf.provider.api_key) == 0;
+    enum provider_kind kind = call->provider->provider.kind;
+    bool counts = saved->text[0] && saved->kind == kind;
+    const char *configured = kind == w->conf.provider.kind ? w->conf.provider.api_key : "";
+    return strcmp(key, counts ? saved->text : configured) == 0;
 }
 
 /* What was sealed after a change of settings was told done goes to the model and with the key that were put.
@@ -206,6 +225,7 @@ static void check_settings(struct world *w, const struct call *call, const char 
         !is_put(w, call, &w->key, key))
         world_blame(w, "a call is sent with the key %s, not with the one that was put", key);
     if (!call->members[0]->submit.model.p && w->model[0] &&
+        call->provider->provider.kind != PROVIDER_MODEL_SERVICE &&
         !memmem(call->request.body.data, call->request.body.len, w->model, strlen(w->model)))
         world_blame(w, "a call does not ask for the model %s, which was put", w->model);
 }
@@ -216,6 +236,7 @@ void rules_sent(struct world *w, const struct call *call)
     char key[64];
     upstream_key(call, key);
     check_members(w, (const struct job *const *)call->members, call->n, "call");
+    check_array(w, call);
     if (first->caller_key.p ? !slice_is(first->caller_key, key) : strncmp(key, "sk-caller", 9) == 0)
         world_blame(w, "%.*s is sent with the wrong key %s", (int)first->request_id.n, first->request_id.p,
                     key);
@@ -234,7 +255,8 @@ void rules_turned(struct world *w)
 {
     const struct core *c = w->core;
     if (c->store_fault.code || c->draining || c->fenced || c->guard.breaker.state != BREAKER_CLOSED ||
-        w->trouble_us || running(c) >= w->conf.provider.max_concurrency)
+        w->now_us < c->guard.loading_until_us || w->trouble_us ||
+        running(c) >= w->conf.provider.max_concurrency)
         return;
     list_for_each (it, &c->jobs[JOB_QUEUED]) {
         const struct job *j = LIST_ENTRY(it, struct job, node);

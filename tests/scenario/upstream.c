@@ -1,6 +1,6 @@
 /*
- * The provider of a world: reads the call that the codec wrote as OpenAI would, and answers it, or fails, as
- * the script orders.
+ * The provider of a world: reads the call that the codec wrote as OpenAI would (a model service: service.c),
+ * and answers it, or fails, as the script orders.
  */
 #include "upstream.h"
 
@@ -17,6 +17,8 @@
 bool upstream_is_answer(struct slice prompt, struct slice text)
 {
     static const char *const prefixes[] = {PREFIX, "Processed: "};
+    if (text.n && text.p[0] == ' ') /* a continuation, kept apart from the word before it */
+        text = (struct slice){text.p + 1, text.n - 1};
     for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
         size_t n = strlen(prefixes[i]);
         if (text.n == n + prompt.n && memcmp(text.p, prefixes[i], n) == 0 &&
@@ -26,7 +28,7 @@ bool upstream_is_answer(struct slice prompt, struct slice text)
     return false;
 }
 
-static char *answer_to(const char *question)
+char *upstream_answer_to(const char *question)
 {
     size_t n = strlen(question);
     char *text = malloc(sizeof(PREFIX) + n);
@@ -38,13 +40,13 @@ static char *answer_to(const char *question)
 static void add_entry(cJSON *object, const char *id, const char *question)
 {
     cJSON *entry = cJSON_AddObjectToObject(object, id);
-    char *answer = answer_to(question);
+    char *answer = upstream_answer_to(question);
     cJSON_AddStringToObject(entry, "echo", question);
     cJSON_AddStringToObject(entry, "answer", answer);
     free(answer);
 }
 
-static bool is_who(const struct call *call, size_t i, const struct order *o)
+bool upstream_is_who(const struct call *call, size_t i, const struct order *o)
 {
     return slice_is(call->members[i]->submit.request_id, o->who);
 }
@@ -58,10 +60,10 @@ static char *combined_content(const struct call *call, const cJSON *questions, c
         size_t from = o->conduct == CONDUCT_SHIFTED ? (i + 1) % n : i;
         const char *id = cJSON_GetArrayItem(questions, (int)i)->child->valuestring;
         const char *question = cJSON_GetArrayItem(questions, (int)from)->child->next->valuestring;
-        if (o->conduct == CONDUCT_MISSING && is_who(call, i, o))
+        if (o->conduct == CONDUCT_MISSING && upstream_is_who(call, i, o))
             continue;
         add_entry(object, id, question);
-        if (o->conduct == CONDUCT_DOUBLE && is_who(call, i, o))
+        if (o->conduct == CONDUCT_DOUBLE && upstream_is_who(call, i, o))
             add_entry(object, id, question);
     }
     if (o->conduct == CONDUCT_EXTRA)
@@ -83,14 +85,14 @@ static bool is_filtered(const struct call *call, size_t i, const struct order *o
         return true;
     if (o->word[0])
         return memmem(prompt.p, prompt.n, o->word, strlen(o->word));
-    return !o->who[0] || is_who(call, i, o);
+    return !o->who[0] || upstream_is_who(call, i, o);
 }
 
 static void add_choice(cJSON *choices, const struct call *call, size_t i, const char *prompt,
                        const struct order *o)
 {
     bool filtered = is_filtered(call, i, o);
-    char *said = filtered ? strdup("") : answer_to(prompt);
+    char *said = filtered ? strdup("") : upstream_answer_to(prompt);
     cJSON *choice = cJSON_CreateObject();
     cJSON_AddItemToArray(choices, choice);
     cJSON_AddNumberToObject(choice, "index", (double)i);
@@ -100,7 +102,7 @@ static void add_choice(cJSON *choices, const struct call *call, size_t i, const 
 }
 
 /* Completions have no roles: the system prompt stands in front, and its answer is not asked for. */
-static const char *past_system(const struct call *call, const char *prompt)
+const char *upstream_past_system(const struct call *call, const char *prompt)
 {
     struct slice system = call->members[0]->submit.system_prompt;
     if (prompt && system.n && strncmp(prompt, system.p, system.n) == 0)
@@ -114,11 +116,12 @@ static void add_choices(cJSON *choices, const struct call *call, const struct or
     cJSON *body = cJSON_Parse(call->request.body.data);
     const cJSON *prompts = cJSON_GetObjectItemCaseSensitive(body, "prompt");
     for (size_t i = 0; i < call->n; i++) {
-        const char *prompt = past_system(call, cJSON_GetStringValue(cJSON_GetArrayItem(prompts, (int)i)));
-        if (o->conduct == CONDUCT_MISSING && is_who(call, i, o))
+        const char *prompt =
+            upstream_past_system(call, cJSON_GetStringValue(cJSON_GetArrayItem(prompts, (int)i)));
+        if (o->conduct == CONDUCT_MISSING && upstream_is_who(call, i, o))
             continue;
         add_choice(choices, call, i, prompt ? prompt : "?", o);
-        if (o->conduct == CONDUCT_DOUBLE && is_who(call, i, o))
+        if (o->conduct == CONDUCT_DOUBLE && upstream_is_who(call, i, o))
             add_choice(choices, call, i, prompt ? prompt : "?", o);
     }
     cJSON_Delete(body);
@@ -138,7 +141,8 @@ static char *content(const struct call *call, const struct order *o)
             said = combined_content(call, questions, o);
         cJSON_Delete(questions);
     } else if (text)
-        said = o->conduct == CONDUCT_MISSING && is_who(call, 0, o) ? strdup("") : answer_to(text);
+        said = o->conduct == CONDUCT_MISSING && upstream_is_who(call, 0, o) ? strdup("")
+                                                                            : upstream_answer_to(text);
     cJSON_Delete(body);
     return said;
 }
@@ -178,20 +182,29 @@ static char *completion(const struct call *call, const struct order *o)
     return text;
 }
 
-static enum verdict fate_of_status(int status)
+static enum verdict fate_of_status(const struct call *call, int status)
 {
     bool complete = (status >= 400 && status <= 499) || status == 500 || status == 503;
-    return complete ? VERDICT_FAILED : VERDICT_UNKNOWN;
+    bool missing = status == 501 && call->request.mode == MODE_ARRAY; /* no such call */
+    return complete || missing ? VERDICT_FAILED : VERDICT_UNKNOWN;
+}
+
+static bool is_service(const struct call *call)
+{
+    return call->provider->provider.kind == PROVIDER_MODEL_SERVICE;
 }
 
 /* What the conduct means for a member of the call, by api.md. */
 static enum verdict fate(const struct call *call, size_t i, const struct order *o)
 {
+    bool several = call->n > 1 || call->request.mode == MODE_ARRAY;
     switch (o->conduct) {
     case CONDUCT_ANSWER:
         return VERDICT_ANSWERED;
+    case CONDUCT_LOADING:
+        return VERDICT_FAILED;
     case CONDUCT_STATUS:
-        return fate_of_status(o->status);
+        return fate_of_status(call, o->status);
     case CONDUCT_RESET:
     case CONDUCT_TIMEOUT:
         return VERDICT_UNKNOWN;
@@ -199,12 +212,16 @@ static enum verdict fate(const struct call *call, size_t i, const struct order *
     case CONDUCT_UNSENT:
         return VERDICT_FAILED;
     case CONDUCT_MISSING:
-        return is_who(call, i, o) ? VERDICT_MISSING : VERDICT_ANSWERED;
+        if (is_service(call))
+            return service_fate(call, o);
+        return upstream_is_who(call, i, o) ? VERDICT_MISSING : VERDICT_ANSWERED;
     case CONDUCT_DOUBLE:
     case CONDUCT_EXTRA:
     case CONDUCT_SHIFTED:
     case CONDUCT_TRUNCATED:
-        return call->n > 1 ? VERDICT_MISSING : VERDICT_ANSWERED;
+        if (is_service(call))
+            return service_fate(call, o);
+        return several ? VERDICT_MISSING : VERDICT_ANSWERED;
     case CONDUCT_HTML:
         return VERDICT_MISSING;
     case CONDUCT_FILTERED:
@@ -232,10 +249,14 @@ static struct order next_order(struct world *w, const struct call *call)
     if (o.conduct == CONDUCT_DOUBLE || o.conduct == CONDUCT_MISSING) {
         bool present = false;
         for (size_t i = 0; i < call->n; i++)
-            present = present || is_who(call, i, &o);
+            present = present || upstream_is_who(call, i, &o);
         o.conduct = present ? o.conduct : CONDUCT_ANSWER;
     }
-    if (o.conduct == CONDUCT_ANSWER && holds_word(call, w->filter)) {
+    bool foreign =
+        o.conduct == CONDUCT_SHIFTED || o.conduct == CONDUCT_TRUNCATED || o.conduct == CONDUCT_FILTERED;
+    if (is_service(call) && foreign)
+        o.conduct = CONDUCT_ANSWER;
+    if (o.conduct == CONDUCT_ANSWER && !is_service(call) && holds_word(call, w->filter)) {
         o.conduct = CONDUCT_FILTERED;
         memcpy(o.word, w->filter, sizeof(o.word));
     }
@@ -257,11 +278,15 @@ static void respond(struct world *w, struct flight *f, const struct order *o)
         r->status = o->status;
         f->body = strdup("{\"error\":{\"message\":\"ordered by the script\",\"type\":\"test\"}}");
         r->retry_after = o->retry_after[0] ? slice_of(f->retry_after) : (struct slice){0};
+    } else if (o->conduct == CONDUCT_LOADING) {
+        r->status = 503;
+        f->body =
+            strdup("{\"error\":{\"message\":\"Loading model\",\"type\":\"unavailable_error\",\"code\":503}}");
     } else if (o->conduct == CONDUCT_HTML) {
         f->body = strdup("<html><body>It works!</body></html>");
         r->content_type = SLICE_LITERAL("text/html");
     } else {
-        f->body = completion(f->call, o);
+        f->body = is_service(f->call) ? service_answer(f->call, o) : completion(f->call, o);
         if (!f->body)
             world_blame(w, "the provider cannot read the call: %.300s", f->call->request.body.data);
     }
@@ -277,9 +302,14 @@ static void note_conduct(struct world *w, const struct call *call, const struct 
         [CONDUCT_MISSING] = "misses a part",  [CONDUCT_DOUBLE] = "doubles a part",
         [CONDUCT_EXTRA] = "adds a part",      [CONDUCT_SHIFTED] = "shifts its parts",
         [CONDUCT_TRUNCATED] = "is cut short", [CONDUCT_HTML] = "answers with a page",
-        [CONDUCT_FILTERED] = "filters"};
+        [CONDUCT_FILTERED] = "filters",       [CONDUCT_LOADING] = "loads its model"};
     reach_word("the provider", names[o->conduct]);
     reach_word("a call in mode", call->n == 1 ? "of one" : conf_mode_name(call->request.mode));
+    if (is_service(call))
+        REACH("a call of a model service");
+    if (call->request.mode == MODE_ARRAY && (o->status == 404 || o->status == 405) &&
+        o->conduct == CONDUCT_STATUS)
+        REACH("there is no call of several");
     if (o->conduct == CONDUCT_STATUS) {
         char text[16];
         snprintf(text, sizeof(text), "%d", o->status);
@@ -319,13 +349,15 @@ int upstream_port_send(void *arg, struct call *call, struct err *e)
 
 void upstream_key(const struct call *call, char ret_key[64])
 {
-    static const char before[] = "Authorization: Bearer ";
-    const char *at = call->request.headers ? strstr(call->request.headers, before) : NULL;
+    static const char *const before[] = {"Authorization: Bearer ", "X-API-Key: "};
     ret_key[0] = 0;
-    if (!at)
-        return;
-    at += sizeof(before) - 1;
-    snprintf(ret_key, 64, "%.*s", (int)strcspn(at, "\n"), at);
+    for (size_t i = 0; i < ARRAY_LEN(before); i++) {
+        const char *at = call->request.headers ? strstr(call->request.headers, before[i]) : NULL;
+        if (!at)
+            continue;
+        at += strlen(before[i]);
+        snprintf(ret_key, 64, "%.*s", (int)strcspn(at, "\n"), at);
+    }
 }
 
 static struct flight *earliest(const struct world *w)

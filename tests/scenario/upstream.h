@@ -15,4 +15,16 @@ struct flight {
     char retry_after[32];
 };
 
+/* "Answer to: …", to be freed. */
+char *upstream_answer_to(const char *question);
+/* Whether that member is the one whom the order is about. */
+bool upstream_is_who(const struct call *call, size_t i, const struct order *o);
+/* The prompt without the system prompt in front of it: texts have no roles. NULL stays NULL. */
+const char *upstream_past_system(const struct call *call, const char *prompt);
+
+/* service.c: the body of the answer, NULL: the call cannot be read; and what that answer means for each
+ * member. */
+char *service_answer(const struct call *call, const struct order *o);
+enum verdict service_fate(const struct call *call, const struct order *o);
+
 #endif

@@ -53,7 +53,10 @@ static void set_flags(struct wire_submit *m, const struct line *l)
     static const struct {
         const char *word;
         unsigned flag;
-    } flags[] = {{"async", SUBMIT_ASYNC}, {"fresh", SUBMIT_FRESH_ID}, {"alone", SUBMIT_ALONE}};
+    } flags[] = {{"async", SUBMIT_ASYNC},
+                 {"fresh", SUBMIT_FRESH_ID},
+                 {"alone", SUBMIT_ALONE},
+                 {"completion", SUBMIT_COMPLETION}};
     for (size_t i = 0; i < ARRAY_LEN(flags); i++)
         if (line_has(l, flags[i].word))
             m->flags |= flags[i].flag;
@@ -245,7 +248,8 @@ static const struct {
 } conducts[] = {{"OK", CONDUCT_ANSWER},           {"RESET", CONDUCT_RESET},   {"TIMEOUT", CONDUCT_TIMEOUT},
                 {"REFUSED", CONDUCT_REFUSED},     {"UNSENT", CONDUCT_UNSENT}, {"MISSING", CONDUCT_MISSING},
                 {"DOUBLE", CONDUCT_DOUBLE},       {"EXTRA", CONDUCT_EXTRA},   {"SHIFTED", CONDUCT_SHIFTED},
-                {"TRUNCATED", CONDUCT_TRUNCATED}, {"HTML", CONDUCT_HTML},     {"FILTERED", CONDUCT_FILTERED}};
+                {"TRUNCATED", CONDUCT_TRUNCATED}, {"HTML", CONDUCT_HTML},     {"FILTERED", CONDUCT_FILTERED},
+                {"LOADING", CONDUCT_LOADING}};
 
 /* NEXT conduct|status [who] [retry-after=…] [slow=…] [times=n] */
 static void order_next(struct script *s, struct line *l)

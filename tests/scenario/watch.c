@@ -89,5 +89,6 @@ void watch_call(struct world *w, const struct call *call)
     for (size_t i = 0; i < call->n; i++)
         add_member(seen, call->members[i]);
     upstream_key(call, seen->key);
+    snprintf(seen->mode, sizeof(seen->mode), "%s", conf_mode_name(call->request.mode));
     world_say(w, "call of %u: %s", seen->n, seen->members);
 }

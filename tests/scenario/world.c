@@ -86,7 +86,7 @@ static int load_conf(struct world *w, const char *config, struct err *e)
     FILE *f = fopen(path, "we");
     if (!f)
         return err_set_errno(e, "Cannot write %s", path);
-    fprintf(f, "%s%s[storage]\ndir = %s\n", strstr(config, "kind = mock") ? "" : defaults, config, w->dir);
+    fprintf(f, "%s%s[storage]\ndir = %s\n", strstr(config, "kind = ") ? "" : defaults, config, w->dir);
     fclose(f);
     int rc = conf_load(path, &w->conf, e);
     unlink(path);

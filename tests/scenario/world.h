@@ -40,7 +40,8 @@ enum conduct {
     CONDUCT_SHIFTED,   /* every answer under the next one's id */
     CONDUCT_TRUNCATED, /* ends at max_tokens */
     CONDUCT_HTML,      /* a page with status 200 */
-    CONDUCT_FILTERED   /* the content filter */
+    CONDUCT_FILTERED,  /* the content filter */
+    CONDUCT_LOADING    /* its model is still being loaded: 503 */
 };
 
 struct order {
@@ -60,6 +61,7 @@ struct sight {
     char reason[16];
     char members[MEMBERS_TEXT]; /* request ids with commas, oldest first */
     char key[64];               /* of a call: the provider key it is sent with */
+    char mode[16];              /* of a call: how its body is written */
 };
 
 struct sights {

@@ -123,6 +123,17 @@ Test(breaker, calls_from_before_do_not_lengthen_it_but_may_close_it)
     cr_assert_eq(b.state, BREAKER_CLOSED);
 }
 
+Test(breaker, a_sign_of_life_lets_the_probe_through_at_once)
+{
+    breaker_hurry(&b, now);
+    cr_assert_eq(b.state, BREAKER_CLOSED);
+    open_it();
+    breaker_hurry(&b, now);
+    cr_assert(breaker_permits(&b, now));
+    cr_assert(breaker_enter(&b, now), "still only to see");
+    cr_assert_not(breaker_permits(&b, now));
+}
+
 Test(breaker, zero_never_opens)
 {
     b.trip_after = 0;

@@ -36,22 +36,22 @@ Test(provider, modes)
 Test(provider, combinable)
 {
     struct provider_member m = test_member("hi");
-    cr_assert(provider_combinable(&m));
+    cr_assert(provider_combinable(&m, MODE_COMBINED));
     m.extra = slice_of(" {\"top_p\":0.5, \"seed\" : 18446744073709551615}");
-    cr_assert(provider_combinable(&m));
+    cr_assert(provider_combinable(&m, MODE_COMBINED));
     m.extra = slice_of("{\"top_p\":0.5,\"stop\":[\"}\",\"\\\"]\"]}");
-    cr_assert_not(provider_combinable(&m));
+    cr_assert_not(provider_combinable(&m, MODE_COMBINED));
     m.extra = slice_of("{\"metadata\":{\"stop\":1},\"user\":\"tools\"}");
-    cr_assert(provider_combinable(&m));
+    cr_assert(provider_combinable(&m, MODE_COMBINED));
     m.extra = slice_of("[1]");
-    cr_assert_not(provider_combinable(&m));
+    cr_assert_not(provider_combinable(&m, MODE_COMBINED));
     m.extra = slice_of("{\"top_p\":");
-    cr_assert_not(provider_combinable(&m));
+    cr_assert_not(provider_combinable(&m, MODE_COMBINED));
     m = test_member("");
-    cr_assert_not(provider_combinable(&m));
+    cr_assert_not(provider_combinable(&m, MODE_COMBINED));
     m = test_member("hi");
     m.messages = slice_of("[]");
-    cr_assert_not(provider_combinable(&m));
+    cr_assert_not(provider_combinable(&m, MODE_COMBINED));
 }
 
 Test(provider, refused_before_a_call)

@@ -88,7 +88,7 @@ static const struct expectation expectations[] = {
     {&openai, 500, "{\"error\":{\"message\":\"oops\"}}", VERDICT_FAILED, VERDICT_FAILED, 503,
      "PROVIDER_UNAVAILABLE", "provider_error", true, "oops"},
     {&openai, 503, "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}",
-     VERDICT_FAILED, VERDICT_FAILED, 503, "PROVIDER_UNAVAILABLE", "provider_error", true, "Loading model"},
+     VERDICT_FAILED, VERDICT_FAILED, 503, "PROVIDER_LOADING", "provider_error", true, "Loading model"},
     {&openai, 502, "<html>", VERDICT_UNKNOWN, VERDICT_UNKNOWN, 502, "UPSTREAM_LOST", "provider_error", false,
      "charged"},
     {&openai, 504, "{\"error\":{\"code\":\"content_filter\"}}", VERDICT_UNKNOWN, VERDICT_UNKNOWN, 504,

@@ -18,6 +18,7 @@ Test(settings_url, good)
         "https://[::ffff:1.2.3.4]/v1",
         "https://h/a:b@c", /* behind the host it is a path */
         "https://h//",
+        "unix:/run/model.sock",
     };
     for (size_t i = 0; i < ARRAY_LEN(urls); i++)
         cr_assert(settings_is_base_url(urls[i]), "%s", urls[i]);
@@ -38,6 +39,11 @@ Test(settings_url, bad)
         "Http://h",
         " https://h",
         "ftp://h",
+        "unix:",
+        "unix:/",
+        "unix:run/model.sock",
+        "unix:/run/mo del.sock",
+        "unix:/run/model.sock?x",
         "file:///etc/passwd",
         "httpss://h",
         "https://user@h/v1",
@@ -83,4 +89,14 @@ Test(settings_url, bad)
     };
     for (size_t i = 0; i < ARRAY_LEN(urls); i++)
         cr_assert_not(settings_is_base_url(urls[i]), "%s", urls[i]);
+}
+
+/* The kernel takes 107 bytes of a path and no more. */
+Test(settings_url, socket_paths_are_short)
+{
+    char url[5 + 108 + 1] = "unix:/";
+    memset(url + 6, 'x', 106);
+    cr_assert(settings_is_base_url(url));
+    url[5 + 107] = 'x';
+    cr_assert_not(settings_is_base_url(url));
 }

@@ -248,7 +248,7 @@ Test(wire, submit_values_out_of_range_are_refused)
     cr_assert_eq(submit_round(&m), ERR_INVAL);
     m = sample(), m.priority = 3;
     cr_assert_eq(submit_round(&m), ERR_INVAL);
-    m = sample(), m.flags = 16;
+    m = sample(), m.flags = 32;
     cr_assert_eq(submit_round(&m), ERR_INVAL);
     m = sample(), m.temperature = INFINITY;
     cr_assert_eq(submit_round(&m), ERR_INVAL);
@@ -415,6 +415,10 @@ Test(wire, fingerprint_covers_what_determines_the_answer_and_nothing_else)
     CHANGE(m.request_id = SLICE_LITERAL("r-2"), false);
     CHANGE(m.trust_group[0]++, false);
     CHANGE((m.wait_ms = 1, m.flags = 0), false);
+
+    /* A text to be continued has another answer than the same words as a question. */
+    CHANGE(m.flags |= SUBMIT_COMPLETION, true);
+    CHANGE(m.flags |= SUBMIT_FRESH_ID | SUBMIT_ALONE, false);
 }
 
 Test(wire, equal_temperatures_have_equal_fingerprints)
