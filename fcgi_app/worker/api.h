@@ -7,15 +7,18 @@
 
 struct exchange;
 
-void api_query_post(struct exchange *x);       /* POST /query */
-void api_query_v1_post(struct exchange *x);    /* POST /v1/query */
-void api_requests_get(struct exchange *x);     /* GET /v1/requests/{id} */
-void api_chats_get(struct exchange *x);        /* GET /v1/chat */
-void api_chats_delete(struct exchange *x);     /* DELETE /v1/chat/{request_id} */
-void api_settings_get(struct exchange *x);     /* GET /v1/settings */
-void api_settings_put(struct exchange *x);     /* PUT /v1/settings */
-void api_analytics_get(struct exchange *x);    /* GET /v1/analytics */
-void api_health_get(struct exchange *x);       /* GET /health */
-void api_docs_openapi_get(struct exchange *x); /* GET /openapi.json */
+void api_query_post(struct exchange *x);        /* POST /query */
+void api_query_v1_post(struct exchange *x);     /* POST /v1/query */
+void api_generate_post(struct exchange *x);     /* POST /generate */
+void api_chat_post(struct exchange *x);         /* POST /chat */
+void api_chat_batched_post(struct exchange *x); /* POST /chat/batched */
+void api_requests_get(struct exchange *x);      /* GET /v1/requests/{id} */
+void api_chats_get(struct exchange *x);         /* GET /v1/chat */
+void api_chats_delete(struct exchange *x);      /* DELETE /v1/chat/{request_id} */
+void api_settings_get(struct exchange *x);      /* GET /v1/settings */
+void api_settings_put(struct exchange *x);      /* PUT /v1/settings */
+void api_analytics_get(struct exchange *x);     /* GET /v1/analytics */
+void api_health_get(struct exchange *x);        /* GET /health */
+void api_docs_openapi_get(struct exchange *x);  /* GET /openapi.json */
 
 #endif

@@ -48,6 +48,11 @@ uint64_t link_question(struct link *l, enum wire_type type, size_t *ret_mark)
     if (l->out.cap > KEPT)
         buf_fini(&l->out);
     buf_clear(&l->out);
+    return link_question_more(l, type, ret_mark);
+}
+
+uint64_t link_question_more(struct link *l, enum wire_type type, size_t *ret_mark)
+{
     l->last_id++;
     *ret_mark = wire_frame_begin(&l->out, type, l->last_id);
     return l->last_id;
@@ -124,6 +129,12 @@ static enum link_result read_more(struct link *l, size_t wanted)
 enum link_result link_receive(struct link *l, uint64_t id, int client_fd, uint64_t deadline_us,
                               struct wire_frame *ret_frame)
 {
+    return link_receive_any(l, id, id, client_fd, deadline_us, ret_frame);
+}
+
+enum link_result link_receive_any(struct link *l, uint64_t first, uint64_t last, int client_fd,
+                                  uint64_t deadline_us, struct wire_frame *ret_frame)
+{
     enum link_result r = LINK_OK;
     while (r == LINK_OK) {
         size_t size = WIRE_HEADER_SIZE;
@@ -136,7 +147,7 @@ enum link_result link_receive(struct link *l, uint64_t id, int client_fd, uint64
             r = LINK_LOST;
         else if (rc > 0) {
             l->taken = size;
-            if (ret_frame->id == id)
+            if (ret_frame->id >= first && ret_frame->id <= last)
                 return LINK_OK;
         } else {
             r = wait_for(l, POLLIN, client_fd, deadline_us);

@@ -15,8 +15,8 @@
 
 struct worker;
 
-/* Invariants: in[0 .. taken) is the frame lent last, the rest of in is not yet looked at; out holds at most
- * one question, unsent. fd is -1 while not connected. */
+/* Invariants: in[0 .. taken) is the frame lent last, the rest of in is not yet looked at; out holds the
+ * questions that are not yet sent. fd is -1 while not connected. */
 struct link {
     struct worker *worker;
     int fd;
@@ -49,6 +49,8 @@ void link_fini(struct link *l);
 MUST_CHECK
 int link_connect(struct link *l, enum link_start start, uint64_t deadline_us, struct err *e);
 
+/* The same behind what l->out holds already, so that several go out in one link_send(). */
+uint64_t link_question_more(struct link *l, enum wire_type type, size_t *ret_mark);
 /* Begins a question in l->out; the caller appends its payload and calls wire_frame_end() with the mark.
  * Returns the question's id. */
 uint64_t link_question(struct link *l, enum wire_type type, size_t *ret_mark);
@@ -59,6 +61,10 @@ enum link_result link_send(struct link *l, uint64_t deadline_us);
 MUST_CHECK
 enum link_result link_receive(struct link *l, uint64_t id, int client_fd, uint64_t deadline_us,
                               struct wire_frame *ret_frame);
+/* The same for any of the questions first .. last. */
+MUST_CHECK
+enum link_result link_receive_any(struct link *l, uint64_t first, uint64_t last, int client_fd,
+                                  uint64_t deadline_us, struct wire_frame *ret_frame);
 /* Tells the coordinator that nobody waits for the answer to id (0: nothing was asked yet, nothing is told).
  * Never blocks. */
 void link_cancel(struct link *l, uint64_t id);

@@ -72,7 +72,8 @@ bool exchange_json(struct exchange *x, cJSON **ret_root)
 void exchange_run(struct exchange *x)
 {
     x->id[0] = 0;
-    x->prompt_id = x->path = x->query = x->path_id = (struct slice){0};
+    x->prompt_id = x->path = x->query = x->path_id = x->chat_id = (struct slice){0};
+    x->shape = ERROR_NATIVE;
     x->caller = (struct caller){0};
     response_reset(&x->response, x->request.fcgi, x->id, x->request.method == METHOD_HEAD);
     request_read_body(&x->request);

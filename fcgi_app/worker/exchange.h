@@ -28,6 +28,8 @@ struct exchange {
     struct slice path, query;  /* decoded path without base_path; raw query string */
     struct slice path_id;      /* what stood for {id} in the path */
     struct slice prompt_id;    /* the request id of a prompt, as soon as it is known; absent until then */
+    enum error_shape shape;    /* of what goes wrong */
+    struct slice chat_id;      /* source 5's, as soon as it is known; absent until then */
     char id[EXCHANGE_ID_SIZE]; /* see exchange_id() */
 };
 

@@ -45,6 +45,18 @@ void problem_write_refusal(struct json_writer *w, const struct wire_refusal *r)
     json_object_end(w);
 }
 
+static void write_chat_body(struct exchange *x, const struct wire_refusal *r)
+{
+    struct json_writer w;
+    buf_clear(&x->response.body);
+    json_writer_init(&w, &x->response.body);
+    json_object_begin(&w);
+    json_field_text(&w, "chat_id", x->chat_id);
+    json_field_text(&w, "error", r->message);
+    json_field_text(&w, "error_code", r->error_code);
+    json_object_end(&w);
+}
+
 static void write_body(struct exchange *x, const struct wire_refusal *r)
 {
     struct json_writer w;
@@ -83,7 +95,10 @@ static void respond(struct exchange *x, const struct wire_refusal *r)
         response_header(&x->response, "Retry-After", "%u", (r->retry_after_ms + 999) / 1000);
     if (r->status == 401)
         response_header(&x->response, "WWW-Authenticate", "Bearer realm=\"carpool\"");
-    write_body(x, r);
+    if (x->shape == ERROR_CHAT)
+        write_chat_body(x, r);
+    else
+        write_body(x, r);
     if (r->status >= 500 && may_log(r->status))
         log_write(r->status == 503 ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, exchange_id(x), "%u %.*s: %.*s",
                   r->status, (int)r->error_code.n, r->error_code.p, (int)r->message.n, r->message.p);

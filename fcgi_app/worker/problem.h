@@ -24,6 +24,8 @@ struct exchange;
     X(INVALID_CREATED_AT, 400, "validation_error")                                                           \
     X(INVALID_METADATA, 400, "validation_error")                                                             \
     X(INVALID_SETTING, 400, "validation_error")                                                              \
+    X(INVALID_QUERY, 400, "validation_error")                                                                \
+    X(INVALID_MAX_NEW_TOKENS, 400, "validation_error")                                                       \
     X(DOUBLED_HEADER, 400, "validation_error")                                                               \
     X(INCOMPLETE_BODY, 400, "validation_error")                                                              \
     X(KEY_MISSING, 401, "authentication_error")                                                              \
@@ -48,6 +50,9 @@ struct exchange;
 #define PROBLEM_ENUM(code, status, type) PROBLEM_##code,
 enum problem { PROBLEM_LIST(PROBLEM_ENUM) PROBLEMS };
 #undef PROBLEM_ENUM
+
+/* How the body of an error looks: api.md's own shape, or source 5's {"chat_id", "error"}. */
+enum error_shape { ERROR_NATIVE, ERROR_CHAT };
 
 const char *problem_code(enum problem p);
 

@@ -11,10 +11,6 @@
 #include "worker/path.h"
 #include "worker/state.h"
 
-#define GRACE_US        (2 * US_PER_S) /* for the coordinator's own refusal at the deadline to arrive */
-#define HAND_INS_MAX    20             /* of one prompt to coordinators that die */
-#define HAND_IN_WAIT_US (25 * US_PER_MS)
-
 /* Of a prompt that waits for its answer. */
 struct handing {
     struct exchange *x;
@@ -142,7 +138,7 @@ static enum link_result hand_in(struct handing *h, bool *ret_refused)
     size_t mark;
     uint64_t now_us = clock_mono_us();
     int rc = link_connect(&x->link, LINK_AUTOSTART, h->deadline_us, &e);
-    if (rc == ERR_TIMEOUT && clock_mono_us() + HAND_IN_WAIT_US >= h->deadline_us)
+    if (rc == ERR_TIMEOUT && clock_mono_us() + PROMPT_HAND_IN_WAIT_US >= h->deadline_us)
         return LINK_LATE;
     if (rc) {
         *ret_refused = true;
@@ -166,11 +162,11 @@ static bool hand_in_until_answered(struct handing *h, struct prompt_result *ret,
     struct exchange *x = h->x;
     enum link_result r = LINK_LOST;
     bool refused = false;
-    for (int attempt = 0; r == LINK_LOST && attempt < HAND_INS_MAX; attempt++) {
+    for (int attempt = 0; r == LINK_LOST && attempt < PROMPT_HAND_INS_MAX; attempt++) {
         if (attempt) {
             /* The one that died may have known this id. */
             h->m->flags &= ~(unsigned)SUBMIT_FRESH_ID;
-            usleep(attempt > 1 ? HAND_IN_WAIT_US : 0);
+            usleep(attempt > 1 ? PROMPT_HAND_IN_WAIT_US : 0);
         }
         if (clock_mono_us() >= h->deadline_us)
             r = LINK_LATE;
@@ -182,7 +178,7 @@ static bool hand_in_until_answered(struct handing *h, struct prompt_result *ret,
                 return false;
         }
         if (r == LINK_OK)
-            r = link_receive(&x->link, h->id, x->request.fd, h->deadline_us + GRACE_US, ret_frame);
+            r = link_receive(&x->link, h->id, x->request.fd, h->deadline_us + PROMPT_GRACE_US, ret_frame);
     }
     if (r == LINK_CLIENT_GONE || r == LINK_LATE || r == LINK_LEAVING)
         link_cancel(&x->link, h->id);
@@ -224,15 +220,20 @@ static bool take_answer(struct exchange *x, const struct wire_frame *frame, stru
     return false;
 }
 
+void prompt_refuse_waiting(struct exchange *x)
+{
+    problem_respond(x, PROBLEM_TOO_MANY_WAITING, NULL,
+                    "%u prompts wait already, which is as many as are let in at once.",
+                    x->worker->waiting.max);
+}
+
 static bool wait_for_answer(struct exchange *x, struct wire_submit *m, struct prompt_result *ret)
 {
     struct wire_frame frame;
     uint64_t wait_us = (worker_latency_ms(x->worker, m->priority) + (uint64_t)WAIT_BASE_MS) * US_PER_MS;
     struct handing h = {.x = x, .m = m, .deadline_us = x->request.accepted_us + wait_us};
     if (!waiting_enter(&x->worker->waiting)) {
-        problem_respond(x, PROBLEM_TOO_MANY_WAITING, NULL,
-                        "%u prompts wait already, which is as many as are let in at once.",
-                        x->worker->waiting.max);
+        prompt_refuse_waiting(x);
         return false;
     }
     bool answered = hand_in_until_answered(&h, ret, &frame);
@@ -240,8 +241,7 @@ static bool wait_for_answer(struct exchange *x, struct wire_submit *m, struct pr
     return answered && take_answer(x, &frame, ret);
 }
 
-/* Key and fingerprint; an id of our own when the client gave none. False: no memory, answered. */
-static bool identify(struct exchange *x, struct wire_submit *m)
+bool prompt_identify(struct exchange *x, struct wire_submit *m)
 {
     if (!m->request_id.p) {
         struct uuid id;
@@ -255,7 +255,6 @@ static bool identify(struct exchange *x, struct wire_submit *m)
         m->request_id = slice_of(text);
         m->flags |= SUBMIT_FRESH_ID;
     }
-    exchange_set_prompt_id(x, m->request_id);
     memcpy(m->trust_group, x->caller.trust_group, TRUST_GROUP_SIZE);
     wire_request_key(m->trust_group, m->family, m->request_id, m->key);
     wire_submit_fingerprint(m, m->fingerprint);
@@ -265,8 +264,9 @@ static bool identify(struct exchange *x, struct wire_submit *m)
 bool prompt_run(struct exchange *x, struct wire_submit *m, struct prompt_result *ret_result)
 {
     struct prompt_result result = {0};
-    if (!identify(x, m))
+    if (!prompt_identify(x, m))
         return false;
+    exchange_set_prompt_id(x, m->request_id);
     enum lookup found = m->flags & SUBMIT_FRESH_ID ? LOOKUP_HAND_IN : look_up(x, m, &result.chat);
     if (found == LOOKUP_REFUSED)
         return false;

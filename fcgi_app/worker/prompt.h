@@ -13,6 +13,10 @@
 
 struct exchange;
 
+#define PROMPT_GRACE_US        2000000ull /* for the coordinator's own refusal at the deadline to arrive */
+#define PROMPT_HAND_INS_MAX    20         /* of one prompt to coordinators that die */
+#define PROMPT_HAND_IN_WAIT_US 25000ull
+
 #define WAIT_BASE_MS 30000 /* a prompt waits this long and the latency target of its priority */
 
 /* Outcome of a prompt. The chat lends from the exchange and is good until it ends or its link is used again.
@@ -33,6 +37,13 @@ struct prompt_result {
  */
 MUST_CHECK
 bool prompt_run(struct exchange *x, struct wire_submit *m, struct prompt_result *ret_result);
+
+/* Key, fingerprint and trust group of m, and an id of its own when it has none. False: no memory, answered.
+ */
+MUST_CHECK
+bool prompt_identify(struct exchange *x, struct wire_submit *m);
+/* Answers that as many prompts wait as are let in. */
+void prompt_refuse_waiting(struct exchange *x);
 
 struct request_record;
 

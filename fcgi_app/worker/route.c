@@ -14,19 +14,23 @@ struct route {
     enum method method; /* GET serves HEAD too */
     enum role role;
     void (*serve)(struct exchange *x);
+    enum error_shape errors;
 };
 
 static const struct route routes[] = {
-    {"/health", METHOD_GET, ROLE_OPEN, api_health_get},
-    {"/v1/query", METHOD_POST, ROLE_CLIENT, api_query_v1_post},
-    {"/query", METHOD_POST, ROLE_CLIENT, api_query_post},
-    {"/v1/requests/{id}", METHOD_GET, ROLE_CLIENT, api_requests_get},
-    {"/v1/chat", METHOD_GET, ROLE_ADMIN, api_chats_get},
-    {"/v1/chat/{id}", METHOD_DELETE, ROLE_ADMIN, api_chats_delete},
-    {"/v1/settings", METHOD_GET, ROLE_ADMIN, api_settings_get},
-    {"/v1/settings", METHOD_PUT, ROLE_ADMIN, api_settings_put},
-    {"/v1/analytics", METHOD_GET, ROLE_ADMIN, api_analytics_get},
-    {"/openapi.json", METHOD_GET, ROLE_OPEN, api_docs_openapi_get},
+    {"/health", METHOD_GET, ROLE_OPEN, api_health_get, ERROR_NATIVE},
+    {"/v1/query", METHOD_POST, ROLE_CLIENT, api_query_v1_post, ERROR_NATIVE},
+    {"/query", METHOD_POST, ROLE_CLIENT, api_query_post, ERROR_NATIVE},
+    {"/generate", METHOD_POST, ROLE_CLIENT, api_generate_post, ERROR_NATIVE},
+    {"/chat", METHOD_POST, ROLE_CLIENT, api_chat_post, ERROR_CHAT},
+    {"/chat/batched", METHOD_POST, ROLE_CLIENT, api_chat_batched_post, ERROR_CHAT},
+    {"/v1/requests/{id}", METHOD_GET, ROLE_CLIENT, api_requests_get, ERROR_NATIVE},
+    {"/v1/chat", METHOD_GET, ROLE_ADMIN, api_chats_get, ERROR_NATIVE},
+    {"/v1/chat/{id}", METHOD_DELETE, ROLE_ADMIN, api_chats_delete, ERROR_NATIVE},
+    {"/v1/settings", METHOD_GET, ROLE_ADMIN, api_settings_get, ERROR_NATIVE},
+    {"/v1/settings", METHOD_PUT, ROLE_ADMIN, api_settings_put, ERROR_NATIVE},
+    {"/v1/analytics", METHOD_GET, ROLE_ADMIN, api_analytics_get, ERROR_NATIVE},
+    {"/openapi.json", METHOD_GET, ROLE_OPEN, api_docs_openapi_get, ERROR_NATIVE},
 };
 
 /* The route of path and method. *ret_allowed: the methods that the path has; 0: no such path. */
@@ -40,6 +44,7 @@ static const struct route *find(struct exchange *x, unsigned *ret_allowed)
         if (!path_match(routes[i].pattern, x->path, &id))
             continue;
         allowed |= routes[i].method;
+        x->shape = routes[i].errors;
         if (routes[i].method == method) {
             found = &routes[i];
             x->path_id = id;

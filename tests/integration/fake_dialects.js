@@ -1,7 +1,7 @@
 'use strict';
 /*
- * How OpenAI's and Gemini's APIs look on the wire, for the fake provider: reads the prompts out of a call and
- * writes answers and errors as the real services word them. Requests that the real services would refuse
+ * How OpenAI's and Gemini's APIs, and that of a model service of one's own, look on the wire, for the fake
+ * provider: reads the prompts out of a call and writes answers and errors as the real services word them. Requests that the real services would refuse
  * (strict schemas, unknown generationConfig fields, a key in the URL) are refused here too.
  * It leaves misbehaviour and the HTTP server to fake_provider.js.
  */
@@ -275,4 +275,75 @@ const gemini = {
     },
 };
 
-module.exports = { openai, gemini, echoOf, answerTo, tokensOf };
+const continuationOf = (prompt) => `, and so on after: ${prompt}`;
+
+/* POST /v1/completions: several texts, each continued. */
+const completions = {
+    ...openai,
+    name: 'completions',
+
+    read(body) {
+        const prompts = [].concat(body.prompt ?? []);
+        return {
+            model: body.model,
+            temperature: body.temperature,
+            maxTokens: body.max_tokens,
+            system: '',
+            userText: prompts.join('\n'),
+            combined: false,
+            members: prompts.map((prompt) => ({ id: null, prompt })),
+        };
+    },
+
+    fault(body) {
+        if (typeof body.model !== 'string' || !body.model) return 'you must provide a model parameter';
+        const prompts = [].concat(body.prompt ?? []);
+        return prompts.length && prompts.every((p) => typeof p === 'string') ? null : 'prompt is no text';
+    },
+
+    answer(call, text, finish) {
+        const choices = call.members.map(({ prompt }, index) => ({
+            index,
+            text: continuationOf(prompt),
+            logprobs: null,
+            finish_reason: finish,
+        }));
+        return { id: `cmpl-${call.n}`, object: 'text_completion', created: 1, model: call.model, choices };
+    },
+};
+
+/* POST /generate_batch and POST /generate of a service with one model and one kind of prompt. */
+const modelService = {
+    name: 'model_service',
+
+    read(body, path) {
+        const prompts = path === '/generate_batch' ? body.prompts : [body.prompt];
+        const members = Array.isArray(prompts) ? prompts.map((prompt) => ({ id: null, prompt })) : [];
+        return { maxTokens: body.max_new_tokens, system: '', userText: '', combined: false, members };
+    },
+
+    fault(body, path) {
+        const key = path === '/generate_batch' ? 'prompts' : 'prompt';
+        const unknown = Object.keys(body).find((name) => name !== key && name !== 'max_new_tokens');
+        if (unknown) return `extra fields not permitted: ${unknown}`;
+        if (!Number.isInteger(body.max_new_tokens) || body.max_new_tokens < 1) return 'max_new_tokens is no count';
+        const texts = key === 'prompts' ? body.prompts : [body.prompt];
+        return Array.isArray(texts) && texts.length && texts.every((t) => typeof t === 'string' && t)
+            ? null
+            : `${key} is no text`;
+    },
+
+    answer(call) {
+        const texts = call.members.map(({ prompt }) => (call.echo ? `${prompt} ` : '') + answerTo(prompt));
+        if (call.path === '/generate') return { generated_text: texts[0] };
+        return {
+            generated_texts:
+                call.behaviour === 'few' ? texts.slice(1) : call.behaviour === 'many' ? [...texts, 'more'] : texts,
+        };
+    },
+
+    error: (status, message) => ({ detail: message }),
+    filtered: () => ({ status: 400, body: { detail: 'no' } }),
+};
+
+module.exports = { openai, gemini, completions, modelService, echoOf, answerTo, continuationOf, tokensOf };

@@ -1,16 +1,18 @@
 'use strict';
 /*
- * A language model provider over real HTTP on a free port: OpenAI's chat completions and Gemini's
- * generateContent, answering every prompt with "Answer to: <prompt>" and misbehaving on command. It records
+ * A language model provider over real HTTP on a free port: OpenAI's chat and text completions, Gemini's
+ * generateContent and a model service, answering every prompt with "Answer to: <prompt>" and misbehaving on command. It records
  * every call. Tests start it in their own process; what the two APIs look like is in fake_dialects.js.
  *
  *   fake.next('missing')                        the next call misbehaves
  *   fake.next({ do: 'status', status: 429 }, 2) the next two do
  *   fake.when((call) => …, 'hang')              every call that fits, until reset(); (call) => … chooses anew each time
+ *   await fake.down(); await fake.up()          nobody listens; and again, on the same port
+ *   fake.health = { status: 503, body: {…} }    what GET /health and GET /v1/models say
  */
 const http = require('node:http');
 const { performance } = require('node:perf_hooks');
-const { openai, gemini, echoOf, answerTo } = require('./fake_dialects');
+const { openai, gemini, completions, modelService, echoOf, answerTo } = require('./fake_dialects');
 
 const entriesOf = (call) =>
     call.members.map(({ id, prompt }) => [
@@ -91,6 +93,8 @@ const RESPONSES = {
                 'insufficient_quota',
             ),
         ),
+    few: (call, res, o, dialect) => send(res, 200, dialect.answer(call)),
+    many: (call, res, o, dialect) => send(res, 200, dialect.answer(call)),
     hang: () => {},
     reset_before: (call, res) => res.socket.resetAndDestroy(),
     reset_mid: (call, res, o, dialect) => {
@@ -134,6 +138,11 @@ class FakeProvider {
     constructor() {
         this.server = http.createServer((req, res) => this.#receive(req, res));
         this.server.keepAliveTimeout = 30000;
+        this.sockets = new Set();
+        this.server.on('connection', (socket) => {
+            this.sockets.add(socket);
+            socket.on('close', () => this.sockets.delete(socket));
+        });
         this.reset();
     }
 
@@ -155,6 +164,7 @@ class FakeProvider {
         this.queue = [];
         this.rules = [];
         this.latencyMs = 0;
+        this.health = null;
         this.running = 0;
         this.runningMost = 0;
     }
@@ -189,6 +199,19 @@ class FakeProvider {
         }
     }
 
+    /* As if it were killed: nobody listens any more, and what runs is cut off. */
+    async down() {
+        const closed = new Promise((resolve) => this.server.close(resolve));
+        for (const socket of this.sockets) socket.resetAndDestroy();
+        await closed;
+    }
+    async up() {
+        await new Promise((resolve, reject) => {
+            this.server.once('error', reject);
+            this.server.listen(new URL(this.url).port, '127.0.0.1', resolve);
+        });
+    }
+
     async close() {
         this.server.closeAllConnections();
         await new Promise((resolve) => this.server.close(resolve));
@@ -214,15 +237,21 @@ class FakeProvider {
         }
         const raw = Buffer.concat(chunks).toString();
         const path = req.url;
+        if (req.method === 'GET' && this.health) return send(res, this.health.status, this.health.body);
+        if (req.method === 'GET' && path === '/health') return send(res, 200, { status: 'ok' });
         if (req.method === 'GET' && path === '/v1/models') return send(res, 200, openai.models(['fake-model']));
         if (req.method === 'GET' && path.startsWith('/v1beta/models'))
             return send(res, 200, gemini.models(['fake-model']));
         const dialect =
             path === '/v1/chat/completions'
                 ? openai
-                : /^\/v1beta\/models\/[^/:]+:generateContent(\?|$)/.test(path)
-                  ? gemini
-                  : null;
+                : path === '/v1/completions'
+                  ? completions
+                  : path === '/generate_batch' || path === '/generate'
+                    ? modelService
+                    : /^\/v1beta\/models\/[^/:]+:generateContent(\?|$)/.test(path)
+                      ? gemini
+                      : null;
         if (req.method !== 'POST' || !dialect)
             return send(res, 404, openai.error(404, `no such path: ${req.method} ${path}`));
         let body;
@@ -250,6 +279,7 @@ class FakeProvider {
         if (call.fault) return send(res, 400, dialect.error(400, call.fault));
         const behaviour = this.#behaviourFor(call);
         call.behaviour = behaviour.do;
+        call.echo = behaviour.echo;
         if (behaviour.do === 'missing') call.missing = behaviour.index ?? 0;
         this.running++;
         this.runningMost = Math.max(this.runningMost, this.running);

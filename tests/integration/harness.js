@@ -81,7 +81,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exi
 
 class Stack {
     /*
-     * provider: 'mock' (default), 'openai' or 'gemini' (the fake one); env: more environment; conf: text of
+     * provider: 'mock' (default), 'openai', 'gemini' or 'model_service' (the fake one); env: more environment; conf: text of
      * carpool.conf; keep: an existing directory to start on again; command: what to run instead of lighttpd.
      */
     constructor(options = {}) {

@@ -25,6 +25,9 @@ describe('the document', () => {
         const wanted = [
             'POST /query',
             'POST /v1/query',
+            'POST /generate',
+            'POST /chat',
+            'POST /chat/batched',
             'GET /v1/requests/{request_id}',
             'GET /v1/chat',
             'DELETE /v1/chat/{request_id}',
@@ -101,6 +104,9 @@ describe('the service', () => {
             { prompt: 'documented?', request_id: 'doc-2' },
             { headers: { Prefer: 'respond-async' } },
         );
+        await s.post('/generate', { prompt: 'documented' });
+        await s.post('/chat', { chat_id: '1', user_prompt: 'documented?' });
+        await s.post('/chat/batched', { queries: [{ chat_id: '1', user_prompt: 'documented?' }, {}] });
         for (const path of [
             '/v1/requests/doc-2?wait=5',
             '/v1/requests/nobody',

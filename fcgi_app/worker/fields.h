@@ -1,0 +1,28 @@
+/*
+ * Fields that several prompt endpoints have in common: checked, and refused in the same words.
+ */
+#ifndef CARPOOL_WORKER_FIELDS_H
+#define CARPOOL_WORKER_FIELDS_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+
+#include "base/conf.h"
+#include "base/slice.h"
+
+struct exchange;
+
+/* Whether every character is white space, Unicode's included: models drop such prompts. */
+bool field_is_blank(struct slice s);
+
+/* Those below answer the exchange themselves when they give false. */
+
+/* A prompt under that key: a text that holds more than white space. Lends from the tree. */
+bool field_prompt(struct exchange *x, const cJSON *root, const char *key, struct slice *ret_prompt);
+/* HIGH, MEDIUM or LOW, or 2, 1 or 0: the body's word (root may be NULL) counts before X-Priority's; MEDIUM
+ * without either. */
+bool field_priority(struct exchange *x, const cJSON *root, enum priority *ret_priority);
+/* The time of now as RFC 3339, from the exchange's arena. */
+bool field_created_now(struct exchange *x, struct slice *ret_text);
+
+#endif
