@@ -169,7 +169,7 @@ simulate: $(SCENARIO) ## random lives of the coordinator with faults of all kind
 	@$(SCENARIO) --random $(FROM) $(SEEDS) --jobs=$(shell nproc) --census
 
 .PHONY: bench
-bench: $(PROGRAMS) $(BENCH) ## compare with a bare FastCGI echo (needs wrk)
+bench: $(PROGRAMS) $(BENCH) ## compare with a bare FastCGI echo (needs wrk), and with LLAMA_SERVER, LLAMA_MODEL
 	@BUILD=$(BUILD) node tests/bench/bench.js
 
 .PHONY: lint

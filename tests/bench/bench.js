@@ -1,7 +1,8 @@
 'use strict';
 /*
  * make bench: carpool against a bare libfcgi echo in the same process model behind the same lighttpd, in turns, so that a drift of the machine meets both. Only
- * the ratios mean something elsewhere. Then: clients that wait, and what each of them costs in memory.
+ * the ratios mean something elsewhere. Then: clients that wait, and what each of them costs in memory; and, where there is a model server
+ * (LLAMA_SERVER, LLAMA_MODEL), a batch of queries against asking it directly (model.js).
  *
  *   ROUNDS=7 SECONDS=2 CLIENTS=64 WAITING=1000 node tests/bench/bench.js
  */
@@ -9,6 +10,8 @@ const { execFile } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { Stack, BUILD, ROOT } = require('../integration/harness');
+const { missing } = require('../integration/llama_server');
+const model = require('./model');
 
 const ROUNDS = Number(process.env.ROUNDS || 7);
 const SECONDS = Number(process.env.SECONDS || 2);
@@ -106,11 +109,14 @@ async function main() {
   const waited = await waiting();
   console.table([{ clients: waited.clients, answered: waited.requests, failed: waited.non2xx + waited.socket_errors, 'p99 ms': round(waited.p99_us / 1000),
     'KiB idle': waited.idle_kib, 'KiB waiting': waited.busy_kib, 'KiB a waiting request': waited.kib_per_waiting, 'KiB a request in all': waited.kib_per_waiting_in_all }]);
+  const answers = missing ? null : model.report(await model.run());
+  if (missing) console.log(`Not compared with a model server: ${missing}.`);
   const file = path.join(BUILD, 'bench', 'bench.json');
-  fs.writeFileSync(file, JSON.stringify({ rounds: ROUNDS, seconds: SECONDS, clients: CLIENTS, results, waiting: waited }, null, 1));
+  fs.writeFileSync(file, JSON.stringify({ rounds: ROUNDS, seconds: SECONDS, clients: CLIENTS, results, waiting: waited, model: answers }, null, 1));
   console.log(`raw figures: ${path.relative(ROOT, file)}`);
   const failures = rows.reduce((sum, r) => sum + r.failed, 0) + waited.non2xx + waited.socket_errors;
   if (failures) { console.error(`${failures} requests failed`); process.exitCode = 1; }
+  if (answers && !answers.within) { console.error('one /chat/batched takes longer than it may'); process.exitCode = 1; }
 }
 
 main().catch((e) => {
