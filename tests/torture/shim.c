@@ -34,9 +34,9 @@ static struct shim_plan *plan;
 static enum shim_mode mode;
 static uint64_t fail_at;
 static bool armed, tracing;
-static atomic_bool running, recovered, refused;
+static atomic_bool running, recovered;
 static atomic_int paused;
-static atomic_ullong count;
+static atomic_ullong count, refused;
 static uint64_t seen[SEEN_MAX];
 
 /* A stack from the caller of malloc outwards. */
@@ -117,6 +117,11 @@ void shim_end(void)
 bool shim_traced(void)
 {
     return tracing;
+}
+
+uint64_t shim_refused(void)
+{
+    return atomic_load(&refused);
 }
 
 bool shim_stays_short(void)
@@ -206,7 +211,7 @@ static bool fails(const void *caller)
     }
     if (atomic_load(&recovered) || (mode == SHIM_ONCE ? n != fail_at : n < fail_at))
         return false;
-    if (!atomic_exchange(&refused, true) && tracing) {
+    if (atomic_fetch_add(&refused, 1) == 0 && tracing) {
         torture_pause();
         __sanitizer_print_stack_trace();
         torture_resume();

@@ -35,6 +35,8 @@ void shim_arm(enum shim_mode mode, uint64_t at, bool trace, struct shim_plan *pl
 void shim_begin(void);
 void shim_end(void);
 bool shim_traced(void);
+/* How many allocations have failed so far. */
+uint64_t shim_refused(void);
 /* One in four of the runs without memory for ever: it does not come back before the end either. */
 bool shim_stays_short(void);
 
