@@ -151,9 +151,9 @@ Test(torture_provider, what_must_go_alone_goes_alone)
 {
     struct provider_member m = test_member("hi");
     m.extra = SLICE_LITERAL("{\"top_p\":0.5,\"stop\":[\"}\"]}");
-    cr_assert_not(provider_combinable(&m));
+    cr_assert_not(provider_combinable(&m, MODE_COMBINED));
     m.extra = SLICE_LITERAL("{\"to\\u006fls\":[]}");
-    cr_assert_not(provider_combinable(&m));
+    cr_assert_not(provider_combinable(&m, MODE_COMBINED));
 }
 
 Test(torture_provider, the_mock)
