@@ -162,12 +162,14 @@ static void check_suspicious(const struct provider_case *c, const struct provide
 }
 
 /* api.md "Request ids": what certainly was not bought, and what may have been. */
-static void check_verdict(const struct provider_case *c, const struct provider_outcome *o, enum verdict v)
+static void check_verdict(const struct provider_case *c, const struct provider_call *call,
+                          const struct provider_outcome *o, enum verdict v)
 {
     int s = c->status;
     bool success = c->transport == TRANSPORT_COMPLETE && s >= 200 && s <= 299;
     bool refused = c->transport == TRANSPORT_COMPLETE &&
-                   ((s >= 400 && s <= 499) || s == 500 || s == 503 || s == 301 || s == 307);
+                   ((s >= 400 && s <= 499) || s == 500 || s == 503 || s == 301 || s == 307 ||
+                    (s == 501 && call->mode == MODE_ARRAY)); /* it has no such call */
     if (success)
         FUZZ_CHECK(v == VERDICT_ANSWERED || v == VERDICT_MISSING || v == VERDICT_FILTERED,
                    "verdict %d of a success", v);
@@ -206,7 +208,7 @@ void check_outcome(const struct provider_case *c, const struct provider_call *ca
     for (size_t i = 0; i < c->n; i++) {
         const struct provider_part *part = &o->parts[i];
         check_part(c, part, i);
-        check_verdict(c, o, part->verdict);
+        check_verdict(c, call, o, part->verdict);
         FUZZ_CHECK(!o->discarded || part->verdict == VERDICT_MISSING, "a part of what was discarded");
         FUZZ_CHECK(!o->nothing_ran || (part->verdict == VERDICT_MISSING && c->n > 1), "nothing ran, and yet");
         all = all && part->verdict == VERDICT_ANSWERED;

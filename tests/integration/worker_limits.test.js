@@ -48,7 +48,9 @@ withCrowd(
         env: { CARPOOL_BATCH_HIGH_WINDOW_MS: '100', CARPOOL_BATCH_FLUSH_WHEN_ALL_WAIT: 'off' },
     },
     async (t, crowd) => {
-        const [{ pid }] = crowd.processes('carpool.fcgi').filter((p) => p.ppid === crowd.workers[0].child.pid);
+        const { pid } = await until('the pool has its child', () =>
+            crowd.processes('carpool.fcgi').find((p) => p.ppid === crowd.workers[0].child.pid),
+        );
         const start = performance.now();
         const results = await Promise.all(Array.from({ length: 120 }, (_, i) => post(crowd, `crowded-${i}`)));
         const count = (status) => results.filter((res) => res.status === status).length;
