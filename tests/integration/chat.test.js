@@ -231,6 +231,35 @@ describe('a batch from one connection', () => {
     });
 });
 
+describe('when everybody waits', () => {
+    const s = useStack({
+        provider: 'openai',
+        env: { CARPOOL_WORKER_PROCESSES: '1', CARPOOL_WORKER_THREADS: '3', CARPOOL_BATCH_LOW_WINDOW_MS: '700' },
+    });
+    const low = { headers: { 'X-Priority': 'low' } };
+
+    s.test('a batch of many queries is one client: others may still come', async () => {
+        const asked = queries(6);
+        assertAnswered(await batched(s, asked, low), asked);
+        await until('all events are there', () => batchesSince(s, 0).length === 2);
+        assert.deepEqual(batchesSince(s, 0), [
+            [4, 'full'],
+            [2, 'window'],
+        ]);
+    });
+
+    s.test('as many clients as there are threads: nobody is left to come', async () => {
+        const from = batchesSince(s, 0).length;
+        const results = await Promise.all([0, 1, 2].map((i) => batched(s, queries(1 + (i === 0)), low)));
+        results.forEach((res) => assert.equal(res.status, 200));
+        await until('all events are there', () => batchesSince(s, from).length === 1);
+        assert.deepEqual(batchesSince(s, from), [[4, 'full']]);
+        await Promise.all([0, 1, 2].map(() => batched(s, queries(1), low)));
+        await until('all events are there', () => batchesSince(s, from).length === 2);
+        assert.deepEqual(batchesSince(s, from)[1], [3, 'all_wait']);
+    });
+});
+
 describe('what happens in the middle of a batch', () => {
     const s = useStack({
         provider: 'openai',
