@@ -49,12 +49,12 @@ async function restartCoordinator(stack) {
     assert.notEqual(stack.coordinatorPid(), pid);
 }
 
-/* Follows the chats with a cursor, page by page, as they come, for as long as the load runs and until none is left.
+/* Follows the chats with a cursor, page by page, as they come, until the load has stopped and none is left.
  * The last page, which gives no cursor, is read again. */
 async function follow(stack, load) {
     const seen = new Set();
     let cursor = '';
-    for (let last = false; ; last = !load.running) {
+    for (let last = false; ; last = load.stopped) {
         const { json } = await stack.get(`/v1/chat?limit=7${cursor && `&cursor=${cursor}`}`, { fresh: true });
         for (const c of json.chats) seen.add(c.request.request_id);
         if (json.next_cursor) cursor = json.next_cursor;

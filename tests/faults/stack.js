@@ -238,6 +238,7 @@ class Load {
     async stop() {
         this.running = false;
         await Promise.all([...this.lanes, this.reads]);
+        this.stopped = true; /* nothing is under way any more */
     }
 
     summary() {
