@@ -36,12 +36,24 @@ static int settle(int expected)
     return atomic_load(&through);
 }
 
-static void start(int from, int to)
+static int parked(void)
 {
-    for (int i = from; i < to; i++) {
+    int n = 0;
+    pthread_mutex_lock(&turnstile.lock);
+    list_for_each (it, &turnstile.parked)
+        n++;
+    pthread_mutex_unlock(&turnstile.lock);
+    return n;
+}
+
+/* One after the other, so that they park in this order. */
+static void start(void)
+{
+    for (int i = 0; i < THREADS; i++) {
         turnstile_place_init(&walkers[i].place);
         cr_assert_eq(pthread_create(&walkers[i].id, NULL, walk, &walkers[i]), 0);
-        usleep(2000); /* they park in this order */
+        for (int ms = 0; ms < 10000 && atomic_load(&through) + parked() <= i; ms++)
+            usleep(1000);
     }
 }
 
@@ -57,7 +69,7 @@ static void join_all(void)
 Test(turnstile, parks_all_but_a_few_and_calls_the_last_parked_first)
 {
     turnstile_init(&turnstile);
-    start(0, THREADS);
+    start();
     cr_assert_eq(settle(TURNSTILE_MAX), TURNSTILE_MAX);
     for (int i = 0; i < TURNSTILE_MAX - TURNSTILE_MIN; i++)
         turnstile_leave(&turnstile);
@@ -74,7 +86,7 @@ Test(turnstile, an_open_one_holds_nobody)
 {
     turnstile_init(&turnstile);
     turnstile_open(&turnstile);
-    start(0, THREADS);
+    start();
     cr_assert_eq(settle(THREADS), THREADS);
     join_all();
 }
