@@ -61,21 +61,9 @@ FcgidMaxProcessesPerClass 50
 ${s.options.apache ?? ''}
 `;
 
+/* Options beside Stack's: mpm: 'event' (default) or 'prefork'; conf: lines of carpool.conf; apache: lines of Apache's
+ * configuration; wrapper: the configuration does not lie beside the program, FcgidWrapper in .htaccess names it. */
 class ApacheStack extends Stack {
-    /* mpm: 'event' (default) or 'prefork'; conf: lines of carpool.conf; apache: lines of Apache's configuration;
-     * wrapper: the configuration does not lie beside the program, FcgidWrapper in .htaccess names it. */
-    static async start(options) {
-        const stack = new ApacheStack(options);
-        try {
-            await stack.start();
-        } catch (e) {
-            e.message += `\n${stack.logs()}`;
-            await stack.stop({ checks: false }).catch(() => {});
-            throw e;
-        }
-        return stack;
-    }
-
     async launch() {
         this.site ??= path.join(this.dir, 'site');
         if (!fs.existsSync(this.site)) this.#install();

@@ -38,18 +38,6 @@ class FaultStack extends Stack {
         return [path.join(this.dir, 'front.log'), ...inside.map((name) => path.join(this.logDir, name))];
     }
 
-    static async start(options) {
-        const stack = new FaultStack(options);
-        try {
-            await stack.start();
-        } catch (e) {
-            e.message += `\n${stack.logs()}`;
-            await stack.stop({ checks: false }).catch(() => {});
-            throw e;
-        }
-        return stack;
-    }
-
     /* The libraries go into the workers and what these start; lighttpd itself and its shell stay as they are. */
     environment() {
         const { fiu, preload } = this.options;

@@ -93,7 +93,7 @@ class Stack {
     }
 
     static async start(options) {
-        const stack = new Stack(options);
+        const stack = new this(options);
         try {
             await stack.start();
         } catch (e) {
