@@ -77,7 +77,7 @@ s.test('reset before it is sent, but asked for asynchronously as well: it is don
     );
     assert.equal(kept.status, 202, kept.text);
     client.resetAndDestroy();
-    const res = await s.get('/v1/requests/reset-3?wait=10');
+    const res = await s.get('/v1/requests/reset-3?wait=30');
     assert.equal(res.json.status, 'done', res.text);
     assert.equal(sent('reset-3'), 1);
 });
@@ -85,7 +85,7 @@ s.test('reset before it is sent, but asked for asynchronously as well: it is don
 s.test('only somebody who watches it is left: it is dropped, and the watcher hears so', async () => {
     const client = await waitingClient('reset-4', 'LOW');
     await until('it waits in the queue', async () => (await statusOf('reset-4')) === 'queued');
-    const watcher = s.get('/v1/requests/reset-4?wait=20');
+    const watcher = s.get('/v1/requests/reset-4?wait=30');
     await sleep(200);
     client.resetAndDestroy();
     const res = await watcher;
@@ -97,7 +97,7 @@ s.test('only somebody who watches it is left: it is dropped, and the watcher hea
 s.test('a watcher that is reset changes nothing', async () => {
     const asked = s.ask('prompt of reset-5', { request_id: 'reset-5', priority: 'LOW' });
     await until('it waits in the queue', async () => (await statusOf('reset-5')) === 'queued');
-    const watcher = await waitingClient('', '', '/v1/requests/reset-5?wait=20');
+    const watcher = await waitingClient('', '', '/v1/requests/reset-5?wait=30');
     await sleep(200);
     watcher.resetAndDestroy();
     assert.equal((await asked).status, 200);
