@@ -7,19 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include "base/clock.h"
 #include "base/dir.h"
 #include "base/log.h"
 #include "base/sched.h"
-#include "coordinator/call.h"
 #include "coordinator/control.h"
-#include "coordinator/core.h"
 #include "coordinator/keyfile.h"
-#include "coordinator/link.h"
 #include "coordinator/lock.h"
-#include "coordinator/upstream.h"
+#include "coordinator/program.h"
 #include "store/meta.h"
 
 #define DRAIN_MS         30000
@@ -29,111 +25,6 @@
 #define LOG_ROTATE_BYTES (10u << 20)
 #define LOG_ROTATE_KEEP  5
 #define LOG_QUEUE_BYTES  (16u << 20)
-
-struct program {
-    const struct conf *conf;
-    int lock_fd;
-    struct steady started;
-    struct core core;
-    uv_loop_t loop;
-    struct links links;
-    struct upstream *upstream;
-    struct store *store;
-    struct store_read *reading; /* between lookup and lookup_end */
-    struct commit_thread *commits;
-    struct sink *sink;
-    struct list ops; /* handed to the commit thread at the end of the turn */
-    uv_async_t committed;
-    uv_check_t after_events;
-    uv_timer_t due, maintain, drain;
-    uv_signal_t sigterm, sigint;
-    enum loop_end end;
-    uint64_t busy_us; /* when something last ran */
-    bool stopping;
-};
-
-static uint64_t port_mono(void *arg)
-{
-    (void)arg;
-    return clock_mono_us();
-}
-
-static uint64_t port_real(void *arg)
-{
-    (void)arg;
-    return clock_real_us();
-}
-
-static struct steady_bounds port_real_bounds(void *arg)
-{
-    return steady_now(&((struct program *)arg)->started, clock_real_us(), clock_boot_us());
-}
-
-static void port_random(void *arg, void *bytes, size_t n)
-{
-    (void)arg;
-    randombytes_buf(bytes, n);
-}
-
-static void port_lookup_end(void *arg)
-{
-    struct program *p = arg;
-    store_read_end(p->reading);
-    p->reading = NULL;
-}
-
-static int port_lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request_record *ret_record,
-                       struct slice *ret_chat, struct err *e)
-{
-    struct program *p = arg;
-    int rc = store_read_begin(p->store, &p->reading, e);
-    if (rc < 0)
-        return rc;
-    rc = requests_get(p->reading, key, port_real_bounds(p).earliest_us / US_PER_S, ret_record, e);
-    if (rc == 0 && ret_record->state == REQUEST_DONE &&
-        chats_get(p->reading, &ret_record->chat_id, ret_chat, e) < 0)
-        *ret_chat = (struct slice){0};
-    if (rc < 0)
-        port_lookup_end(p);
-    return rc;
-}
-
-static void port_commit(void *arg, struct commit_op *op)
-{
-    struct program *p = arg;
-    list_append(&p->ops, &op->node);
-}
-
-static int port_send(void *arg, struct call *call, struct err *e)
-{
-    return upstream_send(((struct program *)arg)->upstream, &call->request, call, e);
-}
-
-static int port_probe(void *arg, const struct provider_call *request)
-{
-    struct program *p = arg;
-    return upstream_send(p->upstream, request, &p->core.probe, NULL);
-}
-
-static void port_log(void *arg, enum sink_stream stream, struct slice record)
-{
-    sink_write(((struct program *)arg)->sink, stream, record);
-}
-
-static int port_key_prepare(void *arg, const struct saved_key *key, struct err *e)
-{
-    return keyfile_prepare(((struct program *)arg)->conf->storage.dir, key, e);
-}
-
-static void port_key_settle(void *arg, const struct saved_key *key, bool keep)
-{
-    const char *dir = ((struct program *)arg)->conf->storage.dir;
-    struct err e = {0};
-    if (!keep)
-        keyfile_drop(dir);
-    else if (keyfile_keep(dir, key, &e) < 0)
-        log_error("The new provider key is in force until the next start only: %s", e.text);
-}
 
 static void stop(struct program *p, enum loop_end end)
 {
@@ -284,21 +175,7 @@ static int open_store(struct program *p, uint64_t *ret_epoch, struct err *e)
 
 static int open_core(struct program *p, uint64_t epoch, struct err *e)
 {
-    struct core_ports ports = {
-        .arg = p,
-        .mono_us = port_mono,
-        .real_us = port_real,
-        .real_bounds = port_real_bounds,
-        .random = port_random,
-        .lookup = port_lookup,
-        .lookup_end = port_lookup_end,
-        .commit = port_commit,
-        .send = port_send,
-        .probe = port_probe,
-        .log = port_log,
-        .key_prepare = port_key_prepare,
-        .key_settle = port_key_settle,
-    };
+    struct core_ports ports = ports_of(p);
     struct saved_key key;
     struct store_read *r;
     keyfile_drop(p->conf->storage.dir);
