@@ -7,8 +7,9 @@
  * another thread than the loop's. Every operation is owned by its caller, stays where it is until its done
  * was called, and done is called exactly once: never from inside the call that began it, with rc 0, or
  * ERR_CLOSED when the server is not there or did not answer in time (then it may have been carried out or
- * not), or ERR_FENCED when a later life of this machine has taken over. What results lend is good until done
- * returns.
+ * not), ERR_FENCED when a later life of this machine has taken over, or ERR_CORRUPT for a record that no
+ * version of this program wrote. What results lend is good until done returns. done may begin operations, or
+ * close. The program ignores SIGPIPE.
  *
  * Fencing: with each connection this machine takes a number greater than all before (epoch of the
  * coordinator, then a count) and leaves it at the server; a command with another number is refused there. So
@@ -22,13 +23,24 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/list.h"
 #include "base/slice.h"
 #include "base/uuid.h"
 
 #define SHARED_KEY_SIZE 32 /* of request keys, fingerprints and cache keys */
 
 struct uv_loop_s;
+struct redisReply;
 struct shared;
+
+/* The module's place inside an operation, so that beginning one needs no memory; nothing for its owner to set
+ * or to look at. */
+struct shared_op {
+    struct list in;
+    uint64_t begun_us;
+    int rc;
+    void (*answered)(struct shared *s, struct shared_op *op, const struct redisReply *reply);
+};
 
 /* Stored: never renumber. */
 enum shared_state {
@@ -64,6 +76,7 @@ struct shared_bucket {
  * from all the buckets or from none; if it was taken and `queued` is set, notes the id as QUEUED by this
  * machine. */
 struct shared_arrival {
+    struct shared_op op;
     void (*done)(struct shared_arrival *a, void *arg); /* arg: shared_open's */
     const uint8_t *key;                                /* NULL: the id is a new one, no need to look */
     const uint8_t *cache_key;                          /* NULL: not to be looked at */
@@ -86,6 +99,7 @@ struct shared_claim_member {
     struct shared_record ret_record; /* of whoever has it; unless claimed */
 };
 struct shared_claim {
+    struct shared_op op;
     void (*done)(struct shared_claim *c, void *arg);
     bool take_unknown;
     struct shared_claim_member *members;
@@ -112,6 +126,7 @@ struct shared_look_member {
     struct shared_record ret_record;
 };
 struct shared_look {
+    struct shared_op op;
     void (*done)(struct shared_look *l, void *arg);
     struct shared_look_member *members;
     size_t members_n;
@@ -125,6 +140,7 @@ void shared_charge(struct shared *s, const struct shared_bucket *buckets, size_t
  * the version it was made from; when that is not the newest, rc is ERR_EXISTS and the newest follows as news.
  */
 struct shared_settings_put {
+    struct shared_op op;
     void (*done)(struct shared_settings_put *p, void *arg);
     uint64_t based_on;
     struct slice document;
