@@ -36,7 +36,7 @@ done
 worker_env() {
     printf '"CARPOOL_STORAGE_DIR" => "%s", "LIBFCGI_OS_CLOSE_POLL_TIMEOUT" => "0"' "$storage"
     [ -z "$conf" ] || printf ', "CARPOOL_CONF" => "%s"' "$conf"
-    for name in $(env | sed -nE 's/^((CARPOOL_[A-Z_]*|[A-Z_]*(API|ADMIN)_KEY|LLM_LOG)_FILE|CARPOOL_LOG_DIR|CARPOOL_COORDINATOR_SOCKET)=.*/\1/p'); do
+    for name in $(env | sed -nE 's/^((CARPOOL_[A-Z_]*|[A-Z_]*(API|ADMIN)_KEY|LLM_LOG|REDIS_URL)_FILE|CARPOOL_LOG_DIR|CARPOOL_COORDINATOR_SOCKET)=.*/\1/p'); do
         eval "value=\$$name"
         case $value in
         '' | /*) continue ;;

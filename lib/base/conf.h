@@ -103,7 +103,7 @@ struct conf {
         uint32_t ttl_hours;
     } cache;
     struct {
-        bool enabled;
+        bool enabled, enabled_chosen; /* chosen: somebody said on or off; else a URL that was set means on */
         char url[CONF_TEXT];
         enum redis_on_loss on_loss;
         uint32_t max_connections;

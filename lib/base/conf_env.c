@@ -188,8 +188,11 @@ int conf_read_environment(struct conf *c, struct err *e)
     if (!rc && !c->provider.kind_chosen)
         rc = choose_kind(c, e);
     for (size_t i = 0; i < conf_options_n && !rc; i++)
-        if (&conf_options[i] != kind)
+        if (&conf_options[i] != kind) {
             rc = set_option(c, &conf_options[i], &set, e);
+            if (!rc && set)
+                conf_note_redis(c, &conf_options[i]);
+        }
     if (!rc && !c->provider.api_key[0] && c->provider.api_key_file[0])
         rc = set_from_file(c, key, c->provider.api_key_file, "provider.api_key_file", e);
     if (!rc && !c->provider.kind_chosen && c->provider.api_key[0])

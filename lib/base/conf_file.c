@@ -99,7 +99,10 @@ static int set_option(struct file *f, const char *section, const char *key, cons
     *seen = f->line;
     if (strcmp(section, "provider") == 0 && strcmp(key, "kind") == 0)
         f->conf->provider.kind_chosen = true;
-    return conf_option_set(f->conf, o, value, at, f->e);
+    int rc = conf_option_set(f->conf, o, value, at, f->e);
+    if (!rc)
+        conf_note_redis(f->conf, o);
+    return rc;
 }
 
 static int on_line(void *user, const char *section, const char *name, const char *value)

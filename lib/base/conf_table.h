@@ -72,6 +72,10 @@ MUST_CHECK
 int conf_option_set(struct conf *c, const struct conf_option *o, const char *text, const char *where,
                     struct err *e);
 
+/* o was set, by the file or the environment: a URL of Redis means that it is to be used, unless enabled was
+ * set too. */
+void conf_note_redis(struct conf *c, const struct conf_option *o);
+
 /* Adds a line of [prices]; text is two numbers. */
 MUST_CHECK
 int conf_price_add(struct conf *c, const char *model, const char *text, const char *where, struct err *e);

@@ -166,6 +166,14 @@ int conf_option_set(struct conf *c, const struct conf_option *o, const char *tex
     }
 }
 
+void conf_note_redis(struct conf *c, const struct conf_option *o)
+{
+    if (o->offset == offsetof(struct conf, redis.enabled))
+        c->redis.enabled_chosen = true;
+    else if (o->offset == offsetof(struct conf, redis.url) && c->redis.url[0] && !c->redis.enabled_chosen)
+        c->redis.enabled = true;
+}
+
 static bool parse_price(const char *text, double *ret_in, double *ret_out)
 {
     const char *at;

@@ -294,6 +294,8 @@ Test(conf, describes_every_option)
     expect_loaded(NULL);
     cr_assert(c.provider.kind_chosen);
     c.provider.kind_chosen = false;
+    cr_assert(c.redis.enabled_chosen);
+    c.redis.enabled_chosen = false;
     /* NaN has one form here, and padding is zero in both. */
     cr_assert_eq(memcmp(&plain, &c, sizeof(c)), 0);
 }

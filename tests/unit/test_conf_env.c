@@ -215,6 +215,42 @@ Test(conf_env, key_file_of_the_provider)
     expect_refused("[provider]\nkind = openai\napi_key_file = secret\n", "must be at most 511 bytes long");
 }
 
+Test(conf_env, a_url_switches_redis_on)
+{
+    expect_loaded(NULL);
+    cr_assert_not(c.redis.enabled);
+    setenv("REDIS_URL", "redis://redis:6379", 1);
+    expect_loaded(NULL);
+    cr_assert(c.redis.enabled);
+    expect_loaded("[redis]\nenabled = off\n");
+    cr_assert_not(c.redis.enabled, "whoever says off is heard");
+    setenv("REDIS_ENABLED", "false", 1);
+    expect_loaded("[redis]\nurl = redis://other\n");
+    cr_assert_not(c.redis.enabled);
+    cr_assert_str_eq(c.redis.url, "redis://redis:6379");
+    unsetenv("REDIS_ENABLED");
+    setenv("REDIS_URL", "", 1);
+    expect_loaded(NULL);
+    cr_assert_not(c.redis.enabled, "an empty variable is none");
+    write_bytes("secret", "unix:///run/redis.sock", 22);
+    setenv("REDIS_URL_FILE", "secret", 1);
+    expect_loaded(NULL);
+    cr_assert(c.redis.enabled);
+    unsetenv("REDIS_URL_FILE");
+    expect_loaded("[redis]\nurl = redis://a\n");
+    cr_assert(c.redis.enabled);
+    expect_loaded("[redis]\nenabled = off\nurl = redis://a\n");
+    cr_assert_not(c.redis.enabled);
+    expect_loaded("[redis]\nurl = redis://a\nenabled = off\n");
+    cr_assert_not(c.redis.enabled);
+    expect_loaded("[redis]\nurl =\n");
+    cr_assert_not(c.redis.enabled);
+    setenv("REDIS_ENABLED", "true", 1);
+    expect_loaded(NULL);
+    cr_assert(c.redis.enabled);
+    cr_assert_str_eq(c.redis.url, "redis://localhost:6379");
+}
+
 Test(conf_env, secrets_are_not_shown)
 {
     setenv("OPENAI_API_KEY", "sk-hidden\x01", 1);
