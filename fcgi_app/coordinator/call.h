@@ -86,7 +86,7 @@ void event_call_start(struct core *c, const struct call *call);
 void event_call_end(struct core *c, const struct call *call, const struct provider_response *response,
                     const struct provider_outcome *outcome, uint64_t now_us);
 void event_retry(struct core *c, const struct call *call, uint32_t delay_ms);
-void event_pair(struct core *c, const struct job *j, const struct chat *chat);
+void event_pair(struct core *c, const struct chat *chat);
 void event_batch_complete(struct core *c, const struct batch *b, uint64_t now_us);
 
 #endif

@@ -123,19 +123,24 @@ static int apply_request(struct store_write *w, const struct commit_request *r, 
     return !is_meant(r, &there) ? 0 : requests_delete(w, r->key, e);
 }
 
+static int apply_chat(struct store_write *w, struct commit_op *op, const struct commit_chat *c, struct err *e)
+{
+    int rc = chats_append(w, &c->chat, c->record, e);
+    if (rc == ERR_EXISTS && op->again) {
+        op->written = true; /* the first try reached the disk after all */
+        return 0;
+    }
+    return rc == 0 && c->cache_key ? cache_put(w, c->cache_key, &c->chat.id, c->cache_until_s, e) : rc;
+}
+
 static int apply(struct store_write *w, struct commit_op *op, struct err *e)
 {
     int rc = 0;
     op->written = false;
     for (size_t i = 0; rc == 0 && i < op->requests_n; i++)
         rc = apply_request(w, &op->requests[i], op->expiry_us / US_PER_S, e);
-    for (size_t i = 0; rc == 0 && i < op->chats_n; i++) {
-        rc = chats_append(w, &op->chats[i].chat, op->chats[i].record, e);
-        if (rc == ERR_EXISTS && op->again) {
-            op->written = true; /* the first try reached the disk after all */
-            rc = 0;
-        }
-    }
+    for (size_t i = 0; rc == 0 && i < op->chats_n; i++)
+        rc = apply_chat(w, op, &op->chats[i], e);
     if (rc == 0)
         rc = apply_settings(w, op, e);
     if (rc == 0)

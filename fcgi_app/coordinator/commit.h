@@ -8,6 +8,7 @@
 #include <uthash.h>
 
 #include "base/list.h"
+#include "store/cache.h"
 #include "store/chats.h"
 #include "store/counters.h"
 #include "store/requests.h"
@@ -36,7 +37,9 @@ struct commit_request {
 
 struct commit_chat {
     struct chat chat;
-    struct slice record; /* chat_encode of it */
+    struct slice record;      /* chat_encode of it */
+    const uint8_t *cache_key; /* its answer may be given again under that key; NULL: not */
+    uint64_t cache_until_s;   /* real time */
 };
 
 /*

@@ -79,6 +79,9 @@ struct core_ports {
      * lookup_end. ERR_NOT_FOUND. */
     int (*lookup)(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request_record *ret_record,
                   struct slice *ret_chat, struct err *e);
+    /* The chat of an answer that may be given again, lent until lookup_end. ERR_NOT_FOUND. It goes by the
+     * latest time. */
+    int (*cached)(void *arg, const uint8_t key[CACHE_KEY_SIZE], struct slice *ret_chat, struct err *e);
     void (*lookup_end)(void *arg);
     /* Takes the operation; core_committed() follows in a later turn. */
     void (*commit)(void *arg, struct commit_op *op);

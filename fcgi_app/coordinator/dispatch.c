@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/cached.h"
 #include "coordinator/call.h"
 #include "coordinator/followup.h"
 #include "coordinator/guard.h"
@@ -157,8 +158,12 @@ static void part(struct core *c, struct call *call, uint64_t now_us)
  * is gone. */
 static bool encode(struct core *c, struct call *call, uint64_t now_us)
 {
-    if (call->encoded || call->provider->provider.kind == PROVIDER_MOCK)
+    if (call->encoded)
         return true;
+    if (call->provider->provider.kind == PROVIDER_MOCK) {
+        cached_note_call(c, call);
+        return true;
+    }
     if (!shares(c, call, now_us)) {
         part(c, call, now_us);
         return false;
@@ -181,8 +186,10 @@ static bool encode(struct core *c, struct call *call, uint64_t now_us)
     }
     free(members);
     call->encoded = rc == 0;
-    if (rc == 0)
+    if (rc == 0) {
+        cached_note_call(c, call);
         return true;
+    }
     struct wire_refusal refusal = *refusal_get(rc == ERR_NOMEM   ? REFUSAL_NO_MEMORY
                                                : rc == ERR_INVAL ? REFUSAL_MISCONFIGURED
                                                                  : REFUSAL_TOO_LARGE);

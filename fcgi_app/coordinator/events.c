@@ -141,13 +141,15 @@ void event_retry(struct core *c, const struct call *call, uint32_t delay_ms)
     end(c, &w);
 }
 
-void event_pair(struct core *c, const struct job *j, const struct chat *chat)
+void event_pair(struct core *c, const struct chat *chat)
 {
-    char time[CLOCK_RFC3339_SIZE];
+    char time[CLOCK_RFC3339_SIZE], batch[UUID_TEXT_SIZE];
     clock_format_rfc3339(chat->time_us, time);
+    uuid_format(&chat->batch_id, batch);
     buf_clear(&c->scratch);
-    buf_printf(&c->scratch, "==== %s request %.*s, batch %s, %s, %llu tokens, %.3f ms ====\n--- prompt ---\n",
-               time, (int)chat->request_id.n, chat->request_id.p, j->batch->id_text,
+    buf_printf(&c->scratch,
+               "==== %s request %.*s, batch %s%s, %s, %llu tokens, %.3f ms ====\n--- prompt ---\n", time,
+               (int)chat->request_id.n, chat->request_id.p, batch, chat->cached ? " (cached)" : "",
                conf_priority_name(chat->priority),
                (unsigned long long)(chat->prompt_tokens + chat->completion_tokens),
                (double)chat->latency_us / 1000.0);

@@ -3,12 +3,13 @@
 #include "coordinator/intake.h"
 
 #include <math.h>
-#include <sodium.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/cached.h"
 #include "coordinator/call.h"
 #include "coordinator/guard.h"
+#include "coordinator/hash.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 
@@ -18,14 +19,6 @@
 static void refuse(struct core *c, struct core_link *l, uint64_t id, enum refusal why)
 {
     core_refuse(c, l, id, refusal_get(why));
-}
-
-static void hash_text(crypto_generichash_state *h, struct slice s)
-{
-    uint64_t n = s.p ? s.n : UINT64_MAX;
-    crypto_generichash_update(h, (const unsigned char *)&n, sizeof(n));
-    if (s.n)
-        crypto_generichash_update(h, (const unsigned char *)s.p, s.n);
 }
 
 /* Everything members of a batch have in common (api.md "Batching"), but for the priority, which the batcher
@@ -159,6 +152,8 @@ static void start(struct core *c, struct core_link *l, uint64_t id, struct job *
         job_free(j);
         return;
     }
+    if (cached_answer(c, l, id, j, now_us))
+        return;
     fill_member(c, j);
     j->deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
     int rc;

@@ -144,7 +144,9 @@ static void tell(struct core *c, const struct job *j, const struct waiter *w)
     if (w->watches) {
         mark = wire_frame_begin(out, WIRE_PROGRESS, w->id);
         bytes_put_u8(out, PROGRESS_FINISHED);
-    } else if (j->chat.len) {
+    } else if (j->chat.len && w->fetches)
+        mark = wire_frame_begin(out, WIRE_QUEUED, w->id);
+    else if (j->chat.len) {
         struct wire_answer answer = {
             .flags = w->joined ? ANSWER_JOINED : 0, .timing = j->timing, .chat = buf_slice(&j->chat)};
         mark = wire_frame_begin(out, WIRE_ANSWER, w->id);

@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/uuid.h"
 #include "batch/batcher.h"
+#include "store/cache.h"
 #include "wire/message.h"
 
 struct core;
@@ -40,6 +41,7 @@ struct waiter {
     uint64_t id;  /* of the frame to answer */
     bool watches; /* WATCH: gets PROGRESS */
     bool joined;  /* came when the job was there already */
+    bool fetches; /* asynchronous, of an answer given again: gets QUEUED */
 };
 
 struct job {
@@ -51,7 +53,7 @@ struct job {
     char *payload; /* submit lends from it; owned */
     size_t payload_len;
     struct wire_submit submit;
-    struct batch *batch;  /* while CALLING and COMMITTING */
+    struct batch *batch;  /* while CALLING and COMMITTING; NULL: its answer is given again (cached.h) */
     uint64_t arrived_us;  /* monotonic */
     uint64_t deadline_us; /* latest of its waiters so far; for async of its own wait */
     uint64_t sealed_us;
@@ -61,6 +63,11 @@ struct job {
     uint8_t repairs;  /* calls after the first that asked again for its part */
     uint32_t retries; /* calls sent again after a failure */
     bool rate_limited;
+    bool given_again; /* COMMITTING what another request was answered */
+    /* What determines its answer, under the settings of that version; if cacheable. */
+    bool cacheable;
+    uint64_t cache_version;
+    uint8_t cache_key[CACHE_KEY_SIZE];
     uint64_t prompt_tokens, completion_tokens; /* shares of all its calls so far */
     /* Its outcome: one of the two is filled before JOB_COMMITTING. */
     struct buf chat;          /* record of the answer */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/cached.h"
 #include "coordinator/intake.h"
 #include "coordinator/record.h"
 
@@ -139,6 +140,13 @@ void intake_keep(struct core *c, struct core_link *l, uint64_t id, struct job *r
                  uint64_t now_us)
 {
     bool write = running->state == JOB_QUEUED;
+    if (running->given_again) {
+        uint64_t deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
+        if (cached_keep(c, running, l, id, deadline_us) < 0)
+            core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
+        job_free(j);
+        return;
+    }
     if (is_failing(running) || is_durable(running)) {
         tell_kept(c, l, id, running, j, now_us);
         job_free(j);

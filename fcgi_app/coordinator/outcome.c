@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "coordinator/cached.h"
 #include "coordinator/call.h"
 #include "coordinator/followup.h"
 #include "coordinator/guard.h"
@@ -116,20 +117,18 @@ static void add_answer(struct core *c, struct settlement *s, struct call *call, 
     if (record_chat(c, j, call->provider->provider.model, part, now_us, &chat->chat) < 0) {
         /* It was paid for but cannot be kept: as after a crash. */
         job_refuse(j, refusal_get(REFUSAL_OUTCOME_UNKNOWN));
-        buf_clear(&j->chat);
     }
     struct commit_request *r = &op->requests[op->requests_n++];
     *r = (struct commit_request){.key = j->submit.key,
                                  .record = record_of(c, j, j->chat.len ? REQUEST_DONE : REQUEST_UNKNOWN)};
     if (j->chat.len) {
-        /* The texts of the chat lend from the outcome's arena, which goes; those of the record stay. */
         chat->record = buf_slice(&j->chat);
-        if (chat_decode(chat->record, &chat->chat) == 0)
-            op->chats_n++;
+        cached_store(c, j, chat);
+        op->chats_n++;
         r->record.chat_id = chat->chat.id;
         core_count(c, "answered", priority_key(j->submit.priority), 1);
         core_count_value(c, "latency", priority_key(j->submit.priority), chat->chat.latency_us);
-        event_pair(c, j, &chat->chat);
+        event_pair(c, &chat->chat);
     } else
         r->record.refusal = buf_slice(&j->refusal);
     s->jobs[s->n++] = j;

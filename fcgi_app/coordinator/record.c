@@ -55,40 +55,72 @@ void job_member(const struct core *c, const struct job *j, struct provider_membe
     };
 }
 
-int record_chat(struct core *c, struct job *j, const char *model, const struct provider_part *part,
-                uint64_t now_us, struct chat *ret_chat)
+/* What is j's own in its chat, whoever answered. */
+static struct chat chat_of(struct core *c, const struct job *j, uint64_t now_us)
 {
     const struct wire_submit *s = &j->submit;
-    *ret_chat = (struct chat){
-        .batch_id = j->batch->id,
+    struct chat chat = {
         .endpoint = s->endpoint,
         .priority = s->priority,
-        .rate_limited = j->rate_limited,
-        .retries = j->retries,
         .time_us = c->ports.real_us(c->ports.arg),
         .latency_us = now_us - j->arrived_us,
-        .upstream_us = j->timing.upstream_us,
-        .prompt_tokens = j->prompt_tokens,
-        .completion_tokens = j->completion_tokens,
-        .confidence = part->confidence,
         .request_id = s->request_id,
         .username = s->username,
         .prompt = s->prompt,
         .system_prompt = s->system_prompt,
         .created_at = s->created_at,
         .metadata = s->metadata,
-        .model = s->model.p ? s->model : slice_of(model),
-        .text = part->text,
-        .finish_reason = part->finish_reason,
     };
-    uuid_v7(ret_chat->time_us, &ret_chat->id);
+    memcpy(chat.key, s->key, sizeof(chat.key));
+    uuid_v7(chat.time_us, &chat.id);
     /* Ids only grow. After the clock was set back by much, the id's time is the later one and counts, since
      * chats are found by it. */
-    uint64_t id_us = uuid_time_us(&ret_chat->id);
-    if (id_us > ret_chat->time_us + CHAT_ID_SLACK_US / 2)
-        ret_chat->time_us = id_us;
-    memcpy(ret_chat->key, s->key, sizeof(ret_chat->key));
+    uint64_t id_us = uuid_time_us(&chat.id);
+    if (id_us > chat.time_us + CHAT_ID_SLACK_US / 2)
+        chat.time_us = id_us;
+    return chat;
+}
+
+/* What chat lends from elsewhere is lent from j's record of it then. */
+static int encode(struct job *j, const struct chat *chat, struct chat *ret_chat)
+{
     buf_clear(&j->chat);
-    chat_encode(&j->chat, ret_chat);
-    return buf_failed(&j->chat) ? ERR_NOMEM : 0;
+    chat_encode(&j->chat, chat);
+    if (buf_failed(&j->chat) || chat_decode(buf_slice(&j->chat), ret_chat) < 0) {
+        buf_clear(&j->chat);
+        return ERR_NOMEM;
+    }
+    return 0;
+}
+
+int record_chat(struct core *c, struct job *j, const char *model, const struct provider_part *part,
+                uint64_t now_us, struct chat *ret_chat)
+{
+    struct chat chat = chat_of(c, j, now_us);
+    chat.batch_id = j->batch->id;
+    chat.rate_limited = j->rate_limited;
+    chat.retries = j->retries;
+    chat.upstream_us = j->timing.upstream_us;
+    chat.prompt_tokens = j->prompt_tokens;
+    chat.completion_tokens = j->completion_tokens;
+    chat.confidence = part->confidence;
+    chat.model = j->submit.model.p ? j->submit.model : slice_of(model);
+    chat.text = part->text;
+    chat.finish_reason = part->finish_reason;
+    return encode(j, &chat, ret_chat);
+}
+
+int record_given(struct core *c, struct job *j, const struct chat *found, uint64_t now_us,
+                 struct chat *ret_chat)
+{
+    struct chat chat = chat_of(c, j, now_us);
+    chat.cached = true;
+    chat.batch_id = found->batch_id;
+    chat.prompt_tokens = found->prompt_tokens;
+    chat.completion_tokens = found->completion_tokens;
+    chat.confidence = found->confidence;
+    chat.model = found->model;
+    chat.text = found->text;
+    chat.finish_reason = found->finish_reason;
+    return encode(j, &chat, ret_chat);
 }

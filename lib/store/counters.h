@@ -51,11 +51,13 @@ int histogram_percentiles(struct store_read *r, struct slice prefix, uint32_t fr
 
 /*
  * The names in use (<p> is high, medium or low). Everything from the coordinator but where marked.
- *   requests.<p>            prompts taken in            answered.<p>          prompts answered by a call
+ *   requests.<p>            prompts taken in            answered.<p>          prompts answered by a call, or
+ *                                                                             from the cache
  *   batches.<p>             batches sealed              calls.<p>             calls sent to the provider
  *   fill.<p>.<n>            batches of n members        flush.<reason>        batches by flush reason
  *   tokens.in.<model>       prompt tokens               tokens.out.<model>    completion tokens
  *   latency.<p>.<bucket>    us from intake to answer    queue.<p>.<bucket>    us from intake to seal
+ *   cache.hits              answers given again         cache.misses          looked for one, found none
  *   joined                  duplicates that joined      repairs               members asked again alone
  *   retries.<reason>        calls sent again            probes                writes tried on a store at
  * fault errors.<CODE>           refusals; the worker adds its own replays                 answers from a

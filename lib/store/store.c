@@ -30,6 +30,7 @@ static const char *const table_names[TABLES] = {
     [TABLE_UNFINISHED] = "unfinished",
     [TABLE_EXPIRY] = "expiry",
     [TABLE_COUNTERS] = "counters",
+    [TABLE_CACHE] = "cache",
 };
 
 static const struct slice SCHEMA = SLICE_LITERAL("schema");

@@ -26,6 +26,7 @@ enum table {
     TABLE_UNFINISHED,
     TABLE_EXPIRY,
     TABLE_COUNTERS,
+    TABLE_CACHE,
     TABLES
 };
 

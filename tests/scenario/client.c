@@ -212,8 +212,10 @@ static void take_answer(struct world *w, struct client *c, struct slice payload)
         world_blame(w, "the answer for %s cannot be read", c->name);
         return;
     }
+    struct chat chat;
     c->reply = REPLY_ANSWER;
     c->flags = answer.flags;
+    c->cached = chat_decode(answer.chat, &chat) == 0 && chat.cached;
     w->replays += (answer.flags & ANSWER_REPLAYED) != 0;
     if (answer.flags & ANSWER_REPLAYED)
         REACH("told a replay");
@@ -221,7 +223,10 @@ static void take_answer(struct world *w, struct client *c, struct slice payload)
         REACH("told what another asked for");
     else
         REACH("told an answer");
-    world_say(w, "%s is answered%s", c->name, answer.flags & ANSWER_REPLAYED ? " (replayed)" : "");
+    if (c->cached)
+        REACH("told an answer from the cache");
+    world_say(w, "%s is answered%s%s", c->name, answer.flags & ANSWER_REPLAYED ? " (replayed)" : "",
+              c->cached ? " (cached)" : "");
     rules_replied(w, c, answer.chat);
 }
 

@@ -122,7 +122,7 @@ static struct client *expect_reply(struct script *s, struct line *l, struct clie
     return c;
 }
 
-/* ANSWER name [at=] [replayed] [joined] */
+/* ANSWER name [at=] [replayed] [joined] [cached] */
 static void expect_answer(struct script *s, struct line *l)
 {
     struct client *c = expect_reply(s, l, expected_client(s, l), REPLY_ANSWER, "an answer");
@@ -131,6 +131,9 @@ static void expect_answer(struct script *s, struct line *l)
     if (line_has(l, "replayed") != ((c->flags & ANSWER_REPLAYED) != 0))
         script_fail(s, "expected %s to be %s", c->name,
                     line_has(l, "replayed") ? "replayed" : "not replayed");
+    if (line_has(l, "cached") != c->cached)
+        script_fail(s, "expected the answer of %s to be %s the cache", c->name,
+                    line_has(l, "cached") ? "from" : "from elsewhere than");
     if (line_has(l, "joined") != ((c->flags & ANSWER_JOINED) != 0))
         script_fail(s, "expected %s to have %s", c->name, line_has(l, "joined") ? "joined" : "not joined");
 }

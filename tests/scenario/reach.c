@@ -30,6 +30,7 @@ static const char *const points[] = {
     /* what is told */
     "told an answer",
     "told a replay",
+    "told an answer from the cache",
     "told what another asked for",
     "told that it is kept",
     "settings are changed",

@@ -56,6 +56,7 @@ static void set_flags(struct wire_submit *m, const struct line *l)
     } flags[] = {{"async", SUBMIT_ASYNC},
                  {"fresh", SUBMIT_FRESH_ID},
                  {"alone", SUBMIT_ALONE},
+                 {"no-cache", SUBMIT_NO_CACHE},
                  {"completion", SUBMIT_COMPLETION}};
     for (size_t i = 0; i < ARRAY_LEN(flags); i++)
         if (line_has(l, flags[i].word))

@@ -89,6 +89,7 @@ struct client {
     enum reply reply;
     uint64_t replied_us; /* script time, as all below */
     unsigned flags;      /* ANSWER: enum answer_flags */
+    bool cached;         /* ANSWER: one given again */
     unsigned status;     /* REFUSAL */
     uint32_t retry_after_ms;
     char code[64];
@@ -206,6 +207,7 @@ void world_say(const struct world *w, const char *format, ...) PRINTF_LIKE(2, 3)
 void disk_commit(void *arg, struct commit_op *op);
 int disk_lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request_record *ret_record,
                 struct slice *ret_chat, struct err *e);
+int disk_cached(void *arg, const uint8_t key[CACHE_KEY_SIZE], struct slice *ret_chat, struct err *e);
 void disk_lookup_end(void *arg);
 /* The turn is over: what it handed in goes to the commit thread. */
 void disk_submit(struct world *w);

@@ -1,0 +1,173 @@
+/* Answers given again; see cached.h. */
+#include "coordinator/cached.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "coordinator/call.h"
+#include "coordinator/hash.h"
+#include "coordinator/record.h"
+#include "coordinator/refusal.h"
+
+#define KEY_VERSION 1 /* another one whenever the key is made of something else */
+
+/* Everything that determines the answer, with the defaults in force filled in, and whose it is. The priority
+ * is part of it: calls of several prompts ask for answers in its style. */
+static void make_key(const struct core *c, const struct provider_ref *p, struct job *j)
+{
+    const struct wire_submit *s = &j->submit;
+    struct provider_member m;
+    crypto_generichash_state h;
+    job_member(c, j, &m);
+    double temperature = isnan(m.temperature) ? -1.0 : m.temperature;
+    uint32_t numbers[] = {KEY_VERSION, (uint32_t)p->provider.kind, (uint32_t)m.priority, m.completion,
+                          m.max_tokens};
+    crypto_generichash_init(&h, NULL, 0, CACHE_KEY_SIZE);
+    crypto_generichash_update(&h, (const unsigned char *)numbers, sizeof(numbers));
+    crypto_generichash_update(&h, (const unsigned char *)&temperature, sizeof(temperature));
+    crypto_generichash_update(&h, s->trust_group, TRUST_GROUP_SIZE);
+    hash_text(&h, s->caller_key);
+    hash_text(&h, slice_of(p->base_url));
+    hash_text(&h, m.model.p ? m.model : slice_of(p->model));
+    hash_text(&h, m.prompt);
+    hash_text(&h, m.system_prompt);
+    hash_text(&h, m.messages);
+    hash_text(&h, m.extra);
+    crypto_generichash_final(&h, j->cache_key, CACHE_KEY_SIZE);
+    j->cache_version = c->settings.version;
+    j->cacheable = true;
+}
+
+void cached_note_call(struct core *c, struct call *call)
+{
+    /* A call that follows another keeps the other's provider, whatever is in force by now. */
+    bool in_force = call->provider == c->provider;
+    if (c->conf->cache.mode == CACHE_OFF)
+        return;
+    for (size_t i = 0; i < call->n; i++) {
+        struct job *j = call->members[i];
+        if (j->cacheable && in_force && j->cache_version == c->settings.version)
+            continue;
+        make_key(c, call->provider, j);
+        if (!in_force)
+            j->cache_version = UINT64_MAX;
+    }
+}
+
+void cached_store(const struct core *c, const struct job *j, struct commit_chat *chat)
+{
+    if (!j->cacheable)
+        return;
+    chat->cache_key = j->cache_key;
+    chat->cache_until_s =
+        c->ports.real_bounds(c->ports.arg).earliest_us / US_PER_S + (uint64_t)c->conf->cache.ttl_hours * 3600;
+}
+
+int cached_keep(struct core *c, struct job *j, struct core_link *l, uint64_t id, uint64_t deadline_us)
+{
+    int rc = job_add_waiter(c, j, l, id, false, deadline_us);
+    if (rc == 0)
+        LIST_ENTRY(j->waiters.prev, struct waiter, job_node)->fetches = true;
+    return rc;
+}
+
+/* The commit came back. Nothing was bought, so where nothing was written the id is as free as before; where
+ * that is not known it is tried again until it is there, as any answer is. */
+static void given(struct core *c, struct commit_op *op, uint64_t now_us)
+{
+    struct job *j = op->owner;
+    struct chat chat;
+    if (op->rc < 0 && !op->refused && (op->rc == ERR_IO || op->again)) {
+        op->kept = op->again = true;
+        list_append(&c->stuck_ops, &op->node);
+        return;
+    }
+    if (c->fenced)
+        return; /* whoever waits asks the other coordinator next */
+    j->timing.commit_us = now_us - op->queued_us;
+    if (op->rc < 0) {
+        core_count(c, "errors", "STORE_UNAVAILABLE", 1);
+        buf_clear(&j->chat);
+        job_refuse(j, refusal_get(REFUSAL_STORE_DOWN));
+    } else if (chat_decode(buf_slice(&j->chat), &chat) == 0)
+        event_pair(c, &chat);
+    job_tell(c, j);
+    job_set_state(c, j, JOB_REAPED);
+}
+
+/* Counted with the answer, or not at all. */
+static void count_hit(struct commit_op *op, const struct job *j, const struct chat *chat)
+{
+    char name[COUNTER_NAME_MAX], latency[COUNTER_NAME_MAX / 2];
+    const char *priority = priority_key(j->submit.priority);
+    counter_add(&op->counters, "cache.hits", 1);
+    snprintf(name, sizeof(name), "answered.%s", priority);
+    counter_add(&op->counters, name, 1);
+    snprintf(latency, sizeof(latency), "latency.%s", priority);
+    histogram_bucket_name(name, latency, chat->latency_us);
+    counter_add(&op->counters, name, 1);
+}
+
+/* Puts a DONE record and a chat of its own on the way to the disk. found is lent by the store. */
+static int give(struct core *c, struct job *j, const struct chat *found, uint64_t now_us)
+{
+    struct commit_op *op = commit_op_new(1, 1, given);
+    if (!op)
+        return ERR_NOMEM;
+    int rc = record_given(c, j, found, now_us, &op->chats[0].chat);
+    if (rc < 0) {
+        commit_op_free(op);
+        return rc;
+    }
+    op->chats[0].record = buf_slice(&j->chat);
+    op->requests[0] = (struct commit_request){.key = j->submit.key, .record = record_of(c, j, REQUEST_DONE)};
+    op->requests[0].record.chat_id = op->chats[0].chat.id;
+    op->owner = j;
+    op->queued_us = now_us;
+    count_hit(op, j, &op->chats[0].chat);
+    j->given_again = true;
+    job_set_state(c, j, JOB_COMMITTING);
+    core_commit(c, op);
+    return 0;
+}
+
+/* Somebody waits for it from now on; ERR_NOMEM: nobody does. */
+static int begin(struct core *c, struct core_link *l, uint64_t id, struct job *j, const struct chat *found,
+                 uint64_t now_us)
+{
+    uint64_t deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
+    int rc = job_is_async(j) ? cached_keep(c, j, l, id, deadline_us)
+                             : job_add_waiter(c, j, l, id, false, deadline_us);
+    if (rc == 0 && (rc = give(c, j, found, now_us)) < 0)
+        waiter_free(c, LIST_ENTRY(list_first(&j->waiters), struct waiter, job_node));
+    return rc;
+}
+
+bool cached_answer(struct core *c, struct core_link *l, uint64_t id, struct job *j, uint64_t now_us)
+{
+    struct slice record;
+    struct chat found;
+    if (c->conf->cache.mode == CACHE_OFF)
+        return false;
+    make_key(c, c->provider, j);
+    if (j->submit.flags & SUBMIT_NO_CACHE)
+        return false;
+    if (c->ports.cached(c->ports.arg, j->cache_key, &record, NULL) < 0) {
+        core_count(c, "cache.misses", NULL, 1);
+        return false;
+    }
+    int rc = chat_decode(record, &found);
+    if (rc == 0)
+        rc = begin(c, l, id, j, &found, now_us);
+    c->ports.lookup_end(c->ports.arg);
+    if (rc == 0)
+        core_count(c, "requests", priority_key(j->submit.priority), 1);
+    else if (rc == ERR_NOMEM) {
+        core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
+        job_leave(c, j);
+        job_free(j);
+    } else
+        core_count(c, "cache.misses", NULL, 1); /* a chat that cannot be read is no answer */
+    return rc == 0 || rc == ERR_NOMEM;
+}
