@@ -168,6 +168,10 @@ static bool encode(struct core *c, struct call *call, uint64_t now_us)
         part(c, call, now_us);
         return false;
     }
+    if (call->members[0]->submit.caller_key.p && !provider_takes_caller_key(call->provider->provider.kind)) {
+        outcome_refuse_call(c, call, refusal_get(REFUSAL_KEY_ELSEWHERE), now_us);
+        return false;
+    }
     struct provider_member *members = calloc(call->n, sizeof(*members));
     struct provider provider = call->provider->provider;
     provider.array_missing = now_us < call->provider->array_missing_until_us;

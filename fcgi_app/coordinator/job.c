@@ -1,6 +1,7 @@
 /* Jobs and those who wait for them; see job.h. */
 #include "coordinator/job.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,8 @@ void job_free(struct job *j)
         return;
     buf_fini(&j->chat);
     buf_fini(&j->refusal);
+    if (j->submit.caller_key.p)
+        sodium_memzero(j->payload, j->payload_len);
     free(j->payload);
     free(j);
 }

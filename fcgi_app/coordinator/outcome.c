@@ -178,6 +178,8 @@ static struct wire_refusal refusal_of(const struct job *j, const struct provider
     }
     if (r.status == 401 && !j->submit.caller_key.p)
         r.status = 502; /* the server's own key is wrong: not the client's fault */
+    else if (r.status == 401)
+        r.error_type = SLICE_LITERAL("authentication_error");
     if ((r.status == 429 || r.status == 503) && !r.retry_after_ms && o->retry_helps)
         r.retry_after_ms = 1000;
     return r;

@@ -45,6 +45,10 @@ static const struct wire_refusal refusals[] = {
     [REFUSAL_ASYNC_WITH_KEY] = ENTRY(400, 0, "validation_error", "ASYNC_WITH_KEY",
                                      "A request that brings its own provider key cannot be answered later, "
                                      "since that key is never stored."),
+    [REFUSAL_KEY_ELSEWHERE] =
+        ENTRY(400, 0, "validation_error", "API_KEY_NOT_ACCEPTED",
+              "Another provider was put in force meanwhile, and a key that a request brings is sent to an "
+              "OpenAI one only; nothing was sent. Ask again without it."),
     [REFUSAL_BAD_ANSWER] =
         ENTRY(502, 0, "provider_error", "BAD_UPSTREAM_ANSWER",
               "The provider's answer does not hold this prompt's part; ask again under a new request_id."),

@@ -10,6 +10,7 @@ struct exchange;
 void api_query_post(struct exchange *x);        /* POST /query */
 void api_query_v1_post(struct exchange *x);     /* POST /v1/query */
 void api_generate_post(struct exchange *x);     /* POST /generate */
+void api_invoke_post(struct exchange *x);       /* POST /invoke */
 void api_chat_post(struct exchange *x);         /* POST /chat */
 void api_chat_batched_post(struct exchange *x); /* POST /chat/batched */
 void api_requests_get(struct exchange *x);      /* GET /v1/requests/{id} */

@@ -182,7 +182,8 @@ void auth_cors(struct exchange *x)
     if (!x->request.preflight_method.p || x->request.method != METHOD_OPTIONS)
         return;
     response_header(&x->response, "Access-Control-Allow-Methods", "GET, POST, PUT, DELETE");
-    response_header(&x->response, "Access-Control-Allow-Headers",
-                    "Content-Type, Authorization, X-API-Key, X-Priority, Prefer, Idempotency-Key");
+    response_header(
+        &x->response, "Access-Control-Allow-Headers",
+        "Content-Type, Authorization, X-API-Key, X-Priority, Prefer, Cache-Control, Idempotency-Key");
     response_header(&x->response, "Access-Control-Max-Age", "600");
 }

@@ -27,7 +27,8 @@ const char *problem_code(enum problem p)
     return problems[p].code;
 }
 
-void problem_write_refusal(struct json_writer *w, const struct wire_refusal *r)
+/* details: absent, or one JSON object to stand for them. */
+static void write_error(struct json_writer *w, const struct wire_refusal *r, struct slice details)
 {
     json_object_begin(w);
     json_field_text(w, "error_type", r->error_type);
@@ -36,13 +37,22 @@ void problem_write_refusal(struct json_writer *w, const struct wire_refusal *r)
     if (r->field.p)
         json_field_text(w, "field", r->field);
     json_key(w, "details");
-    json_object_begin(w);
-    if (r->retry_after_ms)
-        json_field_u64(w, "retry_after_ms", r->retry_after_ms);
-    if (slice_is(r->error_type, "rate_limit_error"))
-        json_field_bool(w, "rate_limited", true);
+    if (details.p)
+        json_raw(w, details);
+    else {
+        json_object_begin(w);
+        if (r->retry_after_ms)
+            json_field_u64(w, "retry_after_ms", r->retry_after_ms);
+        if (slice_is(r->error_type, "rate_limit_error"))
+            json_field_bool(w, "rate_limited", true);
+        json_object_end(w);
+    }
     json_object_end(w);
-    json_object_end(w);
+}
+
+void problem_write_refusal(struct json_writer *w, const struct wire_refusal *r)
+{
+    write_error(w, r, (struct slice){0});
 }
 
 static void write_chat_body(struct exchange *x, const struct wire_refusal *r)
@@ -57,7 +67,7 @@ static void write_chat_body(struct exchange *x, const struct wire_refusal *r)
     json_object_end(&w);
 }
 
-static void write_body(struct exchange *x, const struct wire_refusal *r)
+static void write_body(struct exchange *x, const struct wire_refusal *r, struct slice details)
 {
     struct json_writer w;
     char now[CLOCK_RFC3339_SIZE];
@@ -69,7 +79,7 @@ static void write_body(struct exchange *x, const struct wire_refusal *r)
     json_field_bool(&w, "success", false);
     json_field_text(&w, "request_id", x->prompt_id);
     json_key(&w, "error");
-    problem_write_refusal(&w, r);
+    write_error(&w, r, details);
     json_field_cstr(&w, "timestamp", now);
     json_object_end(&w);
 }
@@ -87,7 +97,7 @@ static bool may_log(int status)
     return atomic_fetch_add_explicit(&lines, 1, memory_order_relaxed) < LOG_503_PER_S;
 }
 
-static void respond(struct exchange *x, const struct wire_refusal *r)
+static void respond(struct exchange *x, const struct wire_refusal *r, struct slice details)
 {
     x->response.status = r->status;
     x->response.content_type = "application/json";
@@ -98,7 +108,7 @@ static void respond(struct exchange *x, const struct wire_refusal *r)
     if (x->shape == ERROR_CHAT)
         write_chat_body(x, r);
     else
-        write_body(x, r);
+        write_body(x, r, details);
     if (r->status >= 500 && may_log(r->status))
         log_write(r->status == 503 ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, exchange_id(x), "%u %.*s: %.*s",
                   r->status, (int)r->error_code.n, r->error_code.p, (int)r->message.n, r->message.p);
@@ -106,25 +116,42 @@ static void respond(struct exchange *x, const struct wire_refusal *r)
 
 void problem_respond_refusal(struct exchange *x, const struct wire_refusal *r)
 {
-    respond(x, r);
+    respond(x, r, (struct slice){0});
+}
+
+static void tell(struct exchange *x, enum problem p, const char *field, struct slice details,
+                 const char *format, va_list args)
+{
+    char message[1024];
+    vsnprintf(message, sizeof(message), format, args);
+    counts_add_problem(&x->worker->counts, p);
+    respond(x,
+            &(struct wire_refusal){
+                .status = problems[p].status,
+                .retry_after_ms = problems[p].status == 503 ? RETRY_AFTER_MS : 0,
+                .error_type = slice_of(problems[p].type),
+                .error_code = slice_of(problems[p].code),
+                .message = slice_of(message),
+                .field = slice_of(field),
+            },
+            details);
 }
 
 void problem_respond(struct exchange *x, enum problem p, const char *field, const char *format, ...)
 {
-    char message[1024];
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof(message), format, args);
+    tell(x, p, field, (struct slice){0}, format, args);
     va_end(args);
-    counts_add_problem(&x->worker->counts, p);
-    respond(x, &(struct wire_refusal){
-                   .status = problems[p].status,
-                   .retry_after_ms = problems[p].status == 503 ? RETRY_AFTER_MS : 0,
-                   .error_type = slice_of(problems[p].type),
-                   .error_code = slice_of(problems[p].code),
-                   .message = slice_of(message),
-                   .field = slice_of(field),
-               });
+}
+
+void problem_respond_details(struct exchange *x, enum problem p, const char *field, struct slice details,
+                             const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    tell(x, p, field, details, format, args);
+    va_end(args);
 }
 
 void problem_respond_err(struct exchange *x, const struct err *e)

@@ -26,6 +26,15 @@ struct exchange;
     X(INVALID_SETTING, 400, "validation_error")                                                              \
     X(INVALID_QUERY, 400, "validation_error")                                                                \
     X(INVALID_MAX_NEW_TOKENS, 400, "validation_error")                                                       \
+    X(INVALID_API_KEY, 400, "validation_error")                                                              \
+    X(MISSING_API_KEY, 400, "validation_error")                                                              \
+    X(API_KEY_NOT_ACCEPTED, 400, "validation_error")                                                         \
+    X(ASYNC_WITH_KEY, 400, "validation_error")                                                               \
+    X(INVALID_MODEL, 400, "validation_error")                                                                \
+    X(INVALID_TEMPERATURE, 400, "validation_error")                                                          \
+    X(INVALID_MAX_TOKENS, 400, "validation_error")                                                           \
+    X(INVALID_SYSTEM_PROMPT, 400, "validation_error")                                                        \
+    X(INVALID_MESSAGES, 400, "validation_error")                                                             \
     X(DOUBLED_HEADER, 400, "validation_error")                                                               \
     X(INCOMPLETE_BODY, 400, "validation_error")                                                              \
     X(KEY_MISSING, 401, "authentication_error")                                                              \
@@ -60,6 +69,9 @@ const char *problem_code(enum problem p);
  * 500 or above. Whatever of a body was rendered before is dropped. */
 void problem_respond(struct exchange *x, enum problem p, const char *field, const char *format, ...)
     PRINTF_LIKE(4, 5);
+/* The same with details: one JSON object, which stands in the answer as it is. */
+void problem_respond_details(struct exchange *x, enum problem p, const char *field, struct slice details,
+                             const char *format, ...) PRINTF_LIKE(5, 6);
 /* What went wrong inside, from the code of e: no memory, store, or anything else. */
 void problem_respond_err(struct exchange *x, const struct err *e);
 /* Answers with what the coordinator said. Not counted here: it counted already. */

@@ -255,6 +255,9 @@ bool prompt_identify(struct exchange *x, struct wire_submit *m)
         m->request_id = slice_of(text);
         m->flags |= SUBMIT_FRESH_ID;
     }
+    if (request_lists(x->request.cache_control, "no-cache") ||
+        request_lists(x->request.cache_control, "no-store"))
+        m->flags |= SUBMIT_NO_CACHE;
     memcpy(m->trust_group, x->caller.trust_group, TRUST_GROUP_SIZE);
     wire_request_key(m->trust_group, m->family, m->request_id, m->key);
     wire_submit_fingerprint(m, m->fingerprint);

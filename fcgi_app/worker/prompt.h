@@ -38,7 +38,8 @@ struct prompt_result {
 MUST_CHECK
 bool prompt_run(struct exchange *x, struct wire_submit *m, struct prompt_result *ret_result);
 
-/* Key, fingerprint and trust group of m, and an id of its own when it has none. False: no memory, answered.
+/* Key, fingerprint and trust group of m, what Cache-Control asks for, and an id of its own when it has none.
+ * False: no memory, answered.
  */
 MUST_CHECK
 bool prompt_identify(struct exchange *x, struct wire_submit *m);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,6 +41,7 @@ static const struct variable variables[] = {
     VARIABLE("REDIRECT_HTTP_AUTHORIZATION", true, redirect_authorization),
     VARIABLE("HTTP_X_PRIORITY", true, x_priority),
     VARIABLE("HTTP_PREFER", true, prefer),
+    VARIABLE("HTTP_CACHE_CONTROL", true, cache_control),
     VARIABLE("HTTP_IDEMPOTENCY_KEY", true, idempotency_key),
     VARIABLE("HTTP_CONTENT_ENCODING", true, content_encoding),
     VARIABLE("HTTP_ACCESS_CONTROL_REQUEST_METHOD", true, preflight_method),
@@ -206,6 +208,34 @@ int request_accept(struct request *r, const struct request_gate *gate, struct er
         sort_variable(r, *variable);
     r->method = method_of(r->method_text);
     return 0;
+}
+
+/* Behind the comma that ends the item; one inside quotes does not. */
+static size_t past_item(struct slice list, size_t i)
+{
+    bool quoted = false;
+    for (; i < list.n && (quoted || list.p[i] != ','); i++) {
+        if (quoted && list.p[i] == '\\')
+            i++;
+        else if (list.p[i] == '"')
+            quoted = !quoted;
+    }
+    return i + 1;
+}
+
+bool request_lists(struct slice header, const char *token)
+{
+    size_t length = strlen(token);
+    for (size_t i = 0; i < header.n; i = past_item(header, i)) {
+        while (i < header.n && (header.p[i] == ' ' || header.p[i] == '\t'))
+            i++;
+        size_t start = i;
+        while (i < header.n && !strchr(",; \t=\"", header.p[i]))
+            i++;
+        if (i - start == length && !strncasecmp(header.p + start, token, length))
+            return true;
+    }
+    return false;
 }
 
 /* ERR_INVAL: no plain number. Absent and empty are 0. */

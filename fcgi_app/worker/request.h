@@ -36,7 +36,7 @@ struct request {
     enum method method;
     struct slice method_text, uri, content_type, content_length, content_encoding, remote_addr, host, origin;
     struct slice api_key, authorization, redirect_authorization;
-    struct slice x_priority, prefer, idempotency_key, preflight_method;
+    struct slice x_priority, prefer, cache_control, idempotency_key, preflight_method;
     struct slice forwarded; /* any header that only a proxy adds */
     const char *doubled;    /* a header that may come only once and came twice, or NULL */
 
@@ -70,6 +70,8 @@ struct request_gate {
  */
 MUST_CHECK
 int request_accept(struct request *r, const struct request_gate *gate, struct err *e);
+/* Whether a header that is a list (RFC 9110, 5.6.1) names that token, in any case and whatever follows it. */
+bool request_lists(struct slice header, const char *token);
 /* Reads the body to its end, whatever its size, and keeps what fits. */
 void request_read_body(struct request *r);
 /* Sends what is buffered and lets the connection go. */

@@ -22,6 +22,7 @@ static const struct route routes[] = {
     {"/v1/query", METHOD_POST, ROLE_CLIENT, api_query_v1_post, ERROR_NATIVE},
     {"/query", METHOD_POST, ROLE_CLIENT, api_query_post, ERROR_NATIVE},
     {"/generate", METHOD_POST, ROLE_CLIENT, api_generate_post, ERROR_NATIVE},
+    {"/invoke", METHOD_POST, ROLE_CLIENT, api_invoke_post, ERROR_NATIVE},
     {"/chat", METHOD_POST, ROLE_CLIENT, api_chat_post, ERROR_CHAT},
     {"/chat/batched", METHOD_POST, ROLE_CLIENT, api_chat_batched_post, ERROR_CHAT},
     {"/v1/requests/{id}", METHOD_GET, ROLE_CLIENT, api_requests_get, ERROR_NATIVE},

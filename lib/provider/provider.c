@@ -6,6 +6,7 @@
 
 #include <sodium.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "provider/codec.h"
 #include "provider/extra.h"
@@ -30,6 +31,21 @@ enum provider_mode provider_mode_for(enum provider_kind kind, enum provider_mode
 bool provider_model_ok(enum provider_kind kind, struct slice model)
 {
     return kind != PROVIDER_GEMINI || gemini_model_ok(model);
+}
+
+bool provider_needs_key(enum provider_kind kind, const char *base_url)
+{
+    const struct codec *codec = codec_for(kind);
+    if (!codec || kind == PROVIDER_MODEL_SERVICE)
+        return false;
+    size_t n = strcspn(codec->default_base_url + strlen("https://"), "/") + strlen("https://");
+    bool public = strncasecmp(base_url, codec->default_base_url, n) == 0;
+    return !base_url[0] || (public && strchr("/:", base_url[n])); /* strchr finds the end, too */
+}
+
+bool provider_takes_caller_key(enum provider_kind kind)
+{
+    return kind == PROVIDER_OPENAI;
 }
 
 /* Parameters that mean the same for one answer and for several in one text. */

@@ -56,6 +56,11 @@ struct provider_call {
  * array for model_service, concurrent for mock, which makes no calls), and combined where the provider has
  * no native call of several prompts (gemini in array mode). */
 enum provider_mode provider_mode_for(enum provider_kind kind, enum provider_mode mode);
+/* Whether nothing is answered there without a key: at the public addresses of OpenAI and Gemini, which an
+ * empty base_url means too. A server of one's own may do without. */
+bool provider_needs_key(enum provider_kind kind, const char *base_url);
+/* Whether a key that a caller brought may be sent to that kind of provider: such a key is one of OpenAI's. */
+bool provider_takes_caller_key(enum provider_kind kind);
 /* Whether a provider of that kind could take the model's name (gemini puts it into the URL). */
 bool provider_model_ok(enum provider_kind kind, struct slice model);
 /* False for a member that must go alone in that mode: a continuation (but in array mode), a history, an empty

@@ -8,6 +8,7 @@
  *   fake.next({ do: 'status', status: 429 }, 2) the next two do
  *   fake.when((call) => …, 'hang')              every call that fits, until reset(); (call) => … chooses anew each time
  *   await fake.down(); await fake.up()          nobody listens; and again, on the same port
+ *   fake.keys = ['sk-…']                       the keys that are accepted; null: any
  *   fake.health = { status: 503, body: {…} }    what GET /health and GET /v1/models say
  */
 const http = require('node:http');
@@ -134,6 +135,8 @@ const normalise = (behaviour) => {
     return b;
 };
 
+const keyOf = (headers) => headers.authorization ?? headers['x-goog-api-key'] ?? headers['x-api-key'];
+
 class FakeProvider {
     constructor() {
         this.server = http.createServer((req, res) => this.#receive(req, res));
@@ -165,6 +168,7 @@ class FakeProvider {
         this.rules = [];
         this.latencyMs = 0;
         this.health = null;
+        this.keys = null;
         this.running = 0;
         this.runningMost = 0;
     }
@@ -277,6 +281,8 @@ class FakeProvider {
             (call.members.some((m) => m.prompt === undefined) ? 'a question is missing' : null);
         this.calls.push(call);
         if (call.fault) return send(res, 400, dialect.error(400, call.fault));
+        if (this.keys && !this.keys.some((key) => [`Bearer ${key}`, key].includes(keyOf(req.headers))))
+            return send(res, 401, dialect.error(401, `Incorrect API key provided: ${keyOf(req.headers)}.`));
         const behaviour = this.#behaviourFor(call);
         call.behaviour = behaviour.do;
         call.echo = behaviour.echo;

@@ -26,6 +26,7 @@ describe('the document', () => {
             'POST /query',
             'POST /v1/query',
             'POST /generate',
+            'POST /invoke',
             'POST /chat',
             'POST /chat/batched',
             'GET /v1/requests/{request_id}',
