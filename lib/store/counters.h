@@ -6,8 +6,8 @@
  * bucket).
  * Key in LMDB: name NUL day, where day is "00000000" for the total, so that one name's days are neighbours.
  *
- * A histogram is a family of counters, one a bucket that has been hit. Buckets are HdrHistogram's with one
- * significant digit: 16 to an octave (at most 6.25 % wide).
+ * A histogram is a family of counters, one a bucket that has been hit, and one ("<prefix>.sum") of the values
+ * added up. Buckets are HdrHistogram's with one significant digit: 16 to an octave (at most 6.25 % wide).
  */
 #ifndef CARPOOL_STORE_COUNTERS_H
 #define CARPOOL_STORE_COUNTERS_H
@@ -42,26 +42,49 @@ int counters_days(struct store_read *r, struct slice name, uint32_t from_day, ui
 /* "<prefix>.<bucket>", where the bucket's ten digits are the lowest value that falls into it.
  * Values that ten digits cannot say count as the largest that they can. */
 void histogram_bucket_name(char ret_name[COUNTER_NAME_MAX], const char *prefix, uint64_t value);
+/* "<prefix>.sum" */
+void histogram_sum_name(char ret_name[COUNTER_NAME_MAX], const char *prefix);
 /* The value at each percentile (0..100, ascending) of the histogram: the middle of its bucket. Zeros when it
  * is empty; *ret_count is the number of values. */
 MUST_CHECK
 int histogram_percentiles(struct store_read *r, struct slice prefix, uint32_t from_day, uint32_t to_day,
                           const double *percentiles, size_t n, uint64_t *ret_values, uint64_t *ret_count,
                           struct err *e);
+/* How many values lie below each bound (ascending): exactly so, and hence only for bounds at which a bucket
+ * begins (25 * 2^k is one). ERR_INVAL for another. *ret_count is the number of values, *ret_sum their sum. */
+MUST_CHECK
+int histogram_below(struct store_read *r, struct slice prefix, const uint64_t *bounds, size_t n,
+                    uint64_t *ret_below, uint64_t *ret_count, uint64_t *ret_sum, struct err *e);
 
 /*
- * The names in use (<p> is high, medium or low). Everything from the coordinator but where marked.
- *   requests.<p>            prompts taken in            answered.<p>          prompts answered by a call, or
- *                                                                             from the cache
- *   batches.<p>             batches sealed              calls.<p>             calls sent to the provider
- *   fill.<p>.<n>            batches of n members        flush.<reason>        batches by flush reason
- *   tokens.in.<model>       prompt tokens               tokens.out.<model>    completion tokens
- *   latency.<p>.<bucket>    us from intake to answer    queue.<p>.<bucket>    us from intake to seal
- *   cache.hits              answers given again         cache.misses          looked for one, found none
- *   joined                  duplicates that joined      repairs               members asked again alone
- *   retries.<reason>        calls sent again            probes                writes tried on a store at
- * fault errors.<CODE>           refusals; the worker adds its own replays                 answers from a
- * finished record; the worker adds its own
+ * The names in use; <p> is high, medium or low. Everything is the coordinator's, but for what (w) marks: that
+ * comes from the workers, about a second later (worker/counts.h).
+ *   requests.<p>              prompts taken in
+ *   endpoints.<path>          the same by where they came in: endpoints./v1/query
+ *   answered.<p>              prompts answered by a call, or from the cache
+ *   batches.<p>               batches sealed
+ *   fill.<p>.<n>              batches of n members
+ *   flush.<reason>            batches by flush reason
+ *   calls.<p>                 calls sent to the provider
+ *   tokens.in.<model>         prompt tokens               tokens.out.<model>     completion tokens
+ *   latency.<p>.<bucket>      us from intake to answer    latency.<p>.sum        added up
+ *   queue.<p>.<bucket>        us from intake to seal      queue.<p>.sum
+ *   upstream.<p>.<bucket>     us of a call                upstream.<p>.sum
+ *   retries.<reason>.<n>      calls sent again for the n-th time
+ *   retries_over_budget       and those that were not, since there had been too many
+ *   repairs                   members asked again alone
+ *   breaker.opened            times the provider was given up for a while
+ *   errors.<type>.<CODE>      refusals, also (w)
+ *   rate_limited              prompts refused for the limits of their key or user
+ *   cache.hits, cache.misses  looks into the cache
+ *   replays                   answers from a finished record, also (w)
+ *   joined                    duplicates that joined a prompt that ran
+ *   saved.batch               answers that came in another prompt's call, so calls not made
+ *   saved.tokens.<by>         tokens not bought: by is replay (also w), join or cache
+ *   log.dropped               records that the event log had no room for
+ *   probes                    writes tried on a store at fault
+ *   http.<status>.<route>     (w) responses: "http.200.POST /v1/query"; the route is "other" for a path that
+ * is none, the status 499 when the client had left
  */
 
 #endif

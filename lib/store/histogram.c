@@ -32,6 +32,11 @@ void histogram_bucket_name(char ret_name[COUNTER_NAME_MAX], const char *prefix, 
     snprintf(ret_name, COUNTER_NAME_MAX, "%s.%0*" PRIu64, prefix, BUCKET_DIGITS, value >> bits << bits);
 }
 
+void histogram_sum_name(char ret_name[COUNTER_NAME_MAX], const char *prefix)
+{
+    snprintf(ret_name, COUNTER_NAME_MAX, "%s.sum", prefix);
+}
+
 struct collect {
     size_t name_len; /* of a bucket's counter */
     size_t n;
@@ -71,23 +76,62 @@ static void pick(const struct collect *c, const double *percentiles, size_t n, u
     }
 }
 
-int histogram_percentiles(struct store_read *r, struct slice prefix, uint32_t from_day, uint32_t to_day,
-                          const double *percentiles, size_t n, uint64_t *ret_values, uint64_t *ret_count,
-                          struct err *e)
+static int collect_all(struct store_read *r, struct slice prefix, uint32_t from_day, uint32_t to_day,
+                       struct collect *ret_c, struct err *e)
 {
     char dotted[COUNTER_NAME_MAX];
-    struct collect c;
     if (prefix.n + 1 + BUCKET_DIGITS > COUNTER_NAME_MAX)
         return err_set(e, ERR_INVAL, "The name of a histogram is too long.");
     memcpy(dotted, prefix.p, prefix.n);
     dotted[prefix.n] = '.';
-    c.name_len = prefix.n + 1 + BUCKET_DIGITS;
-    c.n = 0;
-    c.total = 0;
-    int rc = counters_each(r, (struct slice){dotted, prefix.n + 1}, from_day, to_day, collect, &c, e);
+    ret_c->name_len = prefix.n + 1 + BUCKET_DIGITS;
+    ret_c->n = 0;
+    ret_c->total = 0;
+    return counters_each(r, (struct slice){dotted, prefix.n + 1}, from_day, to_day, collect, ret_c, e);
+}
+
+int histogram_percentiles(struct store_read *r, struct slice prefix, uint32_t from_day, uint32_t to_day,
+                          const double *percentiles, size_t n, uint64_t *ret_values, uint64_t *ret_count,
+                          struct err *e)
+{
+    struct collect c;
+    int rc = collect_all(r, prefix, from_day, to_day, &c, e);
     if (rc)
         return rc;
     pick(&c, percentiles, n, ret_values);
     *ret_count = c.total;
+    return 0;
+}
+
+static bool is_border(uint64_t bound)
+{
+    unsigned bits = width_bits(bound);
+    return bound <= VALUE_MAX && bound >> bits << bits == bound;
+}
+
+int histogram_below(struct store_read *r, struct slice prefix, const uint64_t *bounds, size_t n,
+                    uint64_t *ret_below, uint64_t *ret_count, uint64_t *ret_sum, struct err *e)
+{
+    struct collect c;
+    char name[COUNTER_NAME_MAX];
+    uint64_t seen = 0, sum = 0;
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!is_border(bounds[i]))
+            return err_set(e, ERR_INVAL, "No bucket of a histogram begins at %" PRIu64 ".", bounds[i]);
+    int rc = collect_all(r, prefix, 0, 0, &c, e);
+    if (rc)
+        return rc;
+    snprintf(name, sizeof(name), "%.*s.sum", (int)prefix.n, prefix.p);
+    rc = counters_sum(r, slice_of(name), 0, 0, &sum, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < n; i++) {
+        while (at < c.n && c.buckets[at].low < bounds[i])
+            seen += c.buckets[at++].count;
+        ret_below[i] = seen;
+    }
+    *ret_count = c.total;
+    *ret_sum = sum;
     return 0;
 }

@@ -231,3 +231,54 @@ Test(counters, percentiles)
     cr_assert_eq(count, 0);
     store_read_end(r);
 }
+
+static uint64_t exact(uint64_t bound)
+{
+    return bound > VALUES * 1000 ? VALUES : bound ? (bound - 1) / 1000 : 0;
+}
+
+static int add_sum(struct store_write *w, void *arg, struct err *e)
+{
+    char name[COUNTER_NAME_MAX];
+    (void)arg;
+    histogram_sum_name(name, "lat");
+    cr_assert_str_eq(name, "lat.sum");
+    return counters_add(w, slice_of(name), 0, 4711, e);
+}
+
+Test(counters, values_below_a_bound)
+{
+    uint64_t bounds[30], below[30], count = 7, sum = 7;
+    struct err e = {0};
+    for (int i = 0; i < 30; i++)
+        bounds[i] = 25ull << i >> 2;
+    struct store_read *r = fixture_read();
+    cr_assert_eq(histogram_below(r, S("lat"), bounds, 30, below, &count, &sum, &e), 0, "%s", e.text);
+    cr_assert_eq(count + sum + below[29], 0, "nothing was counted");
+    store_read_end(r);
+    WRITE(add_values, NULL);
+    WRITE(add_sum, NULL);
+    r = fixture_read();
+    cr_assert_eq(histogram_below(r, S("lat"), bounds, 30, below, &count, &sum, &e), 0, "%s", e.text);
+    for (int i = 0; i < 30; i++)
+        cr_assert_eq(below[i], exact(bounds[i]), "below %llu: %llu, not %llu", (unsigned long long)bounds[i],
+                     (unsigned long long)below[i], (unsigned long long)exact(bounds[i]));
+    cr_assert_eq(count, VALUES, "neither the sum nor what is no bucket counts");
+    cr_assert_eq(sum, 4711);
+    store_read_end(r);
+}
+
+Test(counters, bounds_inside_a_bucket)
+{
+    static const uint64_t inside[] = {33, 1000, 1001, 99999, 10000000000};
+    uint64_t below[2] = {5, 5}, count = 7, sum = 7;
+    struct store_read *r = fixture_read();
+    for (size_t i = 0; i < ARRAY_LEN(inside); i++) {
+        uint64_t bounds[] = {25, inside[i]};
+        struct err e = {0};
+        cr_assert_eq(histogram_below(r, S("lat"), bounds, 2, below, &count, &sum, &e), ERR_INVAL, "%llu",
+                     (unsigned long long)inside[i]);
+    }
+    cr_assert_eq(below[0] + below[1] + count + sum, 24, "outputs stay as they were");
+    store_read_end(r);
+}
