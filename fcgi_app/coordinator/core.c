@@ -38,6 +38,8 @@ int core_init(struct core *c, const struct conf *conf, const struct core_ports *
     heap_init(&c->timers);
     heap_init(&c->deadlines);
     buf_init(&c->scratch, SCRATCH_MAX);
+    c->started_real_us = ports->real_us(ports->arg);
+    meter_init(&c->prompts, now_us);
     guard_reset(c, now_us);
     int rc = control_init(c, r, saved_key, e);
     if (rc == 0)
@@ -160,11 +162,14 @@ static int receive_hello(struct core *c, struct core_link *l, const struct wire_
 static void add_counted(void *arg, struct slice name, uint64_t delta)
 {
     char text[COUNTER_NAME_MAX];
+    struct core *c = arg;
     if (name.n >= sizeof(text))
         return;
     memcpy(text, name.p, name.n);
     text[name.n] = 0;
-    counter_add(&((struct core *)arg)->counters, text, delta);
+    counter_add(&c->counters, text, delta);
+    if (strcmp(text, "replays") == 0)
+        meter_note(&c->prompts, c->ports.mono_us(c->ports.arg), delta);
 }
 
 int core_receive(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us)
@@ -175,6 +180,7 @@ int core_receive(struct core *c, struct core_link *l, const struct wire_frame *f
         return ERR_INVAL;
     switch (frame->type) {
     case WIRE_SUBMIT:
+        meter_note(&c->prompts, now_us, 1);
         return intake_submit(c, l, frame, now_us);
     case WIRE_CANCEL:
         intake_cancel(c, l, frame->id, now_us);
@@ -204,9 +210,7 @@ void core_answer_done(struct core *c, struct core_link *l, uint64_t id)
 
 void core_refuse(struct core *c, struct core_link *l, uint64_t id, const struct wire_refusal *refusal)
 {
-    char code[64];
-    snprintf(code, sizeof(code), "%.*s", (int)refusal->error_code.n, refusal->error_code.p);
-    core_count(c, "errors", code, 1);
+    core_count_refusal(c, refusal);
     size_t mark = wire_frame_begin(&l->out, WIRE_REFUSAL, id);
     wire_refusal_encode(&l->out, refusal);
     wire_frame_end(&l->out, mark);
@@ -312,12 +316,20 @@ uint64_t core_next_us(const struct core *c, uint64_t now_us)
     return door_us < next ? door_us : next;
 }
 
-bool core_idle(const struct core *c)
+static uint32_t jobs_alive(const struct core *c)
 {
     return c->jobs_n[JOB_ACCEPTING] + c->jobs_n[JOB_QUEUED] + c->jobs_n[JOB_CALLING] +
-                   c->jobs_n[JOB_COMMITTING] ==
-               0 &&
-           !c->counters;
+           c->jobs_n[JOB_COMMITTING];
+}
+
+bool core_idle(const struct core *c)
+{
+    return !jobs_alive(c) && !c->counters;
+}
+
+bool core_works(const struct core *c)
+{
+    return jobs_alive(c) || c->waiters_n;
 }
 
 void core_drain(struct core *c)
@@ -344,4 +356,14 @@ void core_count_value(struct core *c, const char *name, const char *suffix, uint
     snprintf(prefix, sizeof(prefix), "%s.%s", name, suffix);
     histogram_bucket_name(text, prefix, value);
     counter_add(&c->counters, text, 1);
+    histogram_sum_name(text, prefix);
+    counter_add(&c->counters, text, value);
+}
+
+void core_count_refusal(struct core *c, const struct wire_refusal *refusal)
+{
+    char name[COUNTER_NAME_MAX / 2];
+    snprintf(name, sizeof(name), "%.*s.%.*s", (int)refusal->error_type.n, refusal->error_type.p,
+             (int)refusal->error_code.n, refusal->error_code.p);
+    core_count(c, "errors", name, 1);
 }

@@ -11,6 +11,7 @@
 #define CARPOOL_COORDINATOR_CORE_H
 
 #include "base/conf.h"
+#include "base/meter.h"
 #include "base/steady.h"
 #include "batch/breaker.h"
 #include "batch/pace.h"
@@ -103,6 +104,8 @@ struct core {
     struct core_ports ports;
     uint64_t epoch;
     uint64_t started_us;
+    uint64_t started_real_us;
+    struct meter prompts; /* that came in, those included that workers answered again from a record */
     struct settings settings;
     struct settings_patch overrides;
     struct list changes;        /* of settings, in the order they came; the first is on its way to the disk */
@@ -135,6 +138,7 @@ struct core {
     struct err store_fault;    /* code 0: the store works */
     struct err provider_fault; /* of the last call; code 0: it worked; ERR_AGAIN: a probe may find it gone */
     uint64_t sink_dropped;     /* kept up to date by the driver */
+    uint64_t sink_counted;     /* of them stand in the counters */
 };
 
 /* Takes what is stored (settings, async requests left behind, dispatched records of older epochs) from r.
@@ -174,6 +178,9 @@ void core_maintain(struct core *c, uint64_t now_us);
 void core_drain(struct core *c);
 /* Nothing runs and nothing is on its way to the disk. */
 bool core_idle(const struct core *c);
+/* Somebody wants something of it. Figures that wait for the disk are nothing of the kind: /health is counted,
+ * too, and whoever looks there does not keep it up. */
+bool core_works(const struct core *c);
 
 /* Hands an operation to the commit port. */
 void core_commit(struct core *c, struct commit_op *op);
@@ -186,8 +193,10 @@ void core_op_return_counters(struct core *c, struct commit_op *op);
 
 /* Adds to a counter (store/counters.h); name and suffix are joined by a dot. */
 void core_count(struct core *c, const char *name, const char *suffix, uint64_t delta);
-/* The same for a bucket of a histogram. */
+/* The same for a bucket of a histogram, and its sum. */
 void core_count_value(struct core *c, const char *name, const char *suffix, uint64_t value);
+/* Counts that somebody is refused. */
+void core_count_refusal(struct core *c, const struct wire_refusal *refusal);
 
 /* Output for a link: append frames, then core_link_dirty. */
 void core_link_dirty(struct core *c, struct core_link *l);

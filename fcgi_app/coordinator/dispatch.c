@@ -228,6 +228,7 @@ static void give_up(struct core *c, struct batch_taken *taken)
             job_set_state(c, j, JOB_PARKED); /* it is recorded: tried again */
             continue;
         }
+        core_count_refusal(c, refusal_get(REFUSAL_NO_MEMORY));
         job_refuse(j, refusal_get(REFUSAL_NO_MEMORY));
         job_tell(c, j);
         job_set_state(c, j, JOB_REAPED);

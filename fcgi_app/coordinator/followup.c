@@ -1,6 +1,8 @@
 /* Calls that follow a call; see followup.h. */
 #include "coordinator/followup.h"
 
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "batch/retry.h"
 #include "coordinator/guard.h"
@@ -113,7 +115,9 @@ bool followup_retry(struct core *c, struct call *call, const struct provider_out
         return false;
     for (size_t i = 0; i < call->n; i++)
         call->members[i]->retries++;
-    core_count(c, "retries", o->error_code, 1);
+    char reason[64];
+    snprintf(reason, sizeof(reason), "%s.%u", o->error_code, call->failures);
+    core_count(c, "retries", reason, 1);
     event_retry(c, call, delay_ms);
     return true;
 }

@@ -174,6 +174,7 @@ static void start(struct core *c, struct core_link *l, uint64_t id, struct job *
     }
     if (rc == 0) {
         core_count(c, "requests", priority_key(j->submit.priority), 1);
+        core_count(c, "endpoints", endpoint_path(j->submit.endpoint), 1);
         return;
     }
     refuse(c, l, id, why);
@@ -183,12 +184,15 @@ static void start(struct core *c, struct core_link *l, uint64_t id, struct job *
 
 static void replay(struct core *c, struct core_link *l, uint64_t id, struct slice chat)
 {
+    struct chat stored;
     struct wire_answer answer = {.flags = ANSWER_REPLAYED, .chat = chat};
     size_t mark = wire_frame_begin(&l->out, WIRE_ANSWER, id);
     wire_answer_encode(&l->out, &answer);
     wire_frame_end(&l->out, mark);
     core_link_dirty(c, l);
     core_count(c, "replays", NULL, 1);
+    if (chat_decode(chat, &stored) == 0)
+        core_count(c, "saved.tokens", "replay", stored.prompt_tokens + stored.completion_tokens);
 }
 
 /* What a stored record means for a request that comes again. Returns true when the request was answered from
@@ -318,6 +322,7 @@ void intake_unpark(struct core *c, uint64_t now_us)
 static void refuse_queued(struct core *c, struct job *j, enum refusal why)
 {
     batcher_remove(c->batcher, &j->member);
+    core_count_refusal(c, refusal_get(why));
     job_refuse(j, refusal_get(why));
     job_tell(c, j);
     job_set_state(c, j, JOB_REAPED);

@@ -150,6 +150,8 @@ static void tell(struct core *c, const struct job *j, const struct waiter *w)
     } else if (j->chat.len && w->fetches)
         mark = wire_frame_begin(out, WIRE_QUEUED, w->id);
     else if (j->chat.len) {
+        if (w->joined)
+            core_count(c, "saved.tokens", "join", j->prompt_tokens + j->completion_tokens);
         struct wire_answer answer = {
             .flags = w->joined ? ANSWER_JOINED : 0, .timing = j->timing, .chat = buf_slice(&j->chat)};
         mark = wire_frame_begin(out, WIRE_ANSWER, w->id);

@@ -108,7 +108,7 @@ static void on_maintain(uv_timer_t *timer)
     struct core *c = &p->core;
     uint64_t now_us = clock_mono_us();
     c->sink_dropped = sink_dropped(p->sink);
-    if (!core_idle(c) || c->waiters_n)
+    if (core_works(c))
         p->busy_us = now_us;
     core_maintain(c, now_us);
     store_reap_readers(p->store);
@@ -121,7 +121,7 @@ static void on_maintain(uv_timer_t *timer)
     }
     links_check(&p->links);
     uint32_t idle_s = p->conf->coordinator.idle_exit_s;
-    if (idle_s && now_us - p->busy_us > idle_s * US_PER_S)
+    if (idle_s && now_us - p->busy_us > idle_s * US_PER_S && core_idle(c))
         stop(p, LOOP_IDLE);
 }
 

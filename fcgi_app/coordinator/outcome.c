@@ -139,9 +139,7 @@ static void add_answer(struct core *c, struct settlement *s, struct call *call, 
 static void add_refusal(struct core *c, struct settlement *s, struct job *j,
                         const struct wire_refusal *refusal, enum request_state state, bool final)
 {
-    char code[64];
-    snprintf(code, sizeof(code), "%.*s", (int)refusal->error_code.n, refusal->error_code.p);
-    core_count(c, "errors", code, 1);
+    core_count_refusal(c, refusal);
     job_refuse(j, refusal);
     struct commit_op *op = s->op;
     struct commit_request *r = &op->requests[op->requests_n++];
@@ -233,14 +231,18 @@ static void account(struct core *c, struct call *call, const struct provider_out
              model.p ? model.p : call->provider->provider.model);
     core_count(c, "tokens.in", name, o->prompt_tokens);
     core_count(c, "tokens.out", name, o->completion_tokens);
+    core_count_value(c, "upstream", priority_key(call->batch->priority), now_us - call->sent_us);
     call->batch->tokens += o->prompt_tokens + o->completion_tokens;
+    size_t answered = 0;
     for (size_t i = 0; i < call->n; i++) {
         struct job *j = call->members[i];
+        answered += o->parts[i].verdict == VERDICT_ANSWERED;
         j->timing.upstream_us += now_us - call->sent_us;
         j->prompt_tokens += o->parts[i].prompt_tokens;
         j->completion_tokens += o->parts[i].completion_tokens;
         j->rate_limited |= o->rate_limited;
     }
+    core_count(c, "saved", "batch", answered > 1 ? answered - 1 : 0);
 }
 
 static int decode(struct core *c, struct call *call, const struct provider_response *response,
@@ -301,6 +303,7 @@ static void tell_now(struct core *c, struct call *call, const struct wire_refusa
     b->pending++; /* keeps the batch until the call, which points to it, is gone */
     for (size_t i = 0; i < call->n; i++) {
         struct job *j = call->members[i];
+        core_count_refusal(c, refusal);
         job_refuse(j, refusal);
         b->failed++;
         end_job(c, j, now_us);

@@ -184,6 +184,8 @@ static void try_again(struct core *c, struct commit_op *op)
 
 void core_maintain(struct core *c, uint64_t now_us)
 {
+    core_count(c, "log.dropped", NULL, c->sink_dropped - c->sink_counted);
+    c->sink_counted = c->sink_dropped;
     intake_unpark(c, now_us);
     probe_ask(c, now_us);
     list_for_each_safe (it, next, &c->stuck_ops)

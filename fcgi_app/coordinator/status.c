@@ -19,6 +19,26 @@ static void write_part(struct json_writer *w, const char *name, const struct err
     json_object_end(w);
 }
 
+static void write_breaker(struct json_writer *w, const struct breaker *b)
+{
+    static const char *const states[] = {
+        [BREAKER_CLOSED] = "closed", [BREAKER_OPEN] = "open", [BREAKER_HALF_OPEN] = "half_open"};
+    json_key(w, "breaker");
+    json_object_begin(w);
+    json_field_cstr(w, "state", states[b->state]);
+    json_field_u64(w, "failures", b->failures);
+    json_object_end(w);
+}
+
+/* Prompts that have come in and have no outcome yet. */
+static uint64_t prompts_alive(const struct core *c)
+{
+    uint64_t n = 0;
+    for (int s = 0; s < JOB_REAPED; s++)
+        n += c->jobs_n[s];
+    return n;
+}
+
 static void write_queues(struct json_writer *w, const struct core *c, uint64_t now_us)
 {
     struct batcher_depth depth;
@@ -50,6 +70,7 @@ void status_answer(struct core *c, struct core_link *l, uint64_t id, uint64_t no
     json_object_begin(&w);
     json_field_u64(&w, "pid", (uint64_t)getpid());
     json_field_u64(&w, "uptime_s", (now_us - c->started_us) / US_PER_S);
+    json_field_u64(&w, "started_ms", c->started_real_us / US_PER_MS);
     json_field_u64(&w, "epoch", c->epoch);
     json_field_cstr(&w, "state",
                     c->draining                             ? "draining"
@@ -58,6 +79,10 @@ void status_answer(struct core *c, struct core_link *l, uint64_t id, uint64_t no
     write_part(&w, "store", &c->store_fault, NULL);
     write_part(&w, "provider", provider, conf_provider_name(c->settings.provider));
     write_queues(&w, c, now_us);
+    write_breaker(&w, &c->guard.breaker);
+    json_key(&w, "prompts_per_second");
+    json_double(&w, meter_per_second(&c->prompts, now_us));
+    json_field_u64(&w, "prompts", prompts_alive(c));
     json_field_u64(&w, "running", running);
     json_field_u64(&w, "waiting", c->waiters_n);
     json_field_u64(&w, "capacity", c->capacity);

@@ -74,6 +74,7 @@ void exchange_run(struct exchange *x)
     x->id[0] = 0;
     x->prompt_id = x->path = x->query = x->path_id = x->chat_id = (struct slice){0};
     x->shape = ERROR_NATIVE;
+    x->route = ROUTE_NONE;
     x->caller = (struct caller){0};
     response_reset(&x->response, x->request.fcgi, x->id, x->request.method == METHOD_HEAD);
     request_read_body(&x->request);
@@ -81,5 +82,6 @@ void exchange_run(struct exchange *x)
     route_run(x);
     exchange_id(x);
     response_send(&x->response);
+    counts_add_response(&x->worker->counts, x->route, x->response.gone ? COUNTS_GONE : x->response.status);
     arena_reset(&x->arena);
 }

@@ -27,6 +27,7 @@ struct exchange {
     struct caller caller;
     struct slice path, query;  /* decoded path without base_path; raw query string */
     struct slice path_id;      /* what stood for {id} in the path */
+    unsigned route;            /* its number (route.h) */
     struct slice prompt_id;    /* the request id of a prompt, as soon as it is known; absent until then */
     enum error_shape shape;    /* of what goes wrong */
     struct slice chat_id;      /* source 5's, as soon as it is known; absent until then */

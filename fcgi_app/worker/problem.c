@@ -27,6 +27,11 @@ const char *problem_code(enum problem p)
     return problems[p].code;
 }
 
+const char *problem_type(enum problem p)
+{
+    return problems[p].type;
+}
+
 /* details: absent, or one JSON object to stand for them. */
 static void write_error(struct json_writer *w, const struct wire_refusal *r, struct slice details)
 {

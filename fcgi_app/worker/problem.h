@@ -64,6 +64,7 @@ enum problem { PROBLEM_LIST(PROBLEM_ENUM) PROBLEMS };
 enum error_shape { ERROR_NATIVE, ERROR_CHAT };
 
 const char *problem_code(enum problem p);
+const char *problem_type(enum problem p);
 
 /* Answers the exchange with p, in a sentence. field may be NULL. Counts it, and logs it when its status is
  * 500 or above. Whatever of a body was rendered before is dropped. */

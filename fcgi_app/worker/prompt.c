@@ -276,7 +276,7 @@ bool prompt_run(struct exchange *x, struct wire_submit *m, struct prompt_result 
     if (found == LOOKUP_REPLAY) {
         result.replayed = true;
         result.accept_us = clock_mono_us() - x->request.accepted_us;
-        counts_add_replay(&x->worker->counts);
+        counts_add_replay(&x->worker->counts, result.chat.prompt_tokens + result.chat.completion_tokens);
     } else if (!wait_for_answer(x, m, &result))
         return false;
     *ret_result = result;

@@ -34,6 +34,21 @@ static const struct route routes[] = {
     {"/openapi.json", METHOD_GET, ROLE_OPEN, api_docs_openapi_get, ERROR_NATIVE},
 };
 
+_Static_assert(ARRAY_LEN(routes) < ROUTES_MAX, "more routes than are counted");
+
+static const char *method_name(enum method m)
+{
+    return m == METHOD_POST ? "POST" : m == METHOD_PUT ? "PUT" : m == METHOD_DELETE ? "DELETE" : "GET";
+}
+
+void route_name(unsigned number, char *ret_name, size_t size)
+{
+    if (!number || number > ARRAY_LEN(routes))
+        snprintf(ret_name, size, "other");
+    else
+        snprintf(ret_name, size, "%s %s", method_name(routes[number - 1].method), routes[number - 1].pattern);
+}
+
 /* The route of path and method. *ret_allowed: the methods that the path has; 0: no such path. */
 static const struct route *find(struct exchange *x, unsigned *ret_allowed)
 {
@@ -48,6 +63,7 @@ static const struct route *find(struct exchange *x, unsigned *ret_allowed)
         x->shape = routes[i].errors;
         if (routes[i].method == method) {
             found = &routes[i];
+            x->route = (unsigned)i + 1;
             x->path_id = id;
         }
     }
