@@ -11,6 +11,9 @@
  *   history.readStore(storage);
  *   const violations = history.check();              [{ rule: 'I2', who, what, evidence: [lines] }]
  *
+ * Several machines: readStore([storage, …]), response.machine says who answered, and history.blur({ from, to }) when
+ * a machine or what they share was away, so that somebody could not know what became of an id.
+ *
  * Every prompt text must be sent under one id only: by it a dispatch is known to belong to that id.
  */
 const { execFileSync } = require('node:child_process');
@@ -18,6 +21,7 @@ const path = require('node:path');
 const { performance } = require('node:perf_hooks');
 const { INVARIANTS } = require('./invariants');
 const { dispatchesOf } = require('./provider_log');
+const { tablesOf, merge } = require('./stores');
 
 const ROOT = path.join(__dirname, '..', '..');
 const BUILD = path.resolve(ROOT, process.env.BUILD || 'build/release');
@@ -38,8 +42,9 @@ class Attempt {
     }
 
     /* res: {status, headers, text}. */
-    answered({ status, headers = {}, text }) {
+    answered({ status, headers = {}, text, machine }) {
         this.end = performance.now();
+        this.machine = machine;
         this.status = status;
         this.text = text;
         this.replayed = headers['idempotent-replayed'] === 'true';
@@ -102,7 +107,7 @@ class Attempt {
         const ms = (t) => (t === null ? '?' : (t / 1000).toFixed(3));
         const how = this.isAsync ? ' async' : '';
         const end = this.gone ? 'left' : this.error ? `broke: ${this.error}` : `${this.status} ${this.text?.slice(0, 200)}`;
-        return `client #${this.n} ${ms(this.start)}..${ms(this.end)} ${this.method} ${this.path}${how} "${(this.prompt ?? '').slice(0, 80)}": ${end}`;
+        return `client #${this.n} ${ms(this.start)}..${ms(this.end)} ${this.method} ${this.path}${how}${this.machine ? ` on ${this.machine}` : ''} "${(this.prompt ?? '').slice(0, 80)}": ${end}`;
     }
 }
 
@@ -132,8 +137,10 @@ class History {
         this.byPrompt = new Map();
         this.attempts = [];
         this.outages = [];
+        this.blurs = [];
         this.dispatches = [];
         this.leaks = [];
+        this.stores = [];
         this.store = null;
         this.settled = true;
     }
@@ -178,6 +185,16 @@ class History {
         this.outages.push({ part, from, to, front });
     }
 
+    /* A machine, or what machines share, was away from..to, and a moment later all know again. */
+    blur({ from, to }) {
+        this.blurs.push({ from, to });
+    }
+
+    /* What a machine told meanwhile is what it could know just then. */
+    isBlurred(attempt) {
+        return this.blurs.some(({ from, to }) => from <= attempt.end && to >= attempt.start);
+    }
+
     lookForSecrets(where, text) {
         for (const secret of this.secrets)
             if (text.includes(secret.text)) this.leaks.push({ secret: secret.name, where: String(where) });
@@ -188,30 +205,26 @@ class History {
         for (const call of calls) this.dispatches.push(...dispatchesOf(call));
     }
 
-    /* Runs dump.c over a storage directory. settled: nothing runs any more. */
-    readStore(dir, { settled = true } = {}) {
+    /* Runs dump.c over a storage directory, or over those of several machines. settled: nothing runs any more. */
+    readStore(dirs, { settled = true } = {}) {
         const dump = path.join(BUILD, 'crash', 'dump');
         const options = { encoding: 'utf8', maxBuffer: 1 << 30 };
-        const lines = execFileSync(dump, [dir], options).split('\n').filter(Boolean);
-        this.setStore(lines.map((line) => JSON.parse(line)), { settled });
+        const linesOf = (dir) => execFileSync(dump, [dir], options).split('\n').filter(Boolean);
+        this.setStores([].concat(dirs).map((dir) => linesOf(dir).map((line) => JSON.parse(line))), { settled });
         const known = [...this.units].filter((unit) => unit.id);
         const input = known.map((unit) => `${unit.family}\t${unit.group}\t${unit.id}\n`).join('');
         const keys = execFileSync(dump, ['--keys'], { ...options, input }).split('\n');
         known.forEach((unit, i) => (unit.key = keys[i]));
     }
 
-    /* The dump's lines, parsed. */
-    setStore(entries, { settled = true } = {}) {
-        const of = (kind) => entries.filter((entry) => entry.kind === kind);
+    /* The lines of each machine's dump, parsed. */
+    setStores(machines, { settled = true } = {}) {
         this.settled = settled;
-        this.store = {
-            meta: of('meta')[0],
-            records: new Map(of('request').map((record) => [record.key, record])),
-            chats: new Map(of('chat').map((chat) => [chat.id, chat])),
-            unfinished: of('unfinished').map((entry) => entry.key),
-            expiry: of('expiry'),
-            damaged: of('damaged'),
-        };
+        this.stores = machines.map(tablesOf);
+        this.store = merge(this.stores);
+    }
+    setStore(entries, options) {
+        this.setStores([entries], options);
     }
 
     /* Where a secret stands in files: [{secret, where}] from whoever looked. */

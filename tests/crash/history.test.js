@@ -60,6 +60,11 @@ class Story {
     /* The store as it should be, from what there is: entries by key. */
     store(entries) {
         this.entries = entries;
+        this.machines = [];
+    }
+    /* What another machine has in its store. */
+    machine(entries) {
+        this.machines.push(entries);
     }
     done(id, prompt, more = {}) {
         const chat = { kind: 'chat', id: `chat-${id}`, key: id, request_id: id, prompt, text: `Answer to: ${prompt}` };
@@ -69,16 +74,22 @@ class Story {
         const { history } = this;
         history.dispatches = [];
         history.addCalls(this.calls);
-        const entries = [...this.entries];
-        for (const { key, state } of entries.filter((e) => e.kind === 'request')) {
-            entries.push({ kind: 'expiry', key, at_s: 9 });
-            if (['queued', 'dispatched'].includes(state)) entries.push({ kind: 'unfinished', key });
-        }
-        const chats = entries.filter((e) => e.kind === 'chat').length;
-        history.setStore([...entries, { kind: 'meta', epoch: 1, chats, chats_by_request: chats }, ...(this.extra ?? [])]);
+        history.setStores([[...this.entries, ...(this.extra ?? [])], ...this.machines].map(dumped));
         for (const unit of history.units) unit.key = unit.id;
         return history.check();
     }
+}
+
+/* A dump with these records and chats, and the tables that belong to them. */
+function dumped(given) {
+    const entries = [...given];
+    for (const { key, state } of given.filter((e) => e.kind === 'request')) {
+        entries.push({ kind: 'expiry', key, at_s: 9 });
+        if (['queued', 'dispatched'].includes(state)) entries.push({ kind: 'unfinished', key });
+    }
+    const chats = given.filter((e) => e.kind === 'chat').length;
+    const meta = given.find((e) => e.kind === 'meta');
+    return meta ? entries : [...entries, { kind: 'meta', epoch: 1, chats, chats_by_request: chats }];
 }
 
 /* One of everything that may happen. */
@@ -312,4 +323,53 @@ describe("the provider's log", () => {
     for (const [what, call, wanted] of cases) test(what, () => assert.deepEqual(outcomes(call), wanted));
     test('a plain call knows no missing part', () =>
         assert.deepEqual(outcomes({ behaviour: 'missing' }, 1), ['answered']));
+});
+
+/* The story on two machines: what b was told, the other one has. */
+function twoMachines() {
+    const s = story();
+    const ofB = s.entries.filter((e) => e.key === 'b');
+    s.entries = s.entries.filter((e) => e.key !== 'b');
+    s.machine([...ofB, record('d', 'failed')]);
+    return s;
+}
+
+describe('several machines', () => {
+    const running = '{"request_id":"a","status":"running","response":null,"error":null}';
+    /* The same is said while a machine is away: only then it passes. */
+    const passing = (what, say) => {
+        caught('I1', what, (s) => say(Object.assign(s, { entries: twoMachines().entries, machines: twoMachines().machines })));
+        test(`… but not while a machine was away: ${what}`, () => {
+            const s = twoMachines();
+            s.history.blur({ from: s.now, to: s.now + 50 });
+            say(s);
+            assert.deepEqual(s.check(), []);
+        });
+    };
+
+    test('what is known is in one of the stores', () => assert.deepEqual(twoMachines().check(), []));
+    passing('a finished id is unknown to the other', (s) => s.post('a', 'one', 424));
+    passing('a finished id seems to run', (s) => s.get('a', 200, running));
+    test('an answer that changes is a violation even then', () => {
+        const s = twoMachines();
+        s.history.blur({ from: s.now, to: s.now + 50 });
+        s.post('a', 'one', 200, told('a', 'one', 'changed'));
+        assert.ok(s.check().some((v) => v.rule === 'I1'));
+    });
+    test('two stores with different answers', () => {
+        const s = twoMachines();
+        const [one, chat] = s.done('a', 'one', { chat_id: 'another' });
+        s.machine([one, { ...chat, id: 'another', answer: told('a', 'one', 'other') }]);
+        assert.ok(s.check().some((v) => v.rule === 'STORE'));
+    });
+    test('a chat that one machine kept after its deletion', () => {
+        const s = twoMachines();
+        s.machine(s.done('z', 'deleted'));
+        assert.ok(s.check().some((v) => v.rule === 'I1'));
+    });
+    test('what is damaged on the second machine', () => {
+        const s = twoMachines();
+        s.machine([{ kind: 'damaged', table: 'requests', key: 'a', why: 'cut' }]);
+        assert.ok(s.check().some((v) => v.rule === 'STORE'));
+    });
 });

@@ -10,12 +10,19 @@ const PASSING = [429, 500, 502, 503, 504];
 /* I1. What a client was told is never lost or changed, and the store says the same. */
 function toldStays(history, violation) {
     for (const unit of history.units) {
-        const words = unit.attempts.map((attempt) => ({ attempt, ...attempt.word }));
+        const words = unit.attempts.map((attempt) => wordOf(history, attempt));
         oneAnswer(unit, words, violation);
         nothingTakenBack(history, unit, words, violation);
-        whatIsDeletedStaysSo(unit, words, violation);
+        whatIsDeletedStaysSo(history, unit, words, violation);
         if (history.store) storeAgrees(history, unit, words, violation);
     }
+}
+
+/* While a machine is away, what it began is unknown to the others, or seems to run, until it is back. */
+function wordOf(history, attempt) {
+    const { word } = attempt;
+    const isPassing = ['unknown', 'open'].includes(word.state) && history.isBlurred(attempt);
+    return { attempt, ...word, ...(isPassing && { state: 'passing' }) };
 }
 
 function oneAnswer(unit, words, violation) {
@@ -52,12 +59,12 @@ function nothingTakenBack(history, unit, words, violation) {
 }
 
 /* A chat goes only when somebody asked for that, and then for good. */
-function whatIsDeletedStaysSo(unit, words, violation) {
+function whatIsDeletedStaysSo(history, unit, words, violation) {
     const asked = Math.min(...unit.attempts.filter((a) => a.isDeletion).map((a) => a.start));
     const gone = Math.min(...words.filter((w) => w.state === 'gone').map((w) => w.attempt.end));
     if (gone < asked) violation(unit, 'its answer is gone and nobody asked for that');
     for (const { attempt, state } of words) {
-        const isOver = state === 'gone' || state === 'other' || state === 'none';
+        const isOver = ['gone', 'other', 'none', 'passing'].includes(state) || history.isBlurred(attempt);
         if (attempt.start > gone && !isOver && !PASSING.includes(attempt.status))
             violation(unit, `client #${attempt.n} got ${attempt.status} for a request that was deleted`);
     }
@@ -177,10 +184,13 @@ function secretsStay(history, violation) {
     for (const { secret, where } of history.leaks) violation(secret, `stands in ${where}`, []);
 }
 
-/* The tables of the store fit each other. */
+/* The tables of each store fit each other, and no two stores have different answers. */
 function storeIsWhole(history, violation) {
-    if (!history.store) return;
-    const { records, chats, unfinished, expiry, damaged, meta } = history.store;
+    for (const store of history.stores) tablesFit(store, violation);
+    for (const { key, why } of history.store?.conflicts ?? []) violation(`key ${key}`, why, []);
+}
+
+function tablesFit({ records, chats, unfinished, expiry, damaged, meta }, violation) {
     const say = (key, what) => violation(`key ${key}`, what, []);
     for (const { table, key, why } of damaged) say(key, `the table ${table} is damaged: ${why}`);
     const open = new Set(unfinished);
