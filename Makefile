@@ -35,9 +35,15 @@ BENCH    := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
 
 obj = $(1:%.c=$(BUILD)/obj/%.o)
 
+# What is missing is left out: carpool then says so where it is switched on.
+has = $(shell pkg-config --exists $(1) 2>/dev/null && echo yes)
+HAVE_RDKAFKA ?= $(call has,rdkafka)
+KAFKA_LIBS   := $(if $(HAVE_RDKAFKA),-lrdkafka)
+CFLAGS       += $(if $(HAVE_RDKAFKA),-DHAVE_RDKAFKA)
+
 LIB_LIBS    := -lcjson -lsodium -llmdb -linih -lm
 WORKER_LIBS := -lfcgi $(LIB_LIBS)
-COORD_LIBS  := -luv -lcurl $(LIB_LIBS)
+COORD_LIBS  := -luv -lcurl $(KAFKA_LIBS) $(LIB_LIBS)
 
 SANITIZE := BUILD=build/asan OPT=-O1 EXTRA="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
@@ -74,7 +80,7 @@ linked = $(call obj,$(shell sed -n 's,^/[/*] *LINK: *\([^*]*\).*,\1,p' $(1)))
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $$(call linked,tests/unit/$$*.c) $(LIB)
 	@mkdir -p $(@D)
 	@echo "  LINK $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcriterion -lfcgi -luv -lcurl $(LIB_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcriterion -lfcgi $(COORD_LIBS)
 
 # The real coordinator under a fake clock: everything of it but main().
 $(BUILD)/tests/scenario: $(call obj,$(SCENARIO_SRC) $(filter-out %/main.c,$(COORD_SRC))) $(LIB)

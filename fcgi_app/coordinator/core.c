@@ -18,6 +18,7 @@
 #include "coordinator/guard.h"
 #include "coordinator/intake.h"
 #include "coordinator/probe.h"
+#include "coordinator/publish.h"
 #include "coordinator/status.h"
 
 #define LINK_OUT_MAX (96u << 20)
@@ -81,6 +82,7 @@ void core_fini(struct core *c)
         free(p);
     }
     counters_free(&c->counters);
+    counters_free(&c->totals);
     heap_fini(&c->timers);
     heap_fini(&c->deadlines);
     buf_fini(&c->scratch);
@@ -167,7 +169,7 @@ static void add_counted(void *arg, struct slice name, uint64_t delta)
         return;
     memcpy(text, name.p, name.n);
     text[name.n] = 0;
-    counter_add(&c->counters, text, delta);
+    core_count(arg, text, NULL, delta);
     if (strcmp(text, "replays") == 0)
         meter_note(&c->prompts, c->ports.mono_us(c->ports.arg), delta);
 }
@@ -211,6 +213,8 @@ void core_answer_done(struct core *c, struct core_link *l, uint64_t id)
 void core_refuse(struct core *c, struct core_link *l, uint64_t id, const struct wire_refusal *refusal)
 {
     core_count_refusal(c, refusal);
+    if (c->ports.publish && c->incoming)
+        publish_turned_away(c, c->incoming, refusal);
     size_t mark = wire_frame_begin(&l->out, WIRE_REFUSAL, id);
     wire_refusal_encode(&l->out, refusal);
     wire_frame_end(&l->out, mark);
@@ -348,6 +352,8 @@ void core_count(struct core *c, const char *name, const char *suffix, uint64_t d
     else
         snprintf(text, sizeof(text), "%s", name);
     counter_add(&c->counters, text, delta);
+    if (c->ports.publish)
+        publish_count(c, text, delta);
 }
 
 void core_count_value(struct core *c, const char *name, const char *suffix, uint64_t value)

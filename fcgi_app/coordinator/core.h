@@ -93,6 +93,8 @@ struct core_ports {
     int (*probe)(void *arg, const struct provider_call *request);
     /* Queues a record of the event log. */
     void (*log)(void *arg, enum sink_stream stream, struct slice record);
+    /* Queues a record for a topic. NULL: there are none, so that none is built. */
+    void (*publish)(void *arg, enum sink_topic topic, struct slice key, struct slice record);
     /* A new provider key (an empty one removes it): prepared durably beside the one in force, then kept or
      * dropped once the settings it came with are committed or not. */
     int (*key_prepare)(void *arg, const struct saved_key *key, struct err *e);
@@ -137,8 +139,12 @@ struct core {
     bool fenced;               /* another coordinator took over: leave at once */
     struct err store_fault;    /* code 0: the store works */
     struct err provider_fault; /* of the last call; code 0: it worked; ERR_AGAIN: a probe may find it gone */
-    uint64_t sink_dropped;     /* kept up to date by the driver */
-    uint64_t sink_counted;     /* of them stand in the counters */
+    uint64_t sink_counted;     /* of sink_dropped stand in the counters */
+    uint64_t sink_dropped;     /* kept up to date by the driver, as is */
+    struct sink_kafka kafka;
+    struct counter *totals;     /* with topics: what was counted since the start */
+    uint64_t metrics_us;        /* when the next record of metrics is due */
+    const struct job *incoming; /* the prompt that is being taken in; NULL: none */
 };
 
 /* Takes what is stored (settings, async requests left behind, dispatched records of older epochs) from r.

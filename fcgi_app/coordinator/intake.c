@@ -268,26 +268,18 @@ static bool known_already(struct core *c, struct core_link *l, uint64_t id, stru
     return answered;
 }
 
-int intake_submit(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us)
+/* Takes j. */
+static void take_in(struct core *c, struct core_link *l, const struct wire_frame *frame, struct job *j,
+                    uint64_t now_us)
 {
-    struct job *j;
-    if (intake_is_open(l, frame->id))
-        return ERR_INVAL;
-    int rc = job_new(frame->payload, now_us, &j);
-    if (rc == ERR_NOMEM) {
-        refuse(c, l, frame->id, REFUSAL_NO_MEMORY);
-        return 0;
-    }
-    if (rc < 0)
-        return rc;
     struct job *running = job_is_async(j) ? job_find(c, j->submit.key) : NULL;
     if (running && memcmp(running->submit.fingerprint, j->submit.fingerprint, REQUEST_KEY_SIZE) == 0) {
         intake_keep(c, l, frame->id, running, j, now_us);
-        return 0;
+        return;
     }
     if (known_already(c, l, frame->id, j, now_us)) {
         job_free(j);
-        return 0;
+        return;
     }
     enum refusal why;
     if (c->draining)
@@ -300,10 +292,27 @@ int intake_submit(struct core *c, struct core_link *l, const struct wire_frame *
         why = REFUSAL_ASYNC_WITH_KEY;
     else {
         start(c, l, frame->id, j, now_us);
-        return 0;
+        return;
     }
     refuse(c, l, frame->id, why);
     job_free(j);
+}
+
+int intake_submit(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us)
+{
+    struct job *j;
+    if (intake_is_open(l, frame->id))
+        return ERR_INVAL;
+    int rc = job_new(frame->payload, now_us, &j);
+    if (rc == ERR_NOMEM) {
+        refuse(c, l, frame->id, REFUSAL_NO_MEMORY);
+        return 0;
+    }
+    if (rc < 0)
+        return rc;
+    c->incoming = j;
+    take_in(c, l, frame, j, now_us);
+    c->incoming = NULL;
     return 0;
 }
 

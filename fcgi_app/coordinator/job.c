@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "coordinator/core.h"
+#include "coordinator/publish.h"
 
 #define RECORD_MAX (64u << 20)
 
@@ -169,6 +169,8 @@ static void tell(struct core *c, const struct job *j, const struct waiter *w)
 
 void job_tell(struct core *c, struct job *j)
 {
+    if (c->ports.publish)
+        publish_ended(c, j);
     list_for_each_safe (it, next, &j->waiters) {
         struct waiter *w = LIST_ENTRY(it, struct waiter, job_node);
         tell(c, j, w);

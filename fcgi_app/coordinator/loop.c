@@ -102,12 +102,26 @@ static void on_called(void *arg, void *owner, const struct provider_response *re
         core_called(c, owner, response, clock_mono_us());
 }
 
+/* Takes over how the sink is, and says it when Kafka goes or comes back. */
+static void look_at_sink(struct program *p)
+{
+    struct core *c = &p->core;
+    bool was_away = c->kafka.fault.code;
+    c->sink_dropped = sink_dropped(p->sink);
+    sink_kafka(p->sink, &c->kafka);
+    if (c->kafka.fault.code && !was_away)
+        log_warning("Kafka: %s. Its records go to files in %s until it takes them again.",
+                    c->kafka.fault.text, p->conf->log.dir);
+    else if (was_away && !c->kafka.fault.code)
+        log_info("Kafka takes records again; %llu went to files.", (unsigned long long)c->kafka.filed);
+}
+
 static void on_maintain(uv_timer_t *timer)
 {
     struct program *p = timer->data;
     struct core *c = &p->core;
     uint64_t now_us = clock_mono_us();
-    c->sink_dropped = sink_dropped(p->sink);
+    look_at_sink(p);
     if (core_works(c))
         p->busy_us = now_us;
     core_maintain(c, now_us);
@@ -205,10 +219,17 @@ static int open_core(struct program *p, uint64_t epoch, struct err *e)
 
 static int open_sink(struct program *p, struct err *e)
 {
-    struct sink_options options = {.dir = p->conf->log.dir,
+    const struct conf *c = p->conf;
+    struct sink_kafka_options kafka = {.servers = c->kafka.bootstrap_servers,
+                                       .options_file = c->kafka.options_file,
+                                       .topics = {[SINK_REQUESTS] = c->kafka.request_topic,
+                                                  [SINK_METRICS] = c->kafka.metrics_topic,
+                                                  [SINK_ERRORS] = c->kafka.error_topic}};
+    struct sink_options options = {.dir = c->log.dir,
                                    .rotate_bytes = LOG_ROTATE_BYTES,
                                    .rotate_keep = LOG_ROTATE_KEEP,
-                                   .queue_max_bytes = LOG_QUEUE_BYTES};
+                                   .queue_max_bytes = LOG_QUEUE_BYTES,
+                                   .kafka = c->kafka.enabled ? &kafka : NULL};
     return sink_open(&options, &p->sink, e);
 }
 

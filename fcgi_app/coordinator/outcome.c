@@ -12,6 +12,7 @@
 #include "coordinator/call.h"
 #include "coordinator/followup.h"
 #include "coordinator/guard.h"
+#include "coordinator/publish.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 
@@ -284,6 +285,8 @@ void outcome_settle(struct core *c, struct call *call, const struct provider_res
     account(c, call, &o, now_us);
     guard_note(c, call, &o, now_us);
     event_call_end(c, call, response, &o, now_us);
+    if (c->ports.publish)
+        publish_call(c, call, response, &o, now_us);
     if (followup_retry(c, call, &o, now_us))
         goto out;
     size_t first = is_filtered_whole(call, response, &o) ? followup_bisect(c, call) : 0;

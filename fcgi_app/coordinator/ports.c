@@ -88,6 +88,11 @@ static void port_log(void *arg, enum sink_stream stream, struct slice record)
     sink_write(((struct program *)arg)->sink, stream, record);
 }
 
+static void port_publish(void *arg, enum sink_topic topic, struct slice key, struct slice record)
+{
+    sink_publish(((struct program *)arg)->sink, topic, key, record);
+}
+
 static int port_key_prepare(void *arg, const struct saved_key *key, struct err *e)
 {
     return keyfile_prepare(((struct program *)arg)->conf->storage.dir, key, e);
@@ -118,6 +123,7 @@ struct core_ports ports_of(struct program *p)
         .send = port_send,
         .probe = port_probe,
         .log = port_log,
+        .publish = p->conf->kafka.enabled ? port_publish : NULL,
         .key_prepare = port_key_prepare,
         .key_settle = port_key_settle,
     };

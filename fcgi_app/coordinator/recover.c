@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "coordinator/intake.h"
 #include "coordinator/probe.h"
+#include "coordinator/publish.h"
 #include "coordinator/record.h"
 
 #define SWEEP_STEP                                                                                           \
@@ -188,6 +189,8 @@ void core_maintain(struct core *c, uint64_t now_us)
     c->sink_counted = c->sink_dropped;
     intake_unpark(c, now_us);
     probe_ask(c, now_us);
+    if (c->ports.publish)
+        publish_metrics(c, now_us);
     list_for_each_safe (it, next, &c->stuck_ops)
         try_again(c, LIST_ENTRY(it, struct commit_op, node));
     if (!c->sweeping)

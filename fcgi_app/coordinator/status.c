@@ -58,35 +58,53 @@ static void write_queues(struct json_writer *w, const struct core *c, uint64_t n
     json_object_end(w);
 }
 
-void status_answer(struct core *c, struct core_link *l, uint64_t id, uint64_t now_us)
+static void write_kafka(struct json_writer *w, const struct sink_kafka *k)
 {
-    struct json_writer w;
+    json_key(w, "kafka");
+    json_object_begin(w);
+    json_field_cstr(w, "status", !k->enabled ? "disabled" : k->fault.code ? "down" : "ok");
+    if (k->fault.code)
+        json_field_cstr(w, "reason", k->fault.text);
+    json_field_u64(w, "delivered", k->delivered);
+    json_field_u64(w, "filed", k->filed);
+    json_object_end(w);
+}
+
+void status_write(struct json_writer *w, const struct core *c, uint64_t now_us)
+{
     const struct err *provider = c->provider_fault.code ? &c->provider_fault : &c->probe.fault;
     uint32_t running = 0;
     for (int p = 0; p < PRIORITIES; p++)
         running += c->calls_running[p];
-    size_t mark = wire_frame_begin(&l->out, WIRE_STATUS, id);
-    json_writer_init(&w, &l->out);
-    json_object_begin(&w);
-    json_field_u64(&w, "pid", (uint64_t)getpid());
-    json_field_u64(&w, "uptime_s", (now_us - c->started_us) / US_PER_S);
-    json_field_u64(&w, "started_ms", c->started_real_us / US_PER_MS);
-    json_field_u64(&w, "epoch", c->epoch);
-    json_field_cstr(&w, "state",
+    json_field_u64(w, "pid", (uint64_t)getpid());
+    json_field_u64(w, "uptime_s", (now_us - c->started_us) / US_PER_S);
+    json_field_u64(w, "started_ms", c->started_real_us / US_PER_MS);
+    json_field_u64(w, "epoch", c->epoch);
+    json_field_cstr(w, "state",
                     c->draining                             ? "draining"
                     : c->store_fault.code || provider->code ? "degraded"
                                                             : "ok");
-    write_part(&w, "store", &c->store_fault, NULL);
-    write_part(&w, "provider", provider, conf_provider_name(c->settings.provider));
-    write_queues(&w, c, now_us);
-    write_breaker(&w, &c->guard.breaker);
-    json_key(&w, "prompts_per_second");
-    json_double(&w, meter_per_second(&c->prompts, now_us));
-    json_field_u64(&w, "prompts", prompts_alive(c));
-    json_field_u64(&w, "running", running);
-    json_field_u64(&w, "waiting", c->waiters_n);
-    json_field_u64(&w, "capacity", c->capacity);
-    json_field_u64(&w, "sink_dropped", c->sink_dropped);
+    write_part(w, "store", &c->store_fault, NULL);
+    write_part(w, "provider", provider, conf_provider_name(c->settings.provider));
+    write_kafka(w, &c->kafka);
+    write_queues(w, c, now_us);
+    write_breaker(w, &c->guard.breaker);
+    json_key(w, "prompts_per_second");
+    json_double(w, meter_per_second(&c->prompts, now_us));
+    json_field_u64(w, "prompts", prompts_alive(c));
+    json_field_u64(w, "running", running);
+    json_field_u64(w, "waiting", c->waiters_n);
+    json_field_u64(w, "capacity", c->capacity);
+    json_field_u64(w, "sink_dropped", c->sink_dropped);
+}
+
+void status_answer(struct core *c, struct core_link *l, uint64_t id, uint64_t now_us)
+{
+    struct json_writer w;
+    size_t mark = wire_frame_begin(&l->out, WIRE_STATUS, id);
+    json_writer_init(&w, &l->out);
+    json_object_begin(&w);
+    status_write(&w, c, now_us);
     json_object_end(&w);
     wire_frame_end(&l->out, mark);
     core_link_dirty(c, l);

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "coordinator/intake.h"
+#include "coordinator/publish.h"
 #include "coordinator/refusal.h"
 
 bool intake_is_open(const struct core_link *l, uint64_t id)
@@ -73,7 +74,10 @@ void intake_deadline(struct core *c, struct waiter *w, uint64_t now_us)
 {
     if (w->watches)
         answer_progress(c, w->link, w->id, progress_of(w->job));
-    else
+    else {
         core_refuse(c, w->link, w->id, refusal_get(REFUSAL_DEADLINE));
+        if (c->ports.publish)
+            publish_error(c, w->job, refusal_get(REFUSAL_DEADLINE));
+    }
     intake_leave(c, w, now_us);
 }

@@ -59,6 +59,8 @@ static void read_report(struct health *h, const cJSON *report)
         h->degraded = true;
     h->store = part_of(report, "store");
     h->provider = part_of(report, "provider");
+    if (strcmp(h->kafka.status, "disabled") != 0)
+        h->kafka = part_of(report, "kafka");
     h->mock = kind && !strcmp(kind, conf_provider_name(PROVIDER_MOCK));
 }
 
@@ -147,7 +149,8 @@ static int render(struct exchange *x, struct buf *out)
     struct health h = {
         .auth_off = w->conf->auth.required == AUTH_OFF,
         .redis = outside_part(w->conf->redis.enabled),
-        .kafka = outside_part(w->conf->kafka.enabled),
+        .kafka = w->conf->kafka.enabled ? (struct part){"idle", "not asked while no coordinator runs"}
+                                        : (struct part){"disabled", NULL},
     };
     int rc = link_ask(&x->link, LINK_IF_RUNNING, WIRE_STATUS_ASK, (struct slice){"", 0},
                       clock_mono_us() + ASK_LIMIT_US, &frame, &e);

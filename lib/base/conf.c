@@ -61,6 +61,7 @@ static int anchor_file_paths(struct conf *c, struct err *e)
     } paths[] = {{c->storage.dir, "storage.dir"},
                  {c->coordinator.socket, "coordinator.socket"},
                  {c->provider.api_key_file, "provider.api_key_file"},
+                 {c->kafka.options_file, "kafka.options_file"},
                  {c->log.dir, "log.dir"},
                  {c->log.file, "log.file"}};
     char file[PATH_MAX];
@@ -95,6 +96,8 @@ static int settle_paths(struct conf *c, struct err *e)
         rc = place(c->coordinator.socket, c, "coordinator.sock", "coordinator.socket", e);
     if (!rc)
         rc = place(c->log.dir, c, "logs", "log.dir", e);
+    if (!rc)
+        rc = make_absolute(c->kafka.options_file, "kafka.options_file", e);
     if (!rc)
         rc = make_absolute(c->log.file, "log.file", e);
     return rc;

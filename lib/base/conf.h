@@ -110,8 +110,8 @@ struct conf {
     } redis;
     struct {
         bool enabled;
-        char bootstrap_servers[CONF_TEXT], request_topic[CONF_TEXT], metrics_topic[CONF_TEXT],
-            error_topic[CONF_TEXT];
+        char bootstrap_servers[CONF_TEXT], options_file[CONF_TEXT], request_topic[CONF_TEXT],
+            metrics_topic[CONF_TEXT], error_topic[CONF_TEXT];
     } kafka;
     struct {
         char level[32];

@@ -144,6 +144,7 @@ const struct conf_option conf_options[] = {
 
     {OPTION(kafka, enabled), BOOL, DEFAULT("off"), ALSO(NAME("KAFKA_ENABLED"))},
     {OPTION(kafka, bootstrap_servers), TEXT, DEFAULT("localhost:9092"), ALSO(NAME("KAFKA_BOOTSTRAP_SERVERS"))},
+    {OPTION(kafka, options_file), TEXT, DEFAULT("")},
     {OPTION(kafka, request_topic), TEXT, DEFAULT("llm-requests"), ALSO(NAME("KAFKA_REQUEST_TOPIC"))},
     {OPTION(kafka, metrics_topic), TEXT, DEFAULT("llm-metrics"), ALSO(NAME("KAFKA_METRICS_TOPIC"))},
     {OPTION(kafka, error_topic), TEXT, DEFAULT("llm-errors"), ALSO(NAME("KAFKA_ERROR_TOPIC"))},

@@ -11,7 +11,7 @@ rooms = $(call obj,$(filter-out %/main.c,$(foreach r,$(shell sed -n 's,^/[*] *RO
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/fuzz.o $$(call rooms,tests/fuzz/fuzz_$$*.c) $(LIB)
 	@mkdir -p $(@D)
 	@echo "  LINK $@"
-	$(Q)$(CC) $(LDFLAGS) $(FUZZ_LINK) -o $@ $^ -lfcgi -luv -lcurl $(LIB_LIBS)
+	$(Q)$(CC) $(LDFLAGS) $(FUZZ_LINK) -o $@ $^ -lfcgi $(COORD_LIBS)
 
 # make run from a shell that has a variable of that name (bash) must not take it for ours.
 FUZZ_SECONDS = $(if $(filter command,$(firstword $(origin SECONDS))),$(SECONDS),60)

@@ -5,7 +5,7 @@ TORTURE      := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/torture/%) $(BUILD)/torture/s
 comma        := ,
 TORTURE_RUN  := $(addprefix tests/torture/,runner.c quiet.c shim.c)
 TORTURE_LIB  := $(BUILD)/torture/libcarpool.a
-TORTURE_LIBS := -lfcgi -luv -lcurl $(LIB_LIBS)
+TORTURE_LIBS := -lfcgi $(COORD_LIBS)
 marked        = $(1:%.c=$(BUILD)/marked/%.o)
 
 $(BUILD)/marked/%.o: $(BUILD)/obj/%.o
