@@ -56,7 +56,7 @@ class Crowd {
             return { socket, child, exited };
         });
         fs.closeSync(log);
-        await until('all workers listen', () => this.workers.every((w) => fs.existsSync(w.socket)), 10000);
+        await until('all workers listen', () => this.workers.every((w) => isListening(w.socket)), 10000);
     }
 
     askAll(tag) {
@@ -117,6 +117,12 @@ class Crowd {
         assert.deepEqual(said, []);
         for (const end of ends) assert.deepEqual(end, { code: 0, signal: null }, 'an idle worker leaves when told');
     }
+}
+
+/* A socket has its name a moment before it listens. Without connecting: that would be a request. */
+function isListening(socket) {
+    const lines = fs.readFileSync('/proc/net/unix', 'utf8').split('\n');
+    return lines.some((line) => line.endsWith(` ${socket}`) && line.split(' ')[3] === '00010000');
 }
 
 module.exports = { Crowd };
