@@ -82,7 +82,8 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exi
 class Stack {
     /*
      * provider: 'mock' (default), 'openai', 'gemini' or 'model_service' (the fake one); env: more environment; conf: text of
-     * carpool.conf; keep: an existing directory to start on again; command: what to run instead of lighttpd.
+     * carpool.conf; dir: an existing directory to start on again; command: what to run instead of lighttpd; ready: the
+     * states of /health in which it counts as started (ok).
      */
     constructor(options = {}) {
         this.options = options;
@@ -105,7 +106,7 @@ class Stack {
     }
 
     async start() {
-        const { provider = 'mock' } = this.options;
+        const { provider = 'mock', ready = ['ok'] } = this.options;
         if (provider !== 'mock' && !this.fake) this.fake = await FakeProvider.start();
         this.port ??= await freePort();
         this.client ??= new Client(this.port);
@@ -115,10 +116,8 @@ class Stack {
             async () => {
                 if (this.front.exitCode !== null)
                     throw Object.assign(new Error(`it ended with status ${this.front.exitCode}`), { final: true });
-                return (
-                    (await this.get(`${this.options.base ?? ''}/health`, { check: false, timeoutMs: 2000 })).json
-                        ?.status === 'ok'
-                );
+                const health = `${this.options.base ?? ''}/health`;
+                return ready.includes((await this.get(health, { check: false, timeoutMs: 2000 })).json?.status);
             },
             10000,
         );

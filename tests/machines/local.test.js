@@ -1,0 +1,81 @@
+'use strict';
+/* redis.on_loss = local: while Redis is away each machine goes on with what it knows, says so, and shares again when
+ * Redis is back. */
+const assert = require('node:assert/strict');
+const { useMachines, timesPaid, sleep, until, STRETCH, BACK_MS } = require('./machines');
+
+const m = useMachines({ onLoss: 'local' });
+const more = (id) => ({ request_id: id, priority: 'HIGH' });
+
+for (const [what, away, back] of [
+    ['killed', () => m.redis.kill(), () => m.redis.launch()],
+    ['stopped', () => m.redis.pause(), () => m.redis.resume()],
+])
+    m.test(`Redis is ${what} under load: every request is answered with 200, and then all is shared again`, async (t) => {
+        let running = true;
+        const results = [];
+        const lane = async (machine, n) => {
+            for (let i = 0; running; i++) {
+                const id = `${what}-${n}-${i}`;
+                results.push([id, await machine.ask(`prompt of ${id}`, more(id), { fresh: true, timeoutMs: 20000 * STRETCH })]);
+                await sleep(30);
+            }
+        };
+        const lanes = Array.from({ length: 12 }, (_, n) => lane(m.all[n % 2], n));
+        try {
+            await sleep(500);
+            await away();
+            const start = performance.now();
+            for (const machine of m.all) {
+                const s = await machine.stands('it says that Redis is away', ({ status }) => status === 'down');
+                assert.equal(s.http, 200);
+                assert.equal(s.whole, 'degraded');
+                assert.match(s.reason, /this machine|local|alone/i, s.reason);
+            }
+            await sleep(Math.max(0, 3000 - (performance.now() - start)));
+            await back();
+            for (const machine of m.all) await machine.stands('it has Redis', ({ whole }) => whole === 'ok', BACK_MS);
+            await sleep(500);
+        } finally {
+            running = false;
+            await Promise.all(lanes);
+        }
+        for (const [id, res] of results) {
+            assert.equal(res.status, 200, `${id}: ${res.text}`);
+            assert.equal(timesPaid(m.fake, `prompt of ${id}`), 1, id);
+        }
+        const worst = Math.max(...results.map(([, res]) => res.ms));
+        t.diagnostic(`${results.length} requests, the slowest ${worst.toFixed(0)} ms`);
+        assert.ok(worst < 5000 * STRETCH, `${worst.toFixed(0)} ms`);
+
+        /* Shared again: what was answered alone is told by both in the end, and new ids are bought once. */
+        const [id, alone] = results[Math.floor(results.length / 2)];
+        for (const machine of m.all)
+            await until('the answer is told everywhere', async () => (await machine.ask(`prompt of ${id}`, more(id))).text === alone.text, 3000);
+        m.fake.latencyMs = 300;
+        const both = await Promise.all(m.all.map((machine) => machine.ask('shared again', more(`again-${what}`))));
+        assert.equal(both[0].text, both[1].text);
+        assert.equal(timesPaid(m.fake, 'shared again'), 1);
+    });
+
+m.test('away for a while with work on both sides: replays on the own machine are the same bytes', async () => {
+    await m.redis.kill();
+    const alone = await m.a.ask('on A alone', more('alone'));
+    assert.equal(alone.status, 200, alone.text);
+    const replay = await m.a.ask('on A alone', more('alone'));
+    assert.equal(replay.text, alone.text);
+    assert.equal(replay.headers['idempotent-replayed'], 'true');
+    await m.redis.launch();
+    await m.allShare();
+    await until('B tells it', async () => (await m.b.ask('on A alone', more('alone'))).text === alone.text, 3000);
+    assert.equal(timesPaid(m.fake, 'on A alone'), 1);
+});
+
+m.test('settings and deletions made while Redis is away reach the other machine', async () => {
+    assert.equal((await m.a.ask('deleted alone', more('deleted'))).status, 200);
+    await m.redis.kill();
+    assert.equal((await m.a.delete('/v1/chat/deleted')).status, 200);
+    await m.redis.launch();
+    await m.allShare();
+    await until('B says 410', async () => (await m.b.ask('deleted alone', more('deleted'))).status === 410, 3000);
+});
