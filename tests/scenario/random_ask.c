@@ -47,14 +47,16 @@ void random_configure(struct life *life, uint64_t seed, char ret_config[1024])
              "[batch_medium]\npolicy = %s\ntokens = 100\n"
              "[batch_low]\nwindow_ms = %u\ntokens = 100\n"
              "[idempotency]\nttl_hours = %u\non_unknown = %s\n"
-             "[storage]\nchat_retention_days = %u\n",
+             "[storage]\nchat_retention_days = %u\n"
+             "[cache]\nmode = %s\nttl_hours = %u\n",
              mode_of(world_random(d, 10)), 1 + (unsigned)world_random(d, 5), (unsigned)world_random(d, 300),
              life->small_context ? "context_tokens = 300\n" : "", (unsigned)world_random(d, 4),
              random_chance(d, 50) ? 20 : 250, small_queue ? 4 + (unsigned)world_random(d, 8) : 4096,
              random_chance(d, 70) ? "on" : "off", 1 + (unsigned)world_random(d, 8), zero_windows ? 0 : 200,
              random_chance(d, 60) ? "window" : "adaptive", zero_windows ? 0 : 1500,
              random_chance(d, 70) ? 1 : 72, random_chance(d, 80) ? "report" : "retry",
-             (unsigned)world_random(d, 2));
+             (unsigned)world_random(d, 2), random_chance(d, 80) ? "exact" : "off",
+             random_chance(d, 50) ? 1 : 24);
 }
 
 void random_id(struct life *life, char ret_id[32])
@@ -146,6 +148,19 @@ static void set_tenant(struct wire_submit *m, unsigned tenant)
     m->trust_group[0] = (uint8_t)tenant;
 }
 
+/* The same again before anything has come of it, to be kept for later. */
+static void insist(struct life *life, const struct client *first)
+{
+    struct wire_submit same = first->submit;
+    for (int n = 2; n; n--) {
+        struct client *c = new_client(life);
+        c->submit = same;
+        c->submit.flags |= SUBMIT_ASYNC;
+        submit(life, c);
+    }
+    REACH("a prompt again at once");
+}
+
 void random_arrive(struct life *life)
 {
     struct world *w = life->w;
@@ -154,17 +169,29 @@ void random_arrive(struct life *life)
     unsigned id = (unsigned)world_random(w, life->ids);
     char text[32];
     set_tenant(m, (unsigned)world_random(w, life->tenants));
+    unsigned body = id;
     if (random_chance(w, 25)) {
         m->flags |= SUBMIT_FRESH_ID;
         id = 1000 + life->number;
         REACH("a fresh id");
+        body = random_chance(w, 40) ? body : id;
     } else if (random_chance(w, 25))
         m->flags |= SUBMIT_ASYNC;
+    if (body == id && random_chance(w, 15))
+        id = 2000 + life->number;
+    if (body != id)
+        REACH("what may have been asked before, under an id of its own");
     snprintf(text, sizeof(text), "id%u", id);
     m->request_id = keep(w, text);
-    compose_body(life, m, id);
+    compose_body(life, m, body);
     compose_oddly(life, m);
+    if (random_chance(w, 5)) {
+        m->flags |= SUBMIT_NO_CACHE;
+        REACH("a prompt that is not to be answered from the cache");
+    }
     submit(life, c);
+    if (random_chance(w, 3) && w->clients_n + 300 < WORLD_CLIENTS_MAX && !(m->flags & SUBMIT_FRESH_ID))
+        insist(life, c);
     world_turn(w);
 }
 

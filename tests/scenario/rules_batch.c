@@ -181,6 +181,8 @@ void rules_sealed(struct world *w, const struct sight *seen, const struct batch 
     if (n != seen->n)
         world_blame(w, "a batch of %u has %zu members", seen->n, n);
     check_members(w, members, n, "batch");
+    for (size_t i = 0; i < n; i++)
+        rules_cache_sealed(w, &members[i]->submit);
     check_reason(w, seen, b);
     check_slots(w, seen, b);
     /* Tenants whose names end alike count as one; scripts may have such, random lives have not. */

@@ -55,6 +55,8 @@ static void check_answer(struct world *w, struct client *c, struct slice told)
         world_blame(w, "%s gets the chat of another", c->name);
     else if (!upstream_is_answer(chat.prompt, chat.text))
         world_blame(w, "%s gets the answer of another: %.*s", c->name, (int)chat.text.n, chat.text.p);
+    else if (chat.cached)
+        rules_cache_told(w, c, &chat);
     if (disk_lookup(w, c->submit.key, &record, &stored, &e) < 0) {
         /* What was answered before those hours, and could not be stored until after them, has had its time.
          */

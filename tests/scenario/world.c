@@ -169,6 +169,7 @@ void world_close(struct world *w, bool finished)
     next_real_us = disk_real_us(w) + US_PER_S;
     rules_free(w);
     rules_patience_free(w);
+    rules_cache_free(w);
     free(w->batches.items);
     free(w->calls.items);
     arena_fini(&w->arena);

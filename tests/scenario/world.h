@@ -104,6 +104,9 @@ struct ledger;
 /* What a batch has passed over so far: rules_batch.c. */
 struct patience;
 
+/* What was asked of a provider: rules_cache.c. */
+struct content;
+
 /* A coordinator that another one has taken over from and that does not know it yet. While it acts, its state
  * stands in the world's own fields and theirs in here (process_swap). */
 struct elder {
@@ -171,6 +174,7 @@ struct world {
     char filter[64];
     struct ledger *ledger;
     struct patience *patience;
+    struct content *contents;
 
     struct client clients[WORLD_CLIENTS_MAX];
     size_t clients_n;
@@ -274,6 +278,13 @@ void rules_sealed(struct world *w, const struct sight *seen, const struct batch 
 void rules_sent(struct world *w, const struct call *call);
 void rules_turned(struct world *w);
 void rules_patience_free(struct world *w);
+
+/* rules_cache.c */
+/* It is put into a batch. */
+void rules_cache_sealed(struct world *w, const struct wire_submit *s);
+/* c is told chat, which is one that is given again. */
+void rules_cache_told(struct world *w, const struct client *c, const struct chat *chat);
+void rules_cache_free(struct world *w);
 
 /* rules_end.c */
 /* Nobody has waited for longer than their deadline and a little. */
