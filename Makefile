@@ -20,10 +20,23 @@ HARDEN := -fstack-protector-strong -fPIE $(if $(filter -O0,$(OPT)),,-D_FORTIFY_S
 CFLAGS += -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) -pthread -D_GNU_SOURCE -DHASH_NONFATAL_OOM=1 -Ilib -Ifcgi_app -MMD -MP $(EXTRA)
 LDFLAGS += -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(EXTRA)
 
-LIB_SRC      := $(wildcard lib/*/*.c)
+# What is missing is left out: carpool then says so where it is switched on. HAVE_HIREDIS= builds without it.
+has = $(shell pkg-config --exists $(1) 2>/dev/null && echo yes)
+ifeq ($(origin HAVE_HIREDIS),undefined)
+HAVE_HIREDIS := $(call has,hiredis)
+endif
+ifeq ($(origin HAVE_RDKAFKA),undefined)
+HAVE_RDKAFKA := $(call has,rdkafka)
+endif
+REDIS_LIBS   := $(if $(HAVE_HIREDIS),-lhiredis)
+KAFKA_LIBS   := $(if $(HAVE_RDKAFKA),-lrdkafka)
+CFLAGS       += $(if $(HAVE_RDKAFKA),-DHAVE_RDKAFKA)
+
+SHARED_SRC   := $(if $(HAVE_HIREDIS),$(filter-out lib/shared/none.c,$(wildcard lib/shared/*.c)),lib/shared/none.c)
+LIB_SRC      := $(filter-out lib/shared/%,$(wildcard lib/*/*.c)) $(SHARED_SRC)
 WORKER_SRC   := $(wildcard fcgi_app/worker/*.c)
 COORD_SRC    := $(wildcard fcgi_app/coordinator/*.c)
-UNIT_SRC     := $(wildcard tests/unit/test_*.c)
+UNIT_SRC     := $(filter-out $(if $(HAVE_HIREDIS),,tests/unit/test_shared_%.c),$(wildcard tests/unit/test_*.c))
 SCENARIO_SRC := $(wildcard tests/scenario/*.c)
 BENCH_SRC    := $(wildcard tests/bench/*.c)
 
@@ -35,15 +48,9 @@ BENCH    := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
 
 obj = $(1:%.c=$(BUILD)/obj/%.o)
 
-# What is missing is left out: carpool then says so where it is switched on.
-has = $(shell pkg-config --exists $(1) 2>/dev/null && echo yes)
-HAVE_RDKAFKA ?= $(call has,rdkafka)
-KAFKA_LIBS   := $(if $(HAVE_RDKAFKA),-lrdkafka)
-CFLAGS       += $(if $(HAVE_RDKAFKA),-DHAVE_RDKAFKA)
-
 LIB_LIBS    := -lcjson -lsodium -llmdb -linih -lm
 WORKER_LIBS := -lfcgi $(LIB_LIBS)
-COORD_LIBS  := -luv -lcurl $(KAFKA_LIBS) $(LIB_LIBS)
+COORD_LIBS  := -luv -lcurl $(REDIS_LIBS) $(KAFKA_LIBS) $(LIB_LIBS)
 
 SANITIZE := BUILD=build/asan OPT=-O1 EXTRA="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 

@@ -37,7 +37,7 @@ refuse '' 'lmdb\.h' 'lib/store/' 'lmdb belongs to lib/store.'
 refuse '' 'curl/' 'fcgi_app/coordinator/upstream' 'curl belongs to fcgi_app/coordinator/upstream*.'
 refuse '' 'fcgi(app|_stdio|_config)\.h' 'fcgi_app/worker/(main|pool|request|response)[._]' \
     'libfcgi belongs to the main, pool, request and response of the worker.'
-refuse '' 'uv\.h' 'fcgi_app/coordinator/' 'libuv belongs to the coordinator.'
+refuse '' 'uv\.h' '(fcgi_app/coordinator|lib/shared)/' 'libuv belongs to the coordinator and lib/shared.'
 refuse '' 'hiredis/' 'lib/shared/' 'hiredis belongs to lib/shared.'
 refuse '' 'librdkafka/' 'lib/sink/' 'rdkafka belongs to lib/sink.'
 refuse '' '(cjson/)?cJSON\.h' '(lib/(json|provider|store)|fcgi_app)/' 'cJSON belongs to lib/json, provider, store and the programs.'
