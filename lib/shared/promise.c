@@ -113,10 +113,10 @@ static void on_claimed(struct shared *s, struct shared_op *op, const struct redi
     c->rc = op->rc;
     for (size_t i = 0; i < c->members_n; i++) {
         struct shared_claim_member *m = &c->members[i];
-        struct slice raw = reply_text(reply_at(reply, 2 * i));
-        m->ret_claimed = raw.p && raw.n == 0;
+        const struct redisReply *raw = reply_at(reply, 2 * i);
+        m->ret_claimed = reply_is_nothing(raw);
         m->ret_record = (struct shared_record){.state = SHARED_FREE};
-        if (reply && !m->ret_claimed && (!raw.p || take_record(s, reply, 2 * i, &m->ret_record) < 0))
+        if (reply && !m->ret_claimed && (!raw || take_record(s, reply, 2 * i, &m->ret_record) < 0))
             c->rc = ERR_CORRUPT;
     }
     c->done(c, s->options.arg);

@@ -102,8 +102,8 @@ static const char arrive[] =
                 "return answer\n";
 
 /* KEYS: fence, open, then the records. ARGV: number, take_unknown, machine, how long to keep a record (ms),
- * then each record as it will be. Answers, each: '' for a claimed one, else the record; alive. One that is
- * run anew is kept anew. */
+ * then each record as it will be. Answers, each: nothing for a claimed one, else the record; alive. One that
+ * is run anew is kept anew. */
 static const char claim[] = GUARD ALIVE
     "local answer = {}\n"
     "for i = 3, #KEYS do\n"
@@ -117,12 +117,10 @@ static const char claim[] = GUARD ALIVE
     "      redis.call('SET', KEYS[i], ARGV[i + 2], 'PX', ARGV[4])\n"
     "    end\n"
     "    redis.call('SADD', KEYS[2], string.sub(KEYS[i], -32))\n"
-    "    answer[#answer + 1] = ''\n"
-    "    answer[#answer + 1] = 0\n"
-    "  else\n"
-    "    answer[#answer + 1] = raw\n"
-    "    answer[#answer + 1] = alive(raw)\n"
+    "    raw = false\n"
     "  end\n"
+    "  answer[2 * i - 5] = raw\n"
+    "  answer[2 * i - 4] = raw and alive(raw) or 0\n"
     "end\n"
     "return answer\n";
 

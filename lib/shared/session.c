@@ -35,6 +35,11 @@ int64_t reply_number(const struct redisReply *reply)
     return reply && reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
 }
 
+bool reply_is_nothing(const struct redisReply *reply)
+{
+    return reply && reply->type == REDIS_REPLY_NIL;
+}
+
 /* How it stands */
 
 static void stand(struct shared *s, const struct shared_standing *now)

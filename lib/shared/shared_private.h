@@ -111,5 +111,6 @@ void session_ready(struct shared *s);
 const struct redisReply *reply_at(const struct redisReply *reply, size_t i);
 struct slice reply_text(const struct redisReply *reply);
 int64_t reply_number(const struct redisReply *reply);
+bool reply_is_nothing(const struct redisReply *reply); /* it was answered, with nil */
 
 #endif

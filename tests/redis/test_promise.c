@@ -22,6 +22,23 @@ static void stop(void)
     server_fini(&server);
 }
 
+static long long open_count(const struct machine *m)
+{
+    return server_number(&server, "SCARD {carpool}:open:%b", m->options.machine.bytes, (size_t)16);
+}
+
+/* What it has settled is there when it has been answered something later. */
+static void flush(struct machine *m)
+{
+    CHECK(drive_look(m, key_of(1u << 30)).rc == 0);
+}
+
+/* As seconds without a word from it would. */
+static void seem_dead(const struct machine *m)
+{
+    CHECK(server_number(&server, "DEL {carpool}:m:%b", m->options.machine.bytes, (size_t)16) == 1);
+}
+
 static void claim_and_settle(void)
 {
     start();
@@ -42,4 +59,258 @@ static void claim_and_settle(void)
     stop();
 }
 
-const struct test promise_tests[] = {{"claim_and_settle", claim_and_settle}, {NULL, NULL}};
+/* Brings a key of machine a into a state. */
+static void bring(const uint8_t *key, enum shared_state state)
+{
+    if (state == SHARED_QUEUED)
+        CHECK(drive_arrive(&a, key, NULL, true).rc == 0);
+    else if (state == SHARED_DISPATCHED)
+        CHECK(drive_claim(&a, key, false).claimed);
+    else if (state != SHARED_FREE)
+        drive_settle(&a, key, state, "value");
+    flush(&a);
+}
+
+/* By state: who may claim it with and without take_unknown: its machine, another, another when it is dead. */
+static const struct {
+    bool mine, other, dead, mine_taking, other_taking, dead_taking;
+} may_claim[] = {
+    [SHARED_FREE] = {true, true, true, true, true, true},
+    [SHARED_QUEUED] = {true, false, false, true, false, false},
+    [SHARED_DISPATCHED] = {true, false, false, true, false, true},
+    [SHARED_DONE] = {false},
+    [SHARED_FAILED] = {false},
+    [SHARED_UNKNOWN] = {false, false, false, true, true, true},
+    [SHARED_DELETED] = {false},
+};
+
+static void states(void)
+{
+    unsigned n = 0;
+    start();
+    for (enum shared_state state = SHARED_FREE; state <= SHARED_DELETED; state++)
+        for (unsigned who = 0; who < 6; who++) {
+            const uint8_t *key = key_of(++n);
+            struct machine *m = who % 3 == 0 ? &a : &b;
+            const bool allowed[] = {may_claim[state].mine,         may_claim[state].other,
+                                    may_claim[state].dead,         may_claim[state].mine_taking,
+                                    may_claim[state].other_taking, may_claim[state].dead_taking};
+            bring(key, state);
+            CHECK(drive_look(&a, key).record.state == state);
+            if (who % 3 == 2)
+                seem_dead(&a);
+            struct outcome o = drive_claim(m, key, who >= 3);
+            CHECK(o.rc == 0);
+            if (o.claimed != allowed[who])
+                fprintf(stderr, "    state %u, case %u: claimed %d\n", state, who, o.claimed);
+            CHECK(o.claimed == allowed[who]);
+            if (!o.claimed) {
+                CHECK(o.record.state == state && o.record.mine == (m == &a));
+                CHECK(slice_equal(o.record.value, slice_of(state > SHARED_DISPATCHED ? "value" : "")));
+                CHECK(o.record.owner_alive == (who % 3 != 2));
+            } else {
+                o = drive_look(m, key);
+                CHECK(o.record.state == SHARED_DISPATCHED && o.record.mine);
+            }
+            /* It says so again within a second. */
+            if (who % 3 == 2)
+                WAIT(server_number(&server, "EXISTS {carpool}:m:%b", a.options.machine.bytes, (size_t)16) ==
+                     1);
+        }
+    stop();
+}
+
+static void others_are_left_alone(void)
+{
+    start();
+    bring(key_of(1), SHARED_DISPATCHED);
+    static const enum shared_state endings[] = {SHARED_DONE, SHARED_FAILED, SHARED_UNKNOWN, SHARED_FREE};
+    for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+        drive_settle(&b, key_of(1), endings[i], "mine");
+        struct outcome o = drive_look(&b, key_of(1));
+        CHECK(o.record.state == SHARED_DISPATCHED && !o.record.mine);
+    }
+    drive_settle(&b, key_of(1), SHARED_DELETED, NULL);
+    flush(&b);
+    CHECK(drive_look(&a, key_of(1)).record.state == SHARED_DELETED);
+    /* A tombstone stays, also for who made it. */
+    drive_settle(&a, key_of(1), SHARED_DONE, "late");
+    drive_settle(&b, key_of(1), SHARED_DONE, "late");
+    drive_settle(&b, key_of(1), SHARED_FREE, NULL);
+    flush(&b);
+    CHECK(drive_look(&a, key_of(1)).record.state == SHARED_DELETED);
+    CHECK(open_count(&a) == 0);
+    stop();
+}
+
+static void endings(void)
+{
+    start();
+    bring(key_of(1), SHARED_DISPATCHED);
+    CHECK(open_count(&a) == 1);
+    drive_settle(&a, key_of(1), SHARED_FREE, NULL);
+    CHECK(drive_look(&a, key_of(1)).record.state == SHARED_FREE && open_count(&a) == 0);
+    CHECK(drive_claim(&b, key_of(1), false).claimed);
+    /* Several at once; unknown becomes done when it is found out. */
+    struct shared_ending both[] = {
+        {.key = key_of(2), .fingerprint = key_of(9), .state = SHARED_UNKNOWN, .value = SLICE_LITERAL("?")},
+        {.key = key_of(3), .fingerprint = key_of(9), .state = SHARED_FAILED, .value = SLICE_LITERAL("no")}};
+    shared_settle(a.s, both, 2);
+    flush(&a);
+    CHECK(slice_is(drive_look(&b, key_of(3)).record.value, "no"));
+    drive_settle(&a, key_of(2), SHARED_DONE, "");
+    flush(&a);
+    struct outcome o = drive_look(&b, key_of(2));
+    CHECK(o.record.state == SHARED_DONE && o.record.value.p && o.record.value.n == 0);
+    stop();
+}
+
+static void cache(void)
+{
+    start();
+    struct shared_ending e = {.key = key_of(1),
+                              .fingerprint = key_of(1),
+                              .state = SHARED_DONE,
+                              .value = SLICE_LITERAL("hot"),
+                              .cache_key = key_of(100),
+                              .cache_ttl_s = 50};
+    shared_settle(a.s, &e, 1);
+    flush(&a);
+    struct outcome o = drive_arrive(&b, key_of(2), key_of(100), false);
+    CHECK(o.record.state == SHARED_FREE && slice_is(o.cached, "hot"));
+    o = drive_arrive(&b, NULL, key_of(100), false);
+    CHECK(slice_is(o.cached, "hot"));
+    CHECK(!drive_arrive(&b, NULL, key_of(101), false).cached.p);
+    /* A record goes first. */
+    o = drive_arrive(&b, key_of(1), key_of(100), false);
+    CHECK(o.record.state == SHARED_DONE && !o.cached.p);
+    long long left = server_number(&server, "PTTL {carpool}:c:%b", key_of(100), (size_t)SHARED_KEY_SIZE);
+    CHECK(left > 0 && left <= 50000);
+    /* Without a key of its own; and forgotten with a deletion. */
+    e = (struct shared_ending){
+        .state = SHARED_DONE, .value = SLICE_LITERAL("other"), .cache_key = key_of(101), .cache_ttl_s = 50};
+    shared_settle(a.s, &e, 1);
+    flush(&a);
+    CHECK(slice_is(drive_arrive(&a, NULL, key_of(101), false).cached, "other"));
+    e = (struct shared_ending){.key = key_of(1), .state = SHARED_DELETED, .cache_key = key_of(100)};
+    shared_settle(b.s, &e, 1);
+    flush(&b);
+    CHECK(!drive_arrive(&a, NULL, key_of(100), false).cached.p);
+    stop();
+}
+
+#define MANY 300
+
+static unsigned many_dones;
+
+static void on_many(struct shared_claim *c, void *arg)
+{
+    (void)c, (void)arg;
+    many_dones++;
+}
+
+/* One call with members of every kind. */
+static void many_members(void)
+{
+    static uint8_t keys[MANY][SHARED_KEY_SIZE];
+    static struct shared_claim_member members[MANY];
+    start();
+    for (unsigned i = 0; i < MANY; i++) {
+        memcpy(keys[i], key_of(i), SHARED_KEY_SIZE);
+        /* Bytes that mean something to protocols. */
+        memcpy(keys[i] + 8, "\r\n$-1\r\n\0{}", 11);
+        members[i] = (struct shared_claim_member){.key = keys[i], .fingerprint = keys[i]};
+        if (i % 3 == 1)
+            drive_settle(&b, keys[i], SHARED_DONE, "there");
+        else if (i % 3 == 2)
+            CHECK(drive_claim(&b, keys[i], false).claimed);
+    }
+    CHECK(drive_look(&b, key_of(0)).rc == 0);
+    struct shared_claim claim = {.done = on_many, .members = members, .members_n = MANY};
+    shared_claim(a.s, &claim);
+    WAIT(many_dones);
+    CHECK(many_dones == 1 && claim.rc == 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        CHECK(members[i].ret_claimed == (i % 3 == 0));
+        CHECK(members[i].ret_record.state == (i % 3 == 0   ? SHARED_FREE
+                                              : i % 3 == 1 ? SHARED_DONE
+                                                           : SHARED_DISPATCHED));
+    }
+    CHECK(open_count(&a) == MANY / 3 && open_count(&b) == MANY / 3);
+    stop();
+}
+
+static long long record_ttl(const uint8_t *key)
+{
+    return server_number(&server, "PTTL {carpool}:r:%b", key, (size_t)SHARED_KEY_SIZE);
+}
+
+/* Kept from the first write on; anew when it runs anew. */
+static void time_to_live(void)
+{
+    start();
+    const uint8_t *key = key_of(1);
+    bring(key, SHARED_QUEUED);
+    CHECK(record_ttl(key) > 3500 * 1000 && record_ttl(key) <= 3600 * 1000);
+    CHECK(server_number(&server, "PEXPIRE {carpool}:r:%b 60000", key, (size_t)SHARED_KEY_SIZE) == 1);
+    CHECK(drive_claim(&a, key, false).claimed);
+    CHECK(record_ttl(key) > 0 && record_ttl(key) <= 60000);
+    drive_settle(&a, key, SHARED_UNKNOWN, "?");
+    CHECK(drive_look(&a, key).record.state == SHARED_UNKNOWN);
+    CHECK(record_ttl(key) > 0 && record_ttl(key) <= 60000);
+    CHECK(drive_claim(&b, key, true).claimed);
+    CHECK(record_ttl(key) > 3500 * 1000);
+    CHECK(server_number(&server, "PEXPIRE {carpool}:r:%b 50", key, (size_t)SHARED_KEY_SIZE) == 1);
+    WAIT(drive_look(&a, key).record.state == SHARED_FREE);
+    stop();
+}
+
+static void large_values(void)
+{
+    start();
+    size_t n = 3 << 20;
+    char *text = malloc(n + 1);
+    for (size_t i = 0; i < n; i++)
+        text[i] = (char)('a' + i * 7 % 26);
+    text[n] = 0;
+    drive_settle(&a, key_of(1), SHARED_DONE, text);
+    flush(&a);
+    CHECK(slice_is(drive_look(&b, key_of(1)).record.value, text));
+    CHECK(slice_is(drive_claim(&b, key_of(1), false).record.value, text));
+    struct shared_ending e = {
+        .state = SHARED_DONE, .value = slice_of(text), .cache_key = key_of(2), .cache_ttl_s = 60};
+    for (unsigned i = 0; i < 10; i++)
+        shared_settle(a.s, &e, 1);
+    flush(&a);
+    CHECK(slice_is(drive_arrive(&a, NULL, key_of(2), false).cached, text));
+    free(text);
+    stop();
+}
+
+static void foreign_bytes(void)
+{
+    start();
+    static const char *const junk[] = {"", "x", "\x01",
+                                       "\x02\x03 some version to come, with a long enough record ....."};
+    for (unsigned i = 0; i < ARRAY_LEN(junk); i++) {
+        freeReplyObject(
+            server_ask(&server, "SET {carpool}:r:%b %s", key_of(i), (size_t)SHARED_KEY_SIZE, junk[i]));
+        CHECK(drive_look(&a, key_of(i)).rc == ERR_CORRUPT);
+        CHECK(drive_arrive(&a, key_of(i), NULL, false).rc == ERR_CORRUPT);
+        struct outcome o = drive_claim(&a, key_of(i), true);
+        CHECK(!o.claimed && o.rc == ERR_CORRUPT);
+    }
+    CHECK(a.standing.there && drive_look(&a, key_of(99)).rc == 0);
+    stop();
+}
+
+const struct test promise_tests[] = {{"claim_and_settle", claim_and_settle},
+                                     {"states", states},
+                                     {"others_are_left_alone", others_are_left_alone},
+                                     {"endings", endings},
+                                     {"cache", cache},
+                                     {"many_members", many_members},
+                                     {"time_to_live", time_to_live},
+                                     {"large_values", large_values},
+                                     {"foreign_bytes", foreign_bytes},
+                                     {NULL, NULL}};
