@@ -89,6 +89,7 @@ static void given(struct core *c, struct commit_op *op, uint64_t now_us)
     if (op->rc < 0) {
         core_count(c, "errors", "STORE_UNAVAILABLE", 1);
         buf_clear(&j->chat);
+        j->ended = SHARED_FREE;
         job_refuse(j, refusal_get(REFUSAL_STORE_DOWN));
     } else if (chat_decode(buf_slice(&j->chat), &chat) == 0)
         event_pair(c, &chat);
@@ -127,6 +128,7 @@ static int give(struct core *c, struct job *j, const struct chat *found, uint64_
     op->queued_us = now_us;
     count_hit(op, j, &op->chats[0].chat);
     j->given_again = true;
+    j->ended = SHARED_DONE;
     job_set_state(c, j, JOB_COMMITTING);
     core_commit(c, op);
     return 0;
@@ -144,6 +146,44 @@ static int begin(struct core *c, struct core_link *l, uint64_t id, struct job *j
     return rc;
 }
 
+bool cached_applies(const struct core *c, struct job *j)
+{
+    if (c->conf->cache.mode == CACHE_OFF)
+        return false;
+    if (!j->cacheable)
+        make_key(c, c->provider, j);
+    return !(j->submit.flags & SUBMIT_NO_CACHE);
+}
+
+/* This machine's own first. */
+static int give_any(struct core *c, struct job *j, struct slice shared, uint64_t now_us)
+{
+    struct slice record;
+    struct chat found;
+    int rc = c->ports.cached(c->ports.arg, j->cache_key, &record, NULL);
+    if (rc == 0) {
+        rc = chat_decode(record, &found);
+        if (rc == 0)
+            rc = give(c, j, &found, now_us);
+        c->ports.lookup_end(c->ports.arg);
+    }
+    if (rc < 0 && shared.p && chat_decode(shared, &found) == 0)
+        rc = give(c, j, &found, now_us);
+    return rc;
+}
+
+bool cached_go_on(struct core *c, struct job *j, struct slice shared, uint64_t now_us)
+{
+    if (!cached_applies(c, j))
+        return false;
+    int rc = give_any(c, j, shared, now_us);
+    if (rc == 0)
+        core_count(c, "requests", priority_key(j->submit.priority), 1);
+    else
+        core_count(c, "cache.misses", NULL, 1);
+    return rc == 0;
+}
+
 bool cached_answer(struct core *c, struct core_link *l, uint64_t id, struct job *j, uint64_t now_us)
 {
     struct slice record;
@@ -154,7 +194,8 @@ bool cached_answer(struct core *c, struct core_link *l, uint64_t id, struct job 
     if (j->submit.flags & SUBMIT_NO_CACHE)
         return false;
     if (c->ports.cached(c->ports.arg, j->cache_key, &record, NULL) < 0) {
-        core_count(c, "cache.misses", NULL, 1);
+        /* The machines' server is asked next, if there is one. */
+        core_count(c, "cache.misses", NULL, c->shared.reach != SHARED_THERE);
         return false;
     }
     int rc = chat_decode(record, &found);

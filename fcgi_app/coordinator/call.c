@@ -62,6 +62,14 @@ void call_make_ready(struct core *c, struct call *call)
     list_append(&c->ready_calls, &call->node);
 }
 
+void call_take_slot(struct core *c, struct call *call, enum call_state state, uint64_t now_us)
+{
+    guard_enter(c, call, now_us);
+    call->state = state;
+    call->holds_slot = true;
+    c->calls_running[call->batch->priority]++;
+}
+
 void call_release_slot(struct core *c, struct call *call)
 {
     if (!call->holds_slot)

@@ -23,6 +23,7 @@ struct batch {
 };
 
 enum call_state {
+    CALL_CLAIMING,  /* holds a slot; its members become this machine's first */
     CALL_RECORDING, /* holds a slot; its dispatched records are on their way to the disk */
     CALL_RUNNING,   /* holds a slot; at the provider */
     CALL_DELAYED,   /* in core.timers until it may be sent again */
@@ -53,6 +54,8 @@ struct call {
 enum provider_mode call_mode(const struct provider_ref *p, uint64_t now_us);
 /* Seals and starts whatever is due and has a slot. Part of core_turn. */
 void dispatch_pump(struct core *c, uint64_t now_us);
+/* Encodes, records and sends a call. Takes it. */
+void dispatch_go(struct core *c, struct call *call, uint64_t now_us);
 /* A timer of a call fired: a delayed one becomes ready, a mock one answers. */
 void dispatch_timer(struct core *c, struct call *call, uint64_t now_us);
 
@@ -62,6 +65,8 @@ void call_members(const struct core *c, const struct call *call, struct provider
 struct call *call_new(struct core *c, struct batch *b, struct provider_ref *provider, size_t n);
 void call_free(struct core *c, struct call *call);
 void call_make_ready(struct core *c, struct call *call);
+/* Takes a slot. */
+void call_take_slot(struct core *c, struct call *call, enum call_state state, uint64_t now_us);
 /* Gives the slot back. */
 void call_release_slot(struct core *c, struct call *call);
 

@@ -17,6 +17,7 @@
 #include "coordinator/delete.h"
 #include "coordinator/guard.h"
 #include "coordinator/intake.h"
+#include "coordinator/machines.h"
 #include "coordinator/probe.h"
 #include "coordinator/publish.h"
 #include "coordinator/status.h"
@@ -42,6 +43,8 @@ int core_init(struct core *c, const struct conf *conf, const struct core_ports *
     c->started_real_us = ports->real_us(ports->arg);
     meter_init(&c->prompts, now_us);
     guard_reset(c, now_us);
+    c->shared = (struct core_shared){
+        .reach = ports->arrive ? SHARED_AWAY : SHARED_OFF, .away_us = now_us, .look_at_us = UINT64_MAX};
     int rc = control_init(c, r, saved_key, e);
     if (rc == 0)
         rc = intake_recover(c, r, now_us, e);
@@ -303,6 +306,7 @@ void core_turn(struct core *c, uint64_t now_us)
     fire_timers(c, now_us);
     batcher_set_waiting(c->batcher, c->links_waiting, c->capacity);
     dispatch_pump(c, now_us);
+    machines_turn(c, now_us);
     intake_sweep_on(c);
     reap(c);
 }
@@ -316,14 +320,18 @@ uint64_t core_next_us(const struct core *c, uint64_t now_us)
     n = heap_peek(&c->timers);
     if (n && n->at_us < next)
         next = n->at_us;
+    uint64_t look_us = machines_next_us(c);
+    if (look_us < next)
+        next = look_us;
     uint64_t door_us = guard_next_us(c, now_us);
     return door_us < next ? door_us : next;
 }
 
 static uint32_t jobs_alive(const struct core *c)
 {
-    return c->jobs_n[JOB_ACCEPTING] + c->jobs_n[JOB_QUEUED] + c->jobs_n[JOB_CALLING] +
-           c->jobs_n[JOB_COMMITTING];
+    uint32_t n = c->jobs_n[JOB_ASKING] + c->jobs_n[JOB_ACCEPTING] + c->jobs_n[JOB_QUEUED] +
+                 c->jobs_n[JOB_CALLING] + c->jobs_n[JOB_COMMITTING];
+    return c->draining ? n : n + c->jobs_n[JOB_ELSEWHERE];
 }
 
 bool core_idle(const struct core *c)
@@ -340,6 +348,7 @@ void core_drain(struct core *c)
 {
     c->draining = true;
     intake_refuse_queued(c);
+    machines_drain(c);
 }
 
 void core_count(struct core *c, const char *name, const char *suffix, uint64_t delta)

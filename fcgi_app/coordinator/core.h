@@ -20,6 +20,7 @@
 #include "coordinator/job.h"
 #include "coordinator/keyfile.h"
 #include "provider/provider.h"
+#include "shared/shared.h"
 #include "sink/sink.h"
 #include "store/requests.h"
 #include "store/settings.h"
@@ -69,6 +70,17 @@ struct probe {
     struct err fault;  /* what it said last; code 0: all is well, or it was not asked */
 };
 
+/* The server that several machines share, as far as it concerns this one. */
+enum shared_reach { SHARED_OFF, SHARED_AWAY, SHARED_THERE };
+struct core_shared {
+    enum shared_reach reach; /* OFF: redis is not enabled */
+    bool keeps;              /* what it acknowledges */
+    struct err fault;        /* why it is away, or does not keep; code 0: all is well */
+    uint64_t away_us;        /* since when */
+    bool looking;            /* a look at what runs elsewhere is on its way */
+    uint64_t look_at_us;     /* the next one; UINT64_MAX: nothing runs elsewhere */
+};
+
 struct core_ports {
     void *arg;
     uint64_t (*mono_us)(void *arg); /* for measuring inside a turn; decisions use the now_us they are given */
@@ -99,6 +111,12 @@ struct core_ports {
      * dropped once the settings it came with are committed or not. */
     int (*key_prepare)(void *arg, const struct saved_key *key, struct err *e);
     void (*key_settle)(void *arg, const struct saved_key *key, bool keep);
+    /* What several machines share (shared/shared.h); NULL when redis is not enabled. The operations come back
+     * in a later turn through core_arrived() and so on, also at the end, before core_fini. */
+    void (*arrive)(void *arg, struct shared_arrival *a);
+    void (*claim)(void *arg, struct shared_claim *c);
+    void (*look)(void *arg, struct shared_look *l);
+    void (*settle)(void *arg, const struct shared_ending *endings, size_t n);
 };
 
 struct core {
@@ -115,6 +133,7 @@ struct core {
     struct provider_ref *provider;
     struct guard guard;
     struct probe probe;
+    struct core_shared shared;
     struct batcher *batcher;
     struct job *by_key;     /* uthash of every job but reaped ones */
     uint64_t payload_bytes; /* of all of them */
@@ -170,6 +189,14 @@ void core_called(struct core *c, struct call *call, const struct provider_respon
 
 /* The answer to a probe. response is only lent. */
 void core_probed(struct core *c, const struct provider_response *response, uint64_t now_us);
+
+/* Operations on what several machines share came back; frees them. */
+void core_arrived(struct core *c, struct shared_arrival *a, uint64_t now_us);
+void core_claimed(struct core *c, struct shared_claim *claim, uint64_t now_us);
+void core_looked(struct core *c, struct shared_look *l, uint64_t now_us);
+/* What the server that they share says by itself; as the calls of struct shared_options. */
+void core_shared_standing(struct core *c, const struct shared_standing *standing, uint64_t now_us);
+void core_shared_open(struct core *c, const uint8_t (*keys)[SHARED_KEY_SIZE], size_t n);
 
 /* Does what has fallen due. Once after each round of events. */
 void core_turn(struct core *c, uint64_t now_us);

@@ -15,6 +15,7 @@
 #include "coordinator/followup.h"
 #include "coordinator/guard.h"
 #include "coordinator/intake.h"
+#include "coordinator/machines.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 
@@ -33,14 +34,6 @@ static uint32_t slots_free(const struct core *c)
         used += c->calls_running[p];
     uint32_t slots = c->conf->provider.max_concurrency;
     return used < slots ? slots - used : 0;
-}
-
-static void take_slot(struct core *c, struct call *call, uint64_t now_us)
-{
-    guard_enter(c, call, now_us);
-    call->state = CALL_RECORDING;
-    call->holds_slot = true;
-    c->calls_running[call->batch->priority]++;
 }
 
 /* Sends the call, or lets the mock's timer run. */
@@ -114,7 +107,10 @@ static void depart(struct core *c, struct call **calls, size_t n, size_t members
     size_t r = 0;
     for (size_t i = 0; i < n; i++) {
         d->calls[i] = calls[i];
-        take_slot(c, calls[i], now_us);
+        if (calls[i]->holds_slot)
+            calls[i]->state = CALL_RECORDING;
+        else
+            call_take_slot(c, calls[i], CALL_RECORDING, now_us);
         for (size_t m = 0; m < calls[i]->n; m++) {
             struct job *j = calls[i]->members[m];
             op->requests[r] =
@@ -291,6 +287,8 @@ static void seal(struct core *c, struct batch_taken *taken, uint64_t now_us)
     event_dispatch(c, b, now_us);
     size_t ready = 0;
     for (size_t i = 0; i < calls_n; i++) {
+        if (c->shared.reach != SHARED_OFF && machines_claim(c, calls[i], now_us))
+            continue;
         size_t n = calls[i]->n;
         if (!encode(c, calls[i], now_us))
             continue;
@@ -301,6 +299,12 @@ static void seal(struct core *c, struct batch_taken *taken, uint64_t now_us)
         depart(c, calls, ready, members_n, now_us);
 out:
     free(calls);
+}
+
+void dispatch_go(struct core *c, struct call *call, uint64_t now_us)
+{
+    if (encode(c, call, now_us))
+        depart(c, &call, 1, call->n, now_us);
 }
 
 /* Whether anybody would still hear of an answer in time. */
@@ -331,8 +335,7 @@ static void start_ready(struct core *c, uint64_t now_us)
         }
         /* A retry's record may have been another coordinator's to change while it waited: the fence is in the
          * commit. */
-        if (encode(c, call, now_us))
-            depart(c, &call, 1, call->n, now_us);
+        dispatch_go(c, call, now_us);
     }
 }
 
@@ -342,7 +345,7 @@ void dispatch_pump(struct core *c, uint64_t now_us)
     if (c->fenced || c->store_fault.code)
         return; /* nothing is sent that could not be recorded; the next sweep that succeeds clears a fault */
     start_ready(c, now_us);
-    while (slots_free(c) && guard_permits(c, now_us)) {
+    while (slots_free(c) && guard_permits(c, now_us) && !machines_hold(c)) {
         bool one_each = call_mode(c->provider, now_us) == MODE_CONCURRENT;
         if (!batcher_take(c->batcher, now_us, c->calls_running, one_each, &taken))
             break;

@@ -10,6 +10,7 @@
 #include "coordinator/call.h"
 #include "coordinator/guard.h"
 #include "coordinator/hash.h"
+#include "coordinator/machines.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 
@@ -39,7 +40,7 @@ static void batch_key(const struct wire_submit *s, uint32_t max_tokens, uint8_t 
     crypto_generichash_final(&h, ret_key, BATCH_KEY_SIZE);
 }
 
-static void fill_member(struct core *c, struct job *j)
+void intake_fill_member(struct core *c, struct job *j)
 {
     const struct wire_submit *s = &j->submit;
     struct provider_member m;
@@ -91,7 +92,10 @@ static void accepted(struct core *c, struct commit_op *op, uint64_t now_us)
     } else {
         if (op->link)
             intake_answer_queued(c, op->link, op->id);
-        if (c->draining || intake_queue(c, j, now_us, &why) < 0)
+        job_tell_kept(c, j);
+        if (j->elsewhere)
+            machines_wait(c, j, now_us);
+        else if (c->draining || intake_queue(c, j, now_us, &why) < 0)
             job_set_state(c, j, JOB_PARKED);
     }
 }
@@ -102,14 +106,14 @@ int intake_adopt(struct core *c, struct job *j, uint64_t now_us)
     int rc = job_enter(c, j);
     if (rc < 0)
         return rc;
-    fill_member(c, j);
+    intake_fill_member(c, j);
     j->deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
     if (c->draining || intake_queue(c, j, now_us, &why) < 0)
         job_set_state(c, j, JOB_PARKED);
     return 0;
 }
 
-/* Async: durable before the 202. */
+/* Async: durable before the 202. l NULL: its keepers are on the job. */
 static int accept_async(struct core *c, struct core_link *l, uint64_t id, struct job *j)
 {
     struct commit_op *op = commit_op_new(1, 0, accepted);
@@ -119,7 +123,8 @@ static int accept_async(struct core *c, struct core_link *l, uint64_t id, struct
     op->requests[0] =
         (struct commit_request){.key = j->submit.key, .record = record_of(c, j, REQUEST_QUEUED)};
     op->requests[0].record.submit = (struct slice){j->payload, j->payload_len};
-    core_op_ask(c, op, l, id);
+    if (l)
+        core_op_ask(c, op, l, id);
     job_set_state(c, j, JOB_ACCEPTING);
     core_commit(c, op);
     return 0;
@@ -152,10 +157,12 @@ static void start(struct core *c, struct core_link *l, uint64_t id, struct job *
         job_free(j);
         return;
     }
-    if (cached_answer(c, l, id, j, now_us))
+    if (!machines_come_first(c, j) && cached_answer(c, l, id, j, now_us))
         return;
-    fill_member(c, j);
+    intake_fill_member(c, j);
     j->deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
+    if (c->shared.reach != SHARED_OFF && machines_ask(c, l, id, j, now_us))
+        return;
     int rc;
     struct wire_refusal refusal;
     if (job_is_async(j)) {
@@ -180,6 +187,52 @@ static void start(struct core *c, struct core_link *l, uint64_t id, struct job *
     refuse(c, l, id, why);
     job_leave(c, j);
     job_free(j);
+}
+
+void intake_accept(struct core *c, struct job *j)
+{
+    if (accept_async(c, NULL, 0, j) < 0)
+        machines_refuse(c, j, REFUSAL_NO_MEMORY);
+}
+
+/* An asynchronous one that is recorded. */
+static void go_on_recorded(struct core *c, struct job *j, uint64_t now_us)
+{
+    enum refusal why;
+    if (c->draining || intake_queue(c, j, now_us, &why) < 0)
+        job_set_state(c, j, JOB_PARKED);
+}
+
+void intake_go_on(struct core *c, struct job *j, struct slice shared_cached, uint64_t now_us)
+{
+    enum refusal why = REFUSAL_NO_MEMORY;
+    struct wire_refusal refusal;
+    bool asked = j->state == JOB_ASKING;
+    int rc = ERR_AGAIN;
+    if (!asked && job_is_async(j)) {
+        go_on_recorded(c, j, now_us);
+        return;
+    }
+    if (c->draining)
+        why = REFUSAL_DRAINING;
+    else if (c->store_fault.code)
+        why = REFUSAL_STORE_DOWN;
+    else if (asked && cached_go_on(c, j, shared_cached, now_us))
+        return;
+    else if (job_is_async(j)) {
+        rc = admit_async(c, j, &why);
+        if (rc == 0)
+            rc = accept_async(c, NULL, 0, j);
+    } else if (guard_refuses(c, j, now_us, &refusal)) {
+        job_refuse(j, &refusal);
+        machines_end(c, j);
+        return;
+    } else
+        rc = intake_queue(c, j, now_us, &why);
+    if (rc < 0)
+        machines_refuse(c, j, why);
+    else if (asked)
+        core_count(c, "requests", priority_key(j->submit.priority), 1);
 }
 
 static void replay(struct core *c, struct core_link *l, uint64_t id, struct slice chat)
@@ -314,40 +367,4 @@ int intake_submit(struct core *c, struct core_link *l, const struct wire_frame *
     take_in(c, l, frame, j, now_us);
     c->incoming = NULL;
     return 0;
-}
-
-void intake_unpark(struct core *c, uint64_t now_us)
-{
-    enum refusal why;
-    list_for_each_safe (it, next, &c->jobs[JOB_PARKED]) {
-        if (c->draining)
-            return;
-        /* One tenant's full share keeps only its own back. */
-        if (intake_queue(c, LIST_ENTRY(it, struct job, node), now_us, &why) < 0 && why != REFUSAL_TENANT_FULL)
-            return;
-    }
-}
-
-static void refuse_queued(struct core *c, struct job *j, enum refusal why)
-{
-    batcher_remove(c->batcher, &j->member);
-    core_count_refusal(c, refusal_get(why));
-    job_refuse(j, refusal_get(why));
-    job_tell(c, j);
-    job_set_state(c, j, JOB_REAPED);
-}
-
-void intake_refuse_queued(struct core *c)
-{
-    list_for_each_safe (it, next, &c->jobs[JOB_QUEUED])
-        refuse_queued(c, LIST_ENTRY(it, struct job, node), REFUSAL_DRAINING);
-}
-
-void intake_refuse_hopeless(struct core *c, uint64_t from_us)
-{
-    list_for_each_safe (it, next, &c->jobs[JOB_QUEUED]) {
-        struct job *j = LIST_ENTRY(it, struct job, node);
-        if (!job_is_async(j) && j->deadline_us <= from_us)
-            refuse_queued(c, j, REFUSAL_PROVIDER_DOWN);
-    }
 }

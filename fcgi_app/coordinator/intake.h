@@ -16,6 +16,14 @@ void intake_cancel(struct core *c, struct core_link *l, uint64_t id, uint64_t no
 MUST_CHECK
 int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us);
 
+/* A job that is ASKING or ELSEWHERE may run here after all; its waiters are on it. shared_cached: the chat
+ * that the machines' server would give again for it, if there is one. Takes it. */
+void intake_go_on(struct core *c, struct job *j, struct slice shared_cached, uint64_t now_us);
+/* Records an asynchronous job, which its keepers hear of then. On failure they are refused, and it ends. */
+void intake_accept(struct core *c, struct job *j);
+/* What the batcher goes by, again: the job's payload has changed. */
+void intake_fill_member(struct core *c, struct job *j);
+
 /* An asynchronous duplicate j of running: told QUEUED once a record stands for it that outlives this process,
  * or why running failed. Takes j. */
 void intake_keep(struct core *c, struct core_link *l, uint64_t id, struct job *running, struct job *j,
@@ -50,6 +58,8 @@ void intake_unpark(struct core *c, uint64_t now_us);
 void intake_sweep_on(struct core *c);
 /* Draining: queued prompts are refused; async ones stay recorded for the next coordinator. */
 void intake_refuse_queued(struct core *c);
+/* Refuses the queued prompts that somebody waits for: the server that they need first does not come back. */
+void intake_refuse_held(struct core *c);
 /* Refuses the queued prompts that cannot wait until from_us, when the provider is tried again. */
 void intake_refuse_hopeless(struct core *c, uint64_t from_us);
 

@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "coordinator/core.h"
+#include "coordinator/intake.h"
+#include "coordinator/machines.h"
 #include "coordinator/publish.h"
 
 #define RECORD_MAX (64u << 20)
@@ -78,37 +81,57 @@ void job_set_state(struct core *c, struct job *j, enum job_state state)
     list_remove(&j->node);
     if (state == JOB_REAPED && j->state != JOB_STATES)
         job_leave(c, j);
+    if (state == JOB_REAPED && c->shared.reach != SHARED_OFF)
+        machines_over(c, j);
     j->state = state;
     c->jobs_n[state]++;
     list_append(&c->jobs[state], &j->node);
 }
 
-int job_add_waiter(struct core *c, struct job *j, struct core_link *link, uint64_t id, bool watches,
-                   uint64_t deadline_us)
+/* Whether it waits for the answer itself. */
+static bool awaits(const struct waiter *w)
+{
+    return !w->watches && !w->keeps;
+}
+
+static int add_waiter(struct core *c, const struct waiter *like)
 {
     struct waiter *w = calloc(1, sizeof(*w));
     if (!w)
         return ERR_NOMEM;
-    *w = (struct waiter){.job = j, .link = link, .id = id, .watches = watches, .deadline.at_us = deadline_us};
+    *w = *like;
     int rc = heap_push(&c->deadlines, &w->deadline);
     if (rc < 0) {
         free(w);
         return rc;
     }
-    list_append(&j->waiters, &w->job_node);
-    list_append(&link->waiters, &w->link_node);
-    if (!watches) {
+    list_append(&w->job->waiters, &w->job_node);
+    list_append(&w->link->waiters, &w->link_node);
+    if (awaits(w)) {
         c->waiters_n++;
-        c->links_waiting += link->waiting++ == 0;
-        if (deadline_us > j->deadline_us)
-            j->deadline_us = deadline_us;
+        c->links_waiting += w->link->waiting++ == 0;
+        if (w->deadline.at_us > w->job->deadline_us)
+            w->job->deadline_us = w->deadline.at_us;
     }
     return 0;
 }
 
+int job_add_waiter(struct core *c, struct job *j, struct core_link *link, uint64_t id, bool watches,
+                   uint64_t deadline_us)
+{
+    struct waiter w = {.job = j, .link = link, .id = id, .watches = watches, .deadline.at_us = deadline_us};
+    return add_waiter(c, &w);
+}
+
+int job_add_keeper(struct core *c, struct job *j, struct core_link *link, uint64_t id)
+{
+    struct waiter w = {.job = j, .link = link, .id = id, .keeps = true, .deadline.at_us = UINT64_MAX};
+    return add_waiter(c, &w);
+}
+
 void waiter_free(struct core *c, struct waiter *w)
 {
-    if (!w->watches) {
+    if (awaits(w)) {
         c->waiters_n--;
         c->links_waiting -= --w->link->waiting == 0;
     }
@@ -121,7 +144,7 @@ void waiter_free(struct core *c, struct waiter *w)
 bool job_is_awaited(const struct job *j)
 {
     list_for_each (it, &j->waiters) {
-        if (!LIST_ENTRY(it, struct waiter, job_node)->watches)
+        if (awaits(LIST_ENTRY(it, struct waiter, job_node)))
             return true;
     }
     return false;
@@ -147,13 +170,16 @@ static void tell(struct core *c, const struct job *j, const struct waiter *w)
     if (w->watches) {
         mark = wire_frame_begin(out, WIRE_PROGRESS, w->id);
         bytes_put_u8(out, PROGRESS_FINISHED);
-    } else if (j->chat.len && w->fetches)
-        mark = wire_frame_begin(out, WIRE_QUEUED, w->id);
-    else if (j->chat.len) {
+    } else if (j->chat.len && (w->fetches || w->keeps)) {
+        mark = wire_frame_begin(out, WIRE_QUEUED, w->id); /* the answer is there, to be fetched */
+    } else if (j->chat.len) {
         if (w->joined)
             core_count(c, "saved.tokens", "join", j->prompt_tokens + j->completion_tokens);
-        struct wire_answer answer = {
-            .flags = w->joined ? ANSWER_JOINED : 0, .timing = j->timing, .chat = buf_slice(&j->chat)};
+        struct wire_answer answer = {.flags = j->replayed ? ANSWER_REPLAYED
+                                              : w->joined ? ANSWER_JOINED
+                                                          : 0,
+                                     .timing = j->timing,
+                                     .chat = buf_slice(&j->chat)};
         mark = wire_frame_begin(out, WIRE_ANSWER, w->id);
         wire_answer_encode(out, &answer);
     } else {
@@ -176,4 +202,27 @@ void job_tell(struct core *c, struct job *j)
         tell(c, j, w);
         waiter_free(c, w);
     }
+}
+
+void job_tell_kept(struct core *c, struct job *j)
+{
+    list_for_each_safe (it, next, &j->waiters) {
+        struct waiter *w = LIST_ENTRY(it, struct waiter, job_node);
+        if (!w->keeps)
+            continue;
+        intake_answer_queued(c, w->link, w->id);
+        waiter_free(c, w);
+    }
+}
+
+void job_swap_payload(struct core *c, struct job *running, struct job *other)
+{
+    struct job aside = *running;
+    c->payload_bytes += other->payload_len - running->payload_len;
+    running->payload = other->payload;
+    running->payload_len = other->payload_len;
+    running->submit = other->submit;
+    other->payload = aside.payload;
+    other->payload_len = aside.payload_len;
+    other->submit = aside.submit;
 }

@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/uuid.h"
 #include "batch/batcher.h"
+#include "shared/shared.h"
 #include "store/cache.h"
 #include "wire/message.h"
 
@@ -22,8 +23,10 @@ struct call;
 struct batch;
 
 enum job_state {
+    JOB_ASKING,     /* the server that several machines share is asked whether it may run here */
     JOB_ACCEPTING,  /* async: its QUEUED record is on its way to the disk */
     JOB_PARKED,     /* async and durable, but the queue is full: queued when there is room */
+    JOB_ELSEWHERE,  /* another machine has it: looked at there until that has ended */
     JOB_QUEUED,     /* in the batcher */
     JOB_CALLING,    /* in a call, from sealing to the last answer */
     JOB_COMMITTING, /* its outcome is on its way to the disk */
@@ -42,6 +45,7 @@ struct waiter {
     bool watches; /* WATCH: gets PROGRESS */
     bool joined;  /* came when the job was there already */
     bool fetches; /* asynchronous, of an answer given again: gets QUEUED */
+    bool keeps;   /* asynchronous: waits to hear that it is kept; while ASKING and ACCEPTING */
 };
 
 struct job {
@@ -69,6 +73,14 @@ struct job {
     uint64_t cache_version;
     uint8_t cache_key[CACHE_KEY_SIZE];
     uint64_t prompt_tokens, completion_tokens; /* shares of all its calls so far */
+    /* Among several machines (machines.h). */
+    bool claimed;            /* by this one: it may be sent */
+    bool noted;              /* the server may hold a record of it by this machine that says it goes on */
+    bool elsewhere;          /* another machine has it: where it goes once it is accepted */
+    bool runs_elsewhere;     /* it may have been sent there */
+    bool replayed;           /* its outcome is another machine's from before it came */
+    enum shared_state ended; /* what the server hears at its end; FREE: nothing was bought */
+    uint64_t look_at_us, look_step_us;
     /* Its outcome: one of the two is filled before JOB_COMMITTING. */
     struct buf chat;          /* record of the answer */
     struct buf refusal;       /* payload of WIRE_REFUSAL; empty without memory for it: */
@@ -92,6 +104,13 @@ void job_set_state(struct core *c, struct job *j, enum job_state state);
 MUST_CHECK
 int job_add_waiter(struct core *c, struct job *j, struct core_link *link, uint64_t id, bool watches,
                    uint64_t deadline_us);
+/* Adds one who waits to hear that an asynchronous job is kept. ERR_NOMEM. */
+MUST_CHECK
+int job_add_keeper(struct core *c, struct job *j, struct core_link *link, uint64_t id);
+/* Tells those QUEUED and takes them off. */
+void job_tell_kept(struct core *c, struct job *j);
+/* Running continues as the request that other is, of the same id and fingerprint; other gets its own. */
+void job_swap_payload(struct core *c, struct job *running, struct job *other);
 /* Takes a waiter off its lists and frees it. */
 void waiter_free(struct core *c, struct waiter *w);
 /* Whether anybody still waits for the answer itself. */

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "coordinator/cached.h"
 #include "coordinator/intake.h"
+#include "coordinator/machines.h"
 #include "coordinator/record.h"
 
 /* It fails and its record is on its way out of the store. */
@@ -140,6 +141,10 @@ void intake_keep(struct core *c, struct core_link *l, uint64_t id, struct job *r
                  uint64_t now_us)
 {
     bool write = running->state == JOB_QUEUED;
+    if (running->state == JOB_ASKING || (running->state == JOB_ELSEWHERE && !job_is_async(running))) {
+        machines_keep(c, l, id, running, j, now_us);
+        return;
+    }
     if (running->given_again) {
         uint64_t deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
         if (cached_keep(c, running, l, id, deadline_us) < 0)

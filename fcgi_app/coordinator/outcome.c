@@ -69,6 +69,7 @@ static void lose(struct settlement *s, const struct err *e)
                   e->text);
         buf_clear(&j->chat);
         job_refuse(j, refusal_get(REFUSAL_OUTCOME_UNKNOWN));
+        j->ended = SHARED_UNKNOWN;
     }
 }
 
@@ -127,11 +128,14 @@ static void add_answer(struct core *c, struct settlement *s, struct call *call, 
         cached_store(c, j, chat);
         op->chats_n++;
         r->record.chat_id = chat->chat.id;
+        j->ended = SHARED_DONE;
         core_count(c, "answered", priority_key(j->submit.priority), 1);
         core_count_value(c, "latency", priority_key(j->submit.priority), chat->chat.latency_us);
         event_pair(c, &chat->chat);
-    } else
+    } else {
         r->record.refusal = buf_slice(&j->refusal);
+        j->ended = SHARED_UNKNOWN;
+    }
     s->jobs[s->n++] = j;
     job_set_state(c, j, JOB_COMMITTING);
 }
@@ -142,6 +146,7 @@ static void add_refusal(struct core *c, struct settlement *s, struct job *j,
 {
     core_count_refusal(c, refusal);
     job_refuse(j, refusal);
+    j->ended = state == REQUEST_UNKNOWN ? SHARED_UNKNOWN : final ? SHARED_FAILED : SHARED_FREE;
     struct commit_op *op = s->op;
     struct commit_request *r = &op->requests[op->requests_n++];
     *r = (struct commit_request){.key = j->submit.key};

@@ -63,6 +63,18 @@ static const struct wire_refusal refusals[] = {
         ENTRY(503, 1000, "unavailable_error", "WAIT_TOO_LONG",
               "So many calls wait for the provider that the answer would come after this request's deadline; "
               "nothing was sent. Ask again later."),
+    [REFUSAL_SHARED_DOWN] =
+        ENTRY(503, 1000, "unavailable_error", "SHARED_DOWN",
+              "The Redis that the machines share cannot be reached (see /health), and redis.on_loss is "
+              "refuse; nothing was sent. Ask again later."),
+    [REFUSAL_MACHINE_AWAY] =
+        ENTRY(503, 5000, "unavailable_error", "MACHINE_AWAY",
+              "Another machine keeps this request and is not there now; it was not sent, and will be when "
+              "that machine is back. Ask again later."),
+    [REFUSAL_MACHINE_LOST] =
+        ENTRY(424, 0, "outcome_unknown", "OUTCOME_UNKNOWN",
+              "Another machine had this request_id and does not answer any more, so it may have been "
+              "charged; ask again under a new request_id."),
 };
 
 const struct wire_refusal *refusal_get(enum refusal r)

@@ -1,10 +1,12 @@
 /*
- * Those who wait for a prompt that is in already: watches, deadlines, and who leaves before there is an
- * answer; see intake.h. Called by the core for what links and clocks say.
+ * Those who wait for a prompt that is in already: watches, deadlines, who leaves before there is an answer,
+ * and prompts that leave the queue without one; see intake.h. Called by the core for what links and clocks
+ * say.
  */
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "coordinator/intake.h"
+#include "coordinator/machines.h"
 #include "coordinator/publish.h"
 #include "coordinator/refusal.h"
 
@@ -22,9 +24,11 @@ void intake_leave(struct core *c, struct waiter *w, uint64_t now_us)
     struct job *j = w->job;
     (void)now_us;
     waiter_free(c, w);
-    if (j->state != JOB_QUEUED || job_is_async(j) || job_is_awaited(j))
+    bool waits = j->state == JOB_QUEUED || j->state == JOB_ELSEWHERE;
+    if (!waits || job_is_async(j) || job_is_awaited(j))
         return;
-    batcher_remove(c->batcher, &j->member);
+    if (j->state == JOB_QUEUED)
+        batcher_remove(c->batcher, &j->member);
     job_tell(c, j); /* watchers only */
     job_set_state(c, j, JOB_REAPED);
 }
@@ -50,7 +54,8 @@ static void answer_progress(struct core *c, struct core_link *l, uint64_t id, en
 
 static enum wire_progress progress_of(const struct job *j)
 {
-    return j->state <= JOB_QUEUED ? PROGRESS_QUEUED : PROGRESS_RUNNING;
+    bool waits = j->state <= JOB_QUEUED && !(j->state == JOB_ELSEWHERE && j->runs_elsewhere);
+    return waits ? PROGRESS_QUEUED : PROGRESS_RUNNING;
 }
 
 int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us)
@@ -80,4 +85,52 @@ void intake_deadline(struct core *c, struct waiter *w, uint64_t now_us)
             publish_error(c, w->job, refusal_get(REFUSAL_DEADLINE));
     }
     intake_leave(c, w, now_us);
+}
+
+void intake_unpark(struct core *c, uint64_t now_us)
+{
+    enum refusal why;
+    if (machines_hold(c))
+        return;
+    list_for_each_safe (it, next, &c->jobs[JOB_PARKED]) {
+        if (c->draining)
+            return;
+        /* One tenant's full share keeps only its own back. */
+        if (intake_queue(c, LIST_ENTRY(it, struct job, node), now_us, &why) < 0 && why != REFUSAL_TENANT_FULL)
+            return;
+    }
+}
+
+static void refuse_queued(struct core *c, struct job *j, enum refusal why)
+{
+    batcher_remove(c->batcher, &j->member);
+    core_count_refusal(c, refusal_get(why));
+    j->noted &= !job_is_async(j); /* that it waits holds on */
+    job_refuse(j, refusal_get(why));
+    job_tell(c, j);
+    job_set_state(c, j, JOB_REAPED);
+}
+
+void intake_refuse_queued(struct core *c)
+{
+    list_for_each_safe (it, next, &c->jobs[JOB_QUEUED])
+        refuse_queued(c, LIST_ENTRY(it, struct job, node), REFUSAL_DRAINING);
+}
+
+void intake_refuse_held(struct core *c)
+{
+    list_for_each_safe (it, next, &c->jobs[JOB_QUEUED]) {
+        struct job *j = LIST_ENTRY(it, struct job, node);
+        if (!job_is_async(j))
+            refuse_queued(c, j, REFUSAL_SHARED_DOWN);
+    }
+}
+
+void intake_refuse_hopeless(struct core *c, uint64_t from_us)
+{
+    list_for_each_safe (it, next, &c->jobs[JOB_QUEUED]) {
+        struct job *j = LIST_ENTRY(it, struct job, node);
+        if (!job_is_async(j) && j->deadline_us <= from_us)
+            refuse_queued(c, j, REFUSAL_PROVIDER_DOWN);
+    }
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "script.h"
+#include "server.h"
 
 #define PATIENCE_US ((script_lenient ? 40 : 3600) * US_PER_S)
 
@@ -42,7 +43,7 @@ static void expect_number(struct script *s, const struct line *l, const char *ke
 /* BATCH and CALL: the next one that no line has named yet. */
 static void expect_sight(struct script *s, struct line *l, struct sights *sights)
 {
-    struct world *w = &s->world;
+    struct world *w = s->at;
     uint64_t limit = world_time(w) + PATIENCE_US;
     while (sights->named == sights->n && !w->fault[0] && world_step(w, limit)) {
     }
@@ -67,26 +68,26 @@ static void expect_sight(struct script *s, struct line *l, struct sights *sights
 
 static void expect_batch(struct script *s, struct line *l)
 {
-    expect_sight(s, l, &s->world.batches);
+    expect_sight(s, l, &s->at->batches);
 }
 
 static void expect_call(struct script *s, struct line *l)
 {
-    expect_sight(s, l, &s->world.calls);
+    expect_sight(s, l, &s->at->calls);
 }
 
 /* CALLS n: so far. */
 static void expect_calls(struct script *s, struct line *l)
 {
     size_t expected = l->n > 1 ? strtoul(l->words[1], NULL, 10) : 0;
-    if (s->world.calls.n != expected)
-        script_fail(s, "expected %zu calls, got %zu", expected, s->world.calls.n);
-    s->world.calls.named = s->world.calls.n;
+    if (s->at->calls.n != expected)
+        script_fail(s, "expected %zu calls, got %zu", expected, s->at->calls.n);
+    s->at->calls.named = s->at->calls.n;
 }
 
 static struct client *expected_client(struct script *s, struct line *l)
 {
-    struct client *c = l->n > 1 ? client_find(&s->world, l->words[1]) : NULL;
+    struct client *c = l->n > 1 ? client_find(s->at, l->words[1]) : NULL;
     if (!c)
         script_fail(s, "there is no client %s", l->n > 1 ? l->words[1] : "without a name");
     return c;
@@ -105,7 +106,7 @@ static const char *reply_text(const struct client *c, char ret_text[128])
 static struct client *expect_reply(struct script *s, struct line *l, struct client *c, enum reply expected,
                                    const char *what)
 {
-    struct world *w = &s->world;
+    struct world *w = s->at;
     char got[128];
     if (!c)
         return NULL;
@@ -160,12 +161,12 @@ static void expect_queued(struct script *s, struct line *l)
 /* DONE [at=] | DENIED [status=] [code=]: what the administrator hears. */
 static void expect_done(struct script *s, struct line *l)
 {
-    expect_reply(s, l, client_find(&s->world, "(admin)"), REPLY_QUEUED, "done");
+    expect_reply(s, l, client_find(s->at, "(admin)"), REPLY_QUEUED, "done");
 }
 
 static void expect_denied(struct script *s, struct line *l)
 {
-    struct client *c = expect_reply(s, l, client_find(&s->world, "(admin)"), REPLY_REFUSAL, "a refusal");
+    struct client *c = expect_reply(s, l, client_find(s->at, "(admin)"), REPLY_REFUSAL, "a refusal");
     if (c)
         compare_refusal(s, l, c);
 }
@@ -174,7 +175,7 @@ static void expect_denied(struct script *s, struct line *l)
 static void expect_progress(struct script *s, struct line *l)
 {
     static const char *const names[] = {"unknown", "queued", "running", "finished"};
-    struct world *w = &s->world;
+    struct world *w = s->at;
     struct client *c = expected_client(s, l);
     if (!c)
         return;
@@ -195,16 +196,28 @@ static void expect_state(struct script *s, struct line *l)
     struct client *c = expected_client(s, l);
     if (!c)
         return;
-    const char *state = disk_state(&s->world, c);
+    const char *state = disk_state(s->at, c);
     if (l->n < 3 || strcmp(state, l->words[2]) != 0)
         script_fail(s, "expected the record of %s to be %s, got %s", c->name, l->n > 2 ? l->words[2] : "?",
                     state);
 }
 
+/* SHARED name none|queued|…: its record at the server, now. */
+static void expect_shared(struct script *s, struct line *l)
+{
+    struct client *c = expected_client(s, l);
+    if (!c)
+        return;
+    const char *state = server_state(s->at, c);
+    if (l->n < 3 || strcmp(state, l->words[2]) != 0)
+        script_fail(s, "expected the server's record of %s to be %s, got %s", c->name,
+                    l->n > 2 ? l->words[2] : "?", state);
+}
+
 /* NONE until=time: from here to there no batch is sealed and nobody hears anything. */
 static void expect_none(struct script *s, struct line *l)
 {
-    struct world *w = &s->world;
+    struct world *w = s->at;
     const char *until = line_value(l, "until");
     uint64_t from_us = world_time(w);
     char got[128];
@@ -230,14 +243,14 @@ static void expect_none(struct script *s, struct line *l)
 static void expect_keys(struct script *s, struct line *l)
 {
     const char *expected = l->n > 1 ? l->words[1] : "";
-    if (strcmp(expected, s->world.keys) != 0)
-        script_fail(s, "expected \"%s\" to be done with keys, got \"%s\"", expected, s->world.keys);
+    if (strcmp(expected, s->at->keys) != 0)
+        script_fail(s, "expected \"%s\" to be done with keys, got \"%s\"", expected, s->at->keys);
 }
 
 /* PROVIDER works|faulty: what /health says of it. */
 static void expect_provider(struct script *s, struct line *l)
 {
-    const char *seen = s->world.core->provider_fault.code ? "faulty" : "works";
+    const char *seen = s->at->core->provider_fault.code ? "faulty" : "works";
     if (l->n < 2 || strcmp(l->words[1], seen) != 0)
         script_fail(s, "expected a provider that %s, got %s", l->n > 1 ? l->words[1] : "?", seen);
 }
@@ -245,7 +258,7 @@ static void expect_provider(struct script *s, struct line *l)
 /* COUNTER name n: as stored, after the next housekeeping. */
 static void expect_counter(struct script *s, struct line *l)
 {
-    struct world *w = &s->world;
+    struct world *w = s->at;
     if (l->n < 3)
         return;
     world_run(w, world_time(w) + US_PER_S + 2 * w->commit_us);
@@ -260,11 +273,11 @@ void expect_run(struct script *s, struct line *l)
     static const struct {
         const char *name;
         void (*run)(struct script *s, struct line *l);
-    } kinds[] = {{"BATCH", expect_batch},   {"CALL", expect_call},        {"CALLS", expect_calls},
-                 {"ANSWER", expect_answer}, {"REFUSAL", expect_refusal},  {"QUEUED", expect_queued},
-                 {"DONE", expect_done},     {"DENIED", expect_denied},    {"PROGRESS", expect_progress},
-                 {"STATE", expect_state},   {"NONE", expect_none},        {"COUNTER", expect_counter},
-                 {"KEYS", expect_keys},     {"PROVIDER", expect_provider}};
+    } kinds[] = {{"BATCH", expect_batch},   {"CALL", expect_call},         {"CALLS", expect_calls},
+                 {"ANSWER", expect_answer}, {"REFUSAL", expect_refusal},   {"QUEUED", expect_queued},
+                 {"DONE", expect_done},     {"DENIED", expect_denied},     {"PROGRESS", expect_progress},
+                 {"STATE", expect_state},   {"NONE", expect_none},         {"COUNTER", expect_counter},
+                 {"KEYS", expect_keys},     {"PROVIDER", expect_provider}, {"SHARED", expect_shared}};
     for (size_t i = 0; l->n && i < ARRAY_LEN(kinds); i++)
         if (strcmp(l->words[0], kinds[i].name) == 0) {
             kinds[i].run(s, l);

@@ -7,6 +7,7 @@
 
 #include "coordinator/control.h"
 #include "reach.h"
+#include "server.h"
 #include "store/meta.h"
 
 static struct grave *graves;
@@ -129,6 +130,7 @@ static int start_once(struct world *w, enum stage dies_at, bool *ret_up, struct 
                                .key_prepare = port_key_prepare,
                                .key_settle = port_key_settle};
     struct store_read *r;
+    server_ports(w, &ports);
     *ret_up = false;
     int rc = meta_raise_epoch(w->store, &w->epoch, e);
     if (dies_at == STAGE_EPOCH || rc < 0)
@@ -152,8 +154,10 @@ static int start_once(struct world *w, enum stage dies_at, bool *ret_up, struct 
         free(w->core);
         w->core = NULL;
         REACH("a start fails on its disk");
-    } else
+    } else {
         *ret_up = true;
+        server_connect(w);
+    }
     return 0;
 }
 
@@ -198,6 +202,7 @@ void process_bury(struct world *w)
     move_list(&w->group, &g->group);
     move_list(&w->flights, &g->flights);
     w->group_reached = false;
+    g->connection = server_hang_up(w);
     g->links = calloc(w->clients_n + 1, sizeof(g->links[0]));
     for (size_t i = 0; i < w->clients_n; i++) {
         struct client *c = &w->clients[i];
@@ -279,6 +284,7 @@ void process_leave(struct world *w)
                 client_close(w, &w->clients[i]);
                 w->clients[i].waiting = waits;
             }
+        server_close(w);
         core_fini(w->core);
         free(w->core);
         w->core = NULL;
@@ -315,6 +321,7 @@ void process_swap(struct world *w)
     SWAP(w->group_due_us, o->group_due_us);
     SWAP(w->maintain_us, o->maintain_us);
     SWAP(w->group_reached, o->group_reached);
+    SWAP(w->connection, o->connection);
     swap_lists(&w->ops, &o->ops);
     swap_lists(&w->fresh, &o->fresh);
     swap_lists(&w->group, &o->group);

@@ -150,6 +150,10 @@ static const char *const points[] = {
     "the elder finds out",
     "the elder is killed",
     "asked of the elder",
+    /* several machines */
+    "told what another machine has",
+    "told that another machine keeps it",
+    "an id is paid for by two machines in an outage",
     /* the clock */
     "the clock goes forward",
     "the clock goes back",

@@ -10,19 +10,25 @@
 #include <string.h>
 
 #include "reach.h"
+#include "server.h"
 #include "upstream.h"
 
 #define SLACK_S 300 /* an asynchronous one may have waited before it was taken up again */
 
+struct ledger **rules_ledgers(struct world *w)
+{
+    return w->machine ? &w->twin->ledger : &w->ledger;
+}
+
 struct ledger *rules_ledger(struct world *w, const uint8_t key[REQUEST_KEY_SIZE], bool make)
 {
-    struct ledger *known;
-    HASH_FIND(hh, w->ledger, key, REQUEST_KEY_SIZE, known);
+    struct ledger *known, **ledgers = rules_ledgers(w);
+    HASH_FIND(hh, *ledgers, key, REQUEST_KEY_SIZE, known);
     if (known || !make)
         return known;
     known = calloc(1, sizeof(*known));
     memcpy(known->key, key, sizeof(known->key));
-    HASH_ADD(hh, w->ledger, key, REQUEST_KEY_SIZE, known);
+    HASH_ADD(hh, *ledgers, key, REQUEST_KEY_SIZE, known);
     return known;
 }
 
@@ -76,16 +82,24 @@ static uint64_t check_record(struct world *w, const struct job *j)
     return record.expires_s;
 }
 
+bool rules_without_promise(const struct world *w)
+{
+    return w->conf.redis.on_loss == REDIS_LOSS_LOCAL && server_was_away(w);
+}
+
 /* The id was paid for: only a repair may follow, of the same coordinator, after an answer without its part.
  */
 static void check_again(struct world *w, struct ledger *known, const struct job *j)
 {
     struct slice id = j->submit.request_id;
     bool retry = w->conf.idempotency.on_unknown == ON_UNKNOWN_RETRY;
-    bool repairs = j->repairs && known->epoch == w->epoch &&
+    bool repairs = j->repairs && known->sender == w && known->epoch == w->epoch &&
                    (known->paid == VERDICT_MISSING || known->paid == VERDICT_FILTERED);
     if (!repairs && retry) {
         REACH("an id runs again though it may have been paid for");
+        known->bought = false;
+    } else if (!repairs && rules_without_promise(w)) {
+        REACH("an id is paid for by two machines in an outage");
         known->bought = false;
     } else if (!repairs && !(w->elder_acts && rules_slept_since(w, j->arrived_us)))
         world_blame(w, "%.*s is paid for twice", (int)id.n, id.p);
@@ -119,6 +133,7 @@ static void note_call(struct world *w, const struct call *call, size_t i, enum v
         fate = VERDICT_ANSWERED;
     known->failed = fate == VERDICT_FAILED;
     known->epoch = w->epoch;
+    known->sender = w;
     if (expires_s)
         known->expires_s = expires_s;
     if (fate != VERDICT_FAILED) {
@@ -141,7 +156,7 @@ void rules_forget_flights(struct world *w)
         const struct call *call = LIST_ENTRY(it, struct flight, node)->call;
         for (size_t i = 0; i < call->n; i++) {
             struct ledger *known = rules_ledger(w, call->members[i]->submit.key, false);
-            if (known && known->epoch == w->epoch && known->bought)
+            if (known && known->sender == w && known->epoch == w->epoch && known->bought)
                 known->paid = VERDICT_UNKNOWN;
         }
     }

@@ -14,17 +14,24 @@ struct ledger {
     /* what was sent */
     bool bought, failed;
     enum verdict paid;
+    const struct world *sender;
     uint64_t epoch;     /* of the coordinator that sent the newest */
     uint64_t expires_s; /* of the record it was sent with */
     unsigned repairs;
     /* what was told */
     bool told, going, gone; /* an answer; a deletion was asked for; it was told done */
     uint8_t digest[DIGEST_SIZE];
-    uint64_t told_until_s; /* as long the answer (or the tombstone) stands */
-    size_t client;         /* in world.clients: who was told */
+    uint64_t told_until_s;    /* as long the answer (or the tombstone) stands */
+    struct world *keeper;     /* whose store has the answer; NULL: a machine that no script can see */
+    const struct world *home; /* the machine of who was told */
+    size_t client;            /* in its clients: who that was */
 };
 
+/* One for all machines. */
+struct ledger **rules_ledgers(struct world *w);
 struct ledger *rules_ledger(struct world *w, const uint8_t key[REQUEST_KEY_SIZE], bool make);
+/* Machines that go on without their server promise nothing together. */
+bool rules_without_promise(const struct world *w);
 /* Whether the wall clock has ever shown that time. */
 bool rules_is_past(const struct world *w, uint64_t expires_s);
 /* Whether hours have passed since: what was recorded then may have had its time. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/machines.h"
 #include "coordinator/record.h"
 #include "reach.h"
 #include "upstream.h"
@@ -256,8 +257,8 @@ void rules_sent(struct world *w, const struct call *call)
 void rules_turned(struct world *w)
 {
     const struct core *c = w->core;
-    if (c->store_fault.code || c->draining || c->fenced || c->guard.breaker.state != BREAKER_CLOSED ||
-        w->now_us < c->guard.loading_until_us || w->trouble_us ||
+    if (c->store_fault.code || c->draining || c->fenced || machines_hold(c) ||
+        c->guard.breaker.state != BREAKER_CLOSED || w->now_us < c->guard.loading_until_us || w->trouble_us ||
         running(c) >= w->conf.provider.max_concurrency)
         return;
     list_for_each (it, &c->jobs[JOB_QUEUED]) {

@@ -9,6 +9,7 @@
 #include "process.h"
 #include "reach.h"
 #include "rules.h"
+#include "server.h"
 
 #define LATE_US (2 * US_PER_S)
 
@@ -68,6 +69,8 @@ static void check_clients(struct world *w)
             check_leftover(w, c);
         if (!(c->submit.flags & SUBMIT_ASYNC) || c->reply != REPLY_QUEUED || w->core->draining)
             continue;
+        if (w->server && strcmp(server_state(w, c), "none") != 0)
+            continue; /* another machine's outcome */
         /* What ran then may have been taken up with a record whose time was over. */
         bool past = rules_slept_since(w, 0);
         for (size_t s = was_awaited(w, c) || past; s < ARRAY_LEN(open_states); s++)

@@ -10,6 +10,7 @@
 
 #include "reach.h"
 #include "rules.h"
+#include "server.h"
 
 /* An answer that still stands, whoever asks. */
 static bool stands(const struct world *w, const struct ledger *known)
@@ -22,12 +23,13 @@ static void digest_of(struct slice text, uint8_t ret_digest[DIGEST_SIZE])
     crypto_generichash(ret_digest, DIGEST_SIZE, (const unsigned char *)text.p, text.n, NULL, 0);
 }
 
-static void note_told(struct world *w, struct client *c, struct slice told, uint64_t expires_s)
+static void note_told(struct world *w, struct client *c, struct slice told, uint64_t expires_s,
+                      struct world *keeper)
 {
     struct ledger *known = rules_ledger(w, c->submit.key, true);
     uint8_t digest[DIGEST_SIZE];
     digest_of(told, digest);
-    if (stands(w, known) && memcmp(digest, known->digest, DIGEST_SIZE) != 0)
+    if (stands(w, known) && memcmp(digest, known->digest, DIGEST_SIZE) != 0 && !rules_without_promise(w))
         world_blame(w, "%s is told another answer than was told before", c->name);
     if (known->gone && !rules_is_past(w, known->told_until_s))
         world_blame(w, "%s is told an answer that was deleted", c->name);
@@ -40,6 +42,35 @@ static void note_told(struct world *w, struct client *c, struct slice told, uint
                         slice_is(c->submit.request_id, w->clients[i].deletes);
     known->told_until_s = expires_s;
     known->client = (size_t)(c - w->clients);
+    known->home = w;
+    known->keeper = keeper;
+}
+
+static bool keeps_itself(struct world *w, const struct client *c)
+{
+    return strcmp(disk_state(w, c), "done") == 0;
+}
+
+/* Whether another machine has that answer stored, or one that no script can see. */
+static bool stored_elsewhere(struct world *w, const struct client *c, struct slice told,
+                             struct world **ret_keeper, uint64_t *ret_expires_s)
+{
+    struct request_record record;
+    struct slice stored;
+    bool found = false;
+    *ret_keeper = NULL;
+    *ret_expires_s = UINT64_MAX;
+    if (!w->server)
+        return false;
+    if (w->twin && disk_lookup(w->twin, c->submit.key, &record, &stored, NULL) == 0) {
+        found = record.state == REQUEST_DONE && slice_equal(stored, told);
+        if (found) {
+            *ret_keeper = w->twin;
+            *ret_expires_s = record.expires_s;
+        }
+        disk_lookup_end(w->twin);
+    }
+    return found || slice_equal(server_chat(w, c->submit.key), told);
 }
 
 static void check_answer(struct world *w, struct client *c, struct slice told)
@@ -57,6 +88,13 @@ static void check_answer(struct world *w, struct client *c, struct slice told)
         world_blame(w, "%s gets the answer of another: %.*s", c->name, (int)chat.text.n, chat.text.p);
     else if (chat.cached)
         rules_cache_told(w, c, &chat);
+    struct world *keeper;
+    uint64_t expires_s;
+    if (stored_elsewhere(w, c, told, &keeper, &expires_s) && (keeper || !keeps_itself(w, c))) {
+        REACH("told what another machine has");
+        note_told(w, c, told, expires_s, keeper);
+        return;
+    }
     if (disk_lookup(w, c->submit.key, &record, &stored, &e) < 0) {
         /* What was answered before those hours, and could not be stored until after them, has had its time.
          */
@@ -70,8 +108,19 @@ static void check_answer(struct world *w, struct client *c, struct slice told)
     }
     if (record.state != REQUEST_DONE || !slice_equal(stored, told))
         world_blame(w, "%s is told an answer that differs from the stored one", c->name);
-    note_told(w, c, told, record.expires_s);
+    note_told(w, c, told, record.expires_s, w);
     disk_lookup_end(w);
+}
+
+/* A machine that did not ask the server, or asked while the other one was away, cannot know what that told.
+ */
+static bool may_not_know(const struct world *w, const struct client *c)
+{
+    static const unsigned before[] = {424, 429, 503, 504};
+    for (size_t i = 0; i < ARRAY_LEN(before); i++)
+        if (c->status == before[i])
+            return true;
+    return rules_without_promise(w);
 }
 
 static void check_refusal(struct world *w, struct client *c)
@@ -84,7 +133,9 @@ static void check_refusal(struct world *w, struct client *c)
     struct ledger *known = rules_ledger(w, c->submit.key, false);
     if (!known || !known->told)
         return;
-    const struct client *told = &w->clients[known->client];
+    const struct client *told = &known->home->clients[known->client];
+    if (known->keeper != w && may_not_know(w, c))
+        return;
     bool same = memcmp(told->submit.fingerprint, c->submit.fingerprint, REQUEST_KEY_SIZE) == 0;
     /* Somebody who waits at the elder waits for a job of the elder's, which comes to nothing. */
     if (stands(w, known) && same && !c->elder)
@@ -103,7 +154,9 @@ static void check_kept(struct world *w, const struct client *c)
         disk_lookup_end(w);
         if (memcmp(record.fingerprint, c->submit.fingerprint, REQUEST_KEY_SIZE) != 0)
             world_blame(w, "%s is told that its request is kept, but it is another's", c->name);
-    } else if (!rules_slept_since(w, job_find(w->core, c->submit.key) ? 0 : c->asked_us))
+    } else if (w->server && strcmp(server_state(w, c), "none") != 0)
+        REACH("told that another machine keeps it");
+    else if (!rules_slept_since(w, job_find(w->core, c->submit.key) ? 0 : c->asked_us))
         /* What runs may have been taken up with a record whose time was over. */
         world_blame(w, "%s is told that its request is kept, but it is not", c->name);
     if (!(c->submit.flags & SUBMIT_ASYNC))
@@ -126,16 +179,16 @@ void rules_replied(struct world *w, struct client *c, struct slice chat)
 }
 
 /* Whether the key is one of that request id. */
-static bool is_of(const struct world *w, const struct ledger *known, const char *request_id)
+static bool is_of(const struct ledger *known, const char *request_id)
 {
-    return known->told && slice_is(w->clients[known->client].submit.request_id, request_id);
+    return known->told && slice_is(known->home->clients[known->client].submit.request_id, request_id);
 }
 
 void rules_deleting(struct world *w, const char *request_id)
 {
     struct ledger *known, *tmp;
     HASH_ITER (hh, w->ledger, known, tmp)
-        if (is_of(w, known, request_id))
+        if (is_of(known, request_id))
             known->going = true;
 }
 
@@ -143,9 +196,11 @@ void rules_deleted(struct world *w, const char *request_id)
 {
     struct ledger *known, *tmp;
     HASH_ITER (hh, w->ledger, known, tmp) {
-        if (!is_of(w, known, request_id) || !known->going || rules_is_past(w, known->told_until_s))
+        if (!is_of(known, request_id) || !known->going || rules_is_past(w, known->told_until_s))
             continue;
-        const char *state = disk_state(w, &w->clients[known->client]);
+        if (!known->keeper)
+            continue;
+        const char *state = disk_state(known->keeper, &known->home->clients[known->client]);
         if (strcmp(state, "deleted") != 0)
             world_blame(w, "%s was deleted, but its record says %s", request_id, state);
         known->gone = true;
@@ -164,8 +219,11 @@ static void check_stored(struct world *w, const struct ledger *known)
     struct request_record record;
     struct slice stored = {0};
     uint8_t digest[DIGEST_SIZE];
-    const struct client *c = &w->clients[known->client];
-    if (disk_lookup(w, known->key, &record, &stored, NULL) < 0) {
+    const struct client *c = &known->home->clients[known->client];
+    struct world *keeper = known->keeper;
+    if (!keeper)
+        return;
+    if (disk_lookup(keeper, known->key, &record, &stored, NULL) < 0) {
         world_blame(w, "the answer that %s was told is not stored any more", c->name);
         return;
     }
@@ -175,7 +233,7 @@ static void check_stored(struct world *w, const struct ledger *known)
                     (int)record.state, stored.p ? "" : " and no chat");
     else if (memcmp(digest, known->digest, DIGEST_SIZE) != 0)
         world_blame(w, "the answer that %s was told has changed", c->name);
-    disk_lookup_end(w);
+    disk_lookup_end(keeper);
 }
 
 void rules_check_told(struct world *w)
@@ -186,10 +244,10 @@ void rules_check_told(struct world *w)
             check_stored(w, known);
         else if (known->told && !known->going)
             REACH("an answer expires");
-        else if (known->gone && !rules_is_past(w, known->told_until_s) &&
-                 strcmp(disk_state(w, &w->clients[known->client]), "deleted") != 0)
-            world_blame(w, "what was deleted of %s is %s", w->clients[known->client].name,
-                        disk_state(w, &w->clients[known->client]));
+        else if (known->gone && known->keeper && !rules_is_past(w, known->told_until_s) &&
+                 strcmp(disk_state(known->keeper, &known->home->clients[known->client]), "deleted") != 0)
+            world_blame(w, "what was deleted of %s is %s", known->home->clients[known->client].name,
+                        disk_state(known->keeper, &known->home->clients[known->client]));
     }
 }
 
@@ -200,7 +258,7 @@ const struct client *rules_next_told(const struct world *w, size_t *at)
     HASH_ITER (hh, w->ledger, known, tmp)
         if (i++ >= *at && stands(w, known)) {
             *at = i;
-            return &w->clients[known->client];
+            return &known->home->clients[known->client];
         }
     return NULL;
 }

@@ -14,7 +14,7 @@ bool script_lenient;
 void script_fail(struct script *s, const char *format, ...)
 {
     va_list args;
-    if (s->failed || (script_lenient && !s->world.fault[0]))
+    if (s->failed || (script_lenient && !s->at->fault[0]))
         return;
     s->failed = true;
     printf("FAIL %s:%u: ", s->file, s->line);
@@ -83,7 +83,7 @@ static void split(struct script *s, char *at, struct line *ret_line)
     *ret_line = l;
 }
 
-/* AT time verb …: goes there first. */
+/* AT time [B] verb …: goes there first; B: the second machine. */
 static void run_line(struct script *s, char *text)
 {
     struct line l;
@@ -91,30 +91,39 @@ static void run_line(struct script *s, char *text)
     split(s, text, &l);
     if (l.n >= 2 && strcmp(l.words[0], "AT") == 0) {
         uint64_t at_us = script_us(s, l.words[1]);
-        if (s->opened && at_us < world_time(&s->world))
+        if (s->opened && at_us < world_time(s->at))
             script_fail(s, "the script is past %s already", l.words[1]);
         else if (s->opened)
-            world_run(&s->world, at_us);
+            world_run(s->at, at_us);
         else if (at_us)
             script_fail(s, "the first event must be AT 0ms");
         memmove(l.words, l.words + 2, (l.n - 2) * sizeof(l.words[0]));
         l.n -= 2;
+    }
+    if (l.n && strcmp(l.words[0], "B") == 0) {
+        memmove(l.words, l.words + 1, (l.n - 1) * sizeof(l.words[0]));
+        l.n--;
+        if (s->machines < 2 || !s->opened)
+            script_fail(s, "there is no second machine; MACHINES 2 makes one");
+        else
+            s->at = s->world.twin;
     }
     const char *verb = l.n ? strstr(copy, l.words[0]) : NULL;
     if (verb)
         l.rest = verb + strlen(l.words[0]);
     if (l.n && !s->failed)
         verb_run(s, &l);
-    if (s->opened && s->world.fault[0])
-        script_fail(s, "a promise is broken %s", s->world.fault);
+    if (s->opened && s->at->fault[0])
+        script_fail(s, "a promise is broken %s", s->at->fault);
+    s->at = &s->world;
     free(copy);
 }
 
 static void settle(struct script *s)
 {
-    settle_world(&s->world);
-    if (s->world.fault[0])
-        script_fail(s, "in the end, a promise is broken %s", s->world.fault);
+    settle_world(s->at);
+    if (s->at->fault[0])
+        script_fail(s, "in the end, a promise is broken %s", s->at->fault);
 }
 
 bool script_run(const char *file, uint64_t seed, bool verbose)
@@ -122,7 +131,8 @@ bool script_run(const char *file, uint64_t seed, bool verbose)
     struct script *s = calloc(1, sizeof(*s)); /* a world is large */
     char *text = NULL;
     size_t cap = 0;
-    *s = (struct script){.file = file, .seed = seed, .verbose = verbose};
+    *s = (struct script){.file = file, .seed = seed, .verbose = verbose, .machines = 1};
+    s->at = &s->world;
     buf_init(&s->config, 65536);
     FILE *f = fopen(file, "re");
     if (!f)
@@ -136,7 +146,7 @@ bool script_run(const char *file, uint64_t seed, bool verbose)
     else if (!s->failed && !s->lived)
         script_fail(s, "the script does nothing");
     if (s->opened)
-        world_close(&s->world, !s->failed);
+        world_close(s->at, !s->failed);
     bool ok = !s->failed;
     if (ok)
         printf("ok %s\n", file);

@@ -24,6 +24,8 @@ struct script {
     bool lived; /* random lives were all it was for */
     struct buf config;
     struct world world;
+    struct world *at;  /* that the line is about: world, or its twin */
+    unsigned machines; /* 2: there is a twin */
     uint32_t capacity;
 };
 

@@ -1,6 +1,8 @@
 /* See settle.h. */
 #include "settle.h"
 
+#include "server.h"
+
 #define SETTLE_US (3600 * US_PER_S) /* in this time everything must have come to its end */
 #define QUIET_US  (2 * US_PER_S)
 
@@ -10,8 +12,13 @@ static bool quiet(const struct world *w)
     /* Until the next start, once it drains; what takes its record back waits for it. */
     bool parked = c->jobs_n[JOB_PARKED];
     return core_idle(c) && !c->waiters_n && !heap_peek(&c->deadlines) && list_empty(&w->flights) &&
-           list_empty(&w->ops) && list_empty(&w->fresh) && list_empty(&w->group) &&
-           (list_empty(&c->stuck_ops) || parked) && (c->draining || !parked);
+           server_due_us(w) == UINT64_MAX && list_empty(&w->ops) && list_empty(&w->fresh) &&
+           list_empty(&w->group) && (list_empty(&c->stuck_ops) || parked) && (c->draining || !parked);
+}
+
+static bool all_quiet(const struct world *w)
+{
+    return quiet(w) && (!w->twin || quiet(w->twin));
 }
 
 void settle_world(struct world *w)
@@ -21,11 +28,13 @@ void settle_world(struct world *w)
         w->commit_us = QUIET_US / 4; /* or some sweep would always be under way */
     do {
         world_run(w, world_time(w) + QUIET_US);
-        if (!list_empty(&w->group))
+        for (int i = 0; i < 2 && (!list_empty(&w->group) || (w->twin && !list_empty(&w->twin->group))); i++)
             world_run(w, world_time(w) + w->commit_us); /* a sweep that has just begun */
-    } while (!w->fault[0] && !quiet(w) && world_time(w) < limit);
-    if (!w->fault[0] && !quiet(w))
+    } while (!w->fault[0] && !all_quiet(w) && world_time(w) < limit);
+    if (!w->fault[0] && !all_quiet(w))
         world_blame(w, "it does not come to its end");
     if (!w->fault[0])
         rules_final(w);
+    if (!w->fault[0] && w->twin)
+        rules_final(w->twin);
 }

@@ -1,4 +1,5 @@
 /* What the lines of a script do; see README.md. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +7,7 @@
 #include "process.h"
 #include "random.h"
 #include "script.h"
+#include "server.h"
 
 static void open_world(struct script *s)
 {
@@ -13,9 +15,22 @@ static void open_world(struct script *s)
     if (s->opened)
         return;
     s->opened = true;
-    if (!world_open(&s->world, s->config.data ? s->config.data : "", s->seed, s->verbose, &e))
+    if (!world_open(s->at, s->config.data ? s->config.data : "", s->seed, s->verbose, &e))
         script_fail(s, "the world does not open: %s", e.text);
-    s->world.capacity = s->capacity;
+    else if (s->machines > 1 &&
+             !world_open_twin(&s->world, s->config.data ? s->config.data : "", s->seed + 1, &e))
+        script_fail(s, "the second machine does not open: %s", e.text);
+    s->at->capacity = s->capacity;
+    if (s->world.twin)
+        s->world.twin->capacity = s->capacity;
+}
+
+/* MACHINES n */
+static void run_machines(struct script *s, struct line *l)
+{
+    s->machines = l->n > 1 ? (unsigned)atoi(l->words[1]) : 0;
+    if (s->opened || s->machines < 1 || s->machines > 2)
+        script_fail(s, "MACHINES 1|2 comes before everything that happens");
 }
 
 /* CONFIG section.key=value … */
@@ -106,7 +121,7 @@ static uint64_t usual_wait_us(const struct world *w, enum priority p)
 /* ARRIVE name PRIORITY key=value … */
 static void run_arrive(struct script *s, struct line *l)
 {
-    struct world *w = &s->world;
+    struct world *w = s->at;
     enum priority p;
     if (l->n < 3 || conf_priority_parse(l->words[2], &p) < 0) {
         script_fail(s, "ARRIVE name HIGH|MEDIUM|LOW …");
@@ -151,12 +166,12 @@ static void run_crowd(struct script *s, struct line *l)
 static void run_forget(struct script *s, struct line *l)
 {
     (void)l;
-    disk_forget_chats(&s->world);
+    disk_forget_chats(s->at);
 }
 
 static struct client *named_client(struct script *s, struct line *l)
 {
-    struct client *c = l->n > 1 ? client_find(&s->world, l->words[1]) : NULL;
+    struct client *c = l->n > 1 ? client_find(s->at, l->words[1]) : NULL;
     if (!c)
         script_fail(s, "there is no client %s", l->n > 1 ? l->words[1] : "without a name");
     return c;
@@ -169,10 +184,10 @@ static void run_leave(struct script *s, struct line *l)
     if (!c)
         return;
     if (line_has(l, "link"))
-        client_close(&s->world, c);
+        client_close(s->at, c);
     else
-        client_cancel(&s->world, c);
-    world_turn(&s->world);
+        client_cancel(s->at, c);
+    world_turn(s->at);
 }
 
 /* WATCH name time */
@@ -181,40 +196,70 @@ static void run_watch(struct script *s, struct line *l)
     struct client *c = named_client(s, l);
     if (!c)
         return;
-    client_watch(&s->world, c, l->n > 2 ? script_us(s, l->words[2]) : 0);
-    world_turn(&s->world);
+    client_watch(s->at, c, l->n > 2 ? script_us(s, l->words[2]) : 0);
+    world_turn(s->at);
 }
 
 static void run_settings(struct script *s, struct line *l)
 {
-    client_settings(&s->world, l->rest);
-    world_turn(&s->world);
+    client_settings(s->at, l->rest);
+    world_turn(s->at);
 }
 
 static void run_delete(struct script *s, struct line *l)
 {
-    client_delete(&s->world, l->n > 1 ? l->words[1] : "");
-    world_turn(&s->world);
+    client_delete(s->at, l->n > 1 ? l->words[1] : "");
+    world_turn(s->at);
 }
 
 static void run_drain(struct script *s, struct line *l)
 {
     (void)l;
-    core_drain(s->world.core);
-    world_turn(&s->world);
+    core_drain(s->at->core);
+    world_turn(s->at);
 }
 
 /* CRASH [durable] [workers] */
 static void run_crash(struct script *s, struct line *l)
 {
-    world_crash(&s->world, line_has(l, "durable"), line_has(l, "workers"));
+    world_crash(s->at, line_has(l, "durable"), line_has(l, "workers"));
 }
 
 /* TAKEOVER [reached] [stopped=t] */
 static void run_takeover(struct script *s, struct line *l)
 {
     const char *stopped = line_value(l, "stopped");
-    process_take_over(&s->world, stopped ? script_us(s, stopped) : 0, line_has(l, "reached"));
+    process_take_over(s->at, stopped ? script_us(s, stopped) : 0, line_has(l, "reached"));
+}
+
+/* HAS id state [dead] [other]: of the request that ARRIVE id HIGH would make. */
+static void run_shared_has(struct script *s, struct line *l)
+{
+    struct client c = {.submit = {.family = FAMILY_QUERY, .priority = PRIORITY_HIGH, .temperature = NAN}};
+    snprintf(c.name, sizeof(c.name), "%s", l->n > 2 ? l->words[2] : "");
+    set_texts(s->at, &c, l);
+    wire_request_key(c.submit.trust_group, c.submit.family, c.submit.request_id, c.submit.key);
+    wire_submit_fingerprint(&c.submit, c.submit.fingerprint);
+    if (l->n < 4 || !server_has(s->at, &c, l->words[3], !line_has(l, "dead"), line_has(l, "other")))
+        script_fail(s, "SHARED HAS id none|queued|dispatched|done|failed|unknown|deleted [dead] [other]");
+}
+
+/* SHARED TAKES time | LOST [carried] | BACK | HAS … */
+static void run_shared(struct script *s, struct line *l)
+{
+    const char *what = l->n > 1 ? l->words[1] : "";
+    if (!s->at->server)
+        script_fail(s, "there is no server; CONFIG redis.enabled=on makes one");
+    else if (strcmp(what, "TAKES") == 0 && l->n > 2)
+        s->at->server_us = script_us(s, l->words[2]);
+    else if (strcmp(what, "LOST") == 0)
+        server_lose(s->at, line_has(l, "carried"));
+    else if (strcmp(what, "BACK") == 0)
+        server_return(s->at);
+    else if (strcmp(what, "HAS") == 0)
+        run_shared_has(s, l);
+    else
+        script_fail(s, "SHARED TAKES time | LOST [carried] | BACK | HAS …");
 }
 
 /* COMMIT TAKES time | FAILS NOSPC|IO|EIO|FENCED [n] | WORKS */
@@ -224,7 +269,7 @@ static void run_commit(struct script *s, struct line *l)
         const char *name;
         enum err_code code;
     } errors[] = {{"NOSPC", ERR_NOSPC}, {"IO", ERR_IO}, {"EIO", ERR_IO}, {"FENCED", ERR_FENCED}};
-    struct world *w = &s->world;
+    struct world *w = s->at;
     if (line_has(l, "WORKS")) {
         w->commit_fails = 0;
         return;
@@ -255,7 +300,7 @@ static const struct {
 /* NEXT conduct|status [who] [retry-after=…] [slow=…] [times=n] */
 static void order_next(struct script *s, struct line *l)
 {
-    struct world *w = &s->world;
+    struct world *w = s->at;
     struct order o = {0};
     const char *what = l->n > 2 ? l->words[2] : "", *slow = line_value(l, "slow"),
                *after = line_value(l, "retry-after"), *times = line_value(l, "times");
@@ -286,9 +331,9 @@ static void run_provider(struct script *s, struct line *l)
     if (strcmp(what, "NEXT") == 0)
         order_next(s, l);
     else if (strcmp(what, "LATENCY") == 0 && l->n > 2)
-        s->world.latency_us = script_us(s, l->words[2]);
+        s->at->latency_us = script_us(s, l->words[2]);
     else if (strcmp(what, "FILTER") == 0)
-        snprintf(s->world.filter, sizeof(s->world.filter), "%s", l->n > 2 ? l->words[2] : "");
+        snprintf(s->at->filter, sizeof(s->at->filter), "%s", l->n > 2 ? l->words[2] : "");
     else
         script_fail(s, "PROVIDER LATENCY time | FILTER word | NEXT …");
 }
@@ -324,15 +369,16 @@ void verb_run(struct script *s, struct line *l)
     static const struct {
         const char *name;
         void (*run)(struct script *s, struct line *l);
-    } verbs[] = {{"CONFIG", run_config},     {"POOL", run_pool},        {"RANDOM", run_random},
-                 {"ARRIVE", run_arrive},     {"LEAVE", run_leave},      {"WATCH", run_watch},
-                 {"SETTINGS", run_settings}, {"DELETE", run_delete},    {"DRAIN", run_drain},
-                 {"CRASH", run_crash},       {"COMMIT", run_commit},    {"PROVIDER", run_provider},
-                 {"EXPECT", run_expect},     {"PAUSE", run_nothing},    {"CROWD", run_crowd},
-                 {"FORGET", run_forget},     {"TAKEOVER", run_takeover}};
+    } verbs[] = {{"CONFIG", run_config},     {"POOL", run_pool},         {"RANDOM", run_random},
+                 {"MACHINES", run_machines}, {"ARRIVE", run_arrive},     {"LEAVE", run_leave},
+                 {"WATCH", run_watch},       {"SETTINGS", run_settings}, {"DELETE", run_delete},
+                 {"DRAIN", run_drain},       {"CRASH", run_crash},       {"COMMIT", run_commit},
+                 {"PROVIDER", run_provider}, {"EXPECT", run_expect},     {"PAUSE", run_nothing},
+                 {"CROWD", run_crowd},       {"FORGET", run_forget},     {"TAKEOVER", run_takeover},
+                 {"SHARED", run_shared}};
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (strcmp(l->words[0], verbs[i].name) == 0) {
-            if (i > 2)
+            if (i > 3)
                 open_world(s);
             if (!s->failed)
                 verbs[i].run(s, l);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "process.h"
+#include "server.h"
 
 #define ARENA_MAX    (64u << 20)
 #define SPINS_MAX    10000               /* turns without the clock moving */
@@ -35,6 +36,8 @@ void world_blame(struct world *w, const char *format, ...)
     world_say(w, "!! %s", text);
     if (!w->fault[0])
         snprintf(w->fault, sizeof(w->fault), "at %.3fms: %s", (double)world_time(w) / US_PER_MS, text);
+    if (w->twin && !w->twin->fault[0])
+        memcpy(w->twin->fault, w->fault, sizeof(w->fault));
 }
 
 void world_say(const struct world *w, const char *format, ...)
@@ -43,8 +46,8 @@ void world_say(const struct world *w, const char *format, ...)
     char text[1200];
     if (!w->verbose && !w->trace)
         return;
-    int n = snprintf(text, sizeof(text), "  %10.3fms %s", (double)world_time(w) / US_PER_MS,
-                     w->elder_acts ? "(elder) " : "");
+    int n = snprintf(text, sizeof(text), "  %10.3fms %s%s", (double)world_time(w) / US_PER_MS,
+                     w->machine ? "(B) " : "", w->elder_acts ? "(elder) " : "");
     va_start(args, format);
     vsnprintf(text + n, sizeof(text) - (size_t)n, format, args);
     va_end(args);
@@ -113,10 +116,12 @@ static int open_store(struct world *w, struct err *e)
     return rc;
 }
 
-bool world_open(struct world *w, const char *config, uint64_t seed, bool verbose, struct err *e)
+static bool open_world(struct world *w, const char *config, uint64_t seed, bool verbose, struct err *e)
 {
-    *w = (struct world){
-        .now_us = WORLD_START_US, .random_state = seed, .verbose = verbose, .commit_us = US_PER_MS};
+    w->now_us = WORLD_START_US;
+    w->random_state = seed;
+    w->verbose = verbose;
+    w->commit_us = w->server_us = US_PER_MS;
     w->real_base_us = next_real_us;
     w->latency_us = 100 * US_PER_MS;
     w->maintain_us = w->now_us + US_PER_S;
@@ -135,11 +140,34 @@ bool world_open(struct world *w, const char *config, uint64_t seed, bool verbose
         w->pool.bytes[i] = (uint8_t)world_random(w, 256);
     snprintf(w->dir, sizeof(w->dir), "%s/carpool-scenario-XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    if (!mkdtemp(w->dir))
+    if (!mkdtemp(w->dir)) {
         err_set_errno(e, "Cannot make %s", w->dir);
-    else if (load_conf(w, config, e) == 0 && open_store(w, e) == 0 && process_start(w, e) == 0)
-        return true;
-    return false;
+        return false;
+    }
+    if (load_conf(w, config, e) < 0)
+        return false;
+    if (w->conf.redis.enabled && !w->server)
+        w->server = server_new();
+    return open_store(w, e) == 0 && process_start(w, e) == 0;
+}
+
+bool world_open(struct world *w, const char *config, uint64_t seed, bool verbose, struct err *e)
+{
+    *w = (struct world){0};
+    return open_world(w, config, seed, verbose, e);
+}
+
+bool world_open_twin(struct world *w, const char *config, uint64_t seed, struct err *e)
+{
+    struct world *t = calloc(1, sizeof(*t));
+    t->machine = 1;
+    t->server = w->server;
+    w->twin = t;
+    bool ok = open_world(t, config, seed, w->verbose, e);
+    t->twin = w;
+    t->now_us = w->now_us;
+    t->real_base_us = w->real_base_us;
+    return ok;
 }
 
 /* A sweep may be under way at any end. */
@@ -154,13 +182,14 @@ static void drop_commits(struct world *w)
     }
 }
 
-void world_close(struct world *w, bool finished)
+static void close_world(struct world *w, bool finished)
 {
     if (w->core && !finished)
         process_bury(w); /* so that what was under way is not taken for a leak */
     if (w->core) {
         for (size_t i = 0; i < w->clients_n; i++)
             client_close(w, &w->clients[i]);
+        server_close(w);
         drop_commits(w);
         core_fini(w->core);
         free(w->core);
@@ -174,6 +203,19 @@ void world_close(struct world *w, bool finished)
     free(w->calls.items);
     arena_fini(&w->arena);
     conf_wipe(&w->conf);
+}
+
+void world_close(struct world *w, bool finished)
+{
+    struct world *twin = w->twin;
+    struct server *server = w->server;
+    close_world(w, finished);
+    if (twin) {
+        twin->twin = NULL;
+        close_world(twin, finished);
+        free(twin);
+    }
+    server_free(server);
 }
 
 void world_turn(struct world *w)
@@ -197,6 +239,8 @@ static uint64_t next_event(const struct world *w)
         next = w->group_due_us;
     if (upstream_due_us(w) < next)
         next = upstream_due_us(w);
+    if (server_due_us(w) < next)
+        next = server_due_us(w);
     return w->maintain_us < next ? w->maintain_us : next;
 }
 
@@ -219,6 +263,7 @@ static void act(struct world *w)
     if (!list_empty(&w->group) && w->group_due_us <= w->now_us)
         disk_finish_group(w);
     upstream_deliver(w);
+    server_deliver(w);
     if (w->maintain_us <= w->now_us) {
         core_maintain(w->core, w->now_us);
         w->maintain_us =
@@ -229,13 +274,25 @@ static void act(struct world *w)
         world_turn(w);
 }
 
+static void set_time(struct world *w, uint64_t now_us)
+{
+    if (now_us > w->now_us)
+        w->now_us = now_us;
+    if (w->twin)
+        w->twin->now_us = w->now_us;
+}
+
 bool world_step(struct world *w, uint64_t limit_us)
 {
     static unsigned spins;
-    uint64_t next = next_event_of_all(w);
+    struct world *acts = w;
+    uint64_t next = next_event_of_all(w), other = w->twin ? next_event_of_all(w->twin) : UINT64_MAX;
+    if (other < next) {
+        next = other;
+        acts = w->twin;
+    }
     if (next > limit_us + WORLD_START_US) {
-        if (w->now_us < limit_us + WORLD_START_US)
-            w->now_us = limit_us + WORLD_START_US;
+        set_time(w, limit_us + WORLD_START_US);
         return false;
     }
     spins = next > w->now_us ? 0 : spins + 1;
@@ -243,11 +300,10 @@ bool world_step(struct world *w, uint64_t limit_us)
         world_blame(w, "the core asks for turn after turn without the time moving");
         return false;
     }
-    if (next > w->now_us)
-        w->now_us = next;
-    process_elder_act(w, act);
-    act(w);
-    world_turn(w);
+    set_time(w, next);
+    process_elder_act(acts, act);
+    act(acts);
+    world_turn(acts);
     return true;
 }
 

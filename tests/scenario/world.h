@@ -114,8 +114,12 @@ struct elder {
     uint64_t epoch, group_due_us, maintain_us;
     bool group_reached;
     struct list ops, fresh, group, flights;
+    struct connection *connection;
     uint64_t stalled_until_us; /* stopped until then */
 };
+
+struct server;
+struct connection;
 
 /* What is left of a core that crashed. Kept, with what hangs on it, so that a leak checker tells what leaks
  * from what merely died. */
@@ -123,6 +127,7 @@ struct grave {
     struct core *core;
     struct list ops, fresh, group, flights;
     struct core_link **links;
+    struct connection *connection;
     struct grave *next;
 };
 
@@ -185,10 +190,19 @@ struct world {
     bool lossy; /* a commit reached the disk and was reported as failed: figures may count twice */
 
     struct sights batches, calls;
+
+    struct world *twin;            /* another machine; NULL: there is none */
+    unsigned machine;              /* 0, and 1 for the twin of that */
+    struct server *server;         /* that they share (server.h); NULL: redis is not enabled */
+    struct connection *connection; /* of this process */
+    bool server_lost;              /* it cannot be reached from this machine */
+    uint64_t server_us;            /* a trip there and back takes so long */
 };
 
 /* world.c. config is the text of a carpool.conf on top of the world's own defaults. False: *e says why. */
 bool world_open(struct world *w, const char *config, uint64_t seed, bool verbose, struct err *e);
+/* Another machine with the same configuration, a store of its own, and the same server; w takes it. */
+bool world_open_twin(struct world *w, const char *config, uint64_t seed, struct err *e);
 /* What the wall clock shows when the next world opens. */
 void world_begin_at(uint64_t real_us);
 /* finished: it was settled; else it ends in the middle of things. */

@@ -1,0 +1,493 @@
+/* See server.h. */
+#include "server.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "process.h"
+#include "reach.h"
+
+#define ALIVE_US     (3 * US_PER_S) /* after its connection broke, a machine counts as alive so long */
+#define MACHINES_MAX 4
+#define GHOST        2 /* machines that are no world: one that is alive, one that is not */
+
+struct record {
+    UT_hash_handle hh;
+    uint8_t key[SHARED_KEY_SIZE], fingerprint[SHARED_KEY_SIZE];
+    enum shared_state state;
+    unsigned machine;
+    char *value;
+    size_t value_n;
+};
+
+struct server {
+    struct record *records;
+    uint64_t fence[MACHINES_MAX];
+    bool here[MACHINES_MAX]; /* its connection is */
+    uint64_t gone_us[MACHINES_MAX];
+    bool was_away;
+};
+
+enum what { ASKS, CLAIMS, LOOKS, SETTLES };
+
+/* A command and its answer. */
+struct trip {
+    struct list node;
+    enum what what;
+    void *op;            /* owned by the core; a SETTLES has none */
+    struct record ended; /* SETTLES: what it says */
+    uint64_t there_us, back_us;
+    bool carried;
+    int rc;
+    char *lent[WORLD_CLIENTS_MAX]; /* what the results lend */
+    size_t lent_n;
+};
+
+struct connection {
+    struct list trips;
+    uint64_t fence;
+    bool there;
+};
+
+struct server *server_new(void)
+{
+    struct server *s = calloc(1, sizeof(*s));
+    s->here[GHOST] = true;
+    return s;
+}
+
+static void forget(struct server *s, struct record *r)
+{
+    HASH_DEL(s->records, r);
+    free(r->value);
+    free(r);
+}
+
+void server_free(struct server *s)
+{
+    struct record *r, *tmp;
+    if (!s)
+        return;
+    HASH_ITER (hh, s->records, r, tmp)
+        forget(s, r);
+    free(s);
+}
+
+bool server_was_away(const struct world *w)
+{
+    return w->server && w->server->was_away;
+}
+
+static struct record *find(const struct server *s, const uint8_t *key)
+{
+    struct record *r;
+    HASH_FIND(hh, s->records, key, SHARED_KEY_SIZE, r);
+    return r;
+}
+
+static bool is_alive(const struct world *w, unsigned machine)
+{
+    const struct server *s = w->server;
+    return s->here[machine] || (s->gone_us[machine] && w->now_us - s->gone_us[machine] < ALIVE_US);
+}
+
+static void put(struct server *s, const uint8_t *key, const uint8_t *fingerprint, enum shared_state state,
+                unsigned machine, struct slice value)
+{
+    struct record *r = find(s, key);
+    if (!r) {
+        r = calloc(1, sizeof(*r));
+        memcpy(r->key, key, sizeof(r->key));
+        HASH_ADD(hh, s->records, key, SHARED_KEY_SIZE, r);
+    }
+    memcpy(r->fingerprint, fingerprint, sizeof(r->fingerprint));
+    r->state = state;
+    r->machine = machine;
+    free(r->value);
+    r->value = value.n ? malloc(value.n) : NULL;
+    r->value_n = value.n;
+    if (value.n)
+        memcpy(r->value, value.p, value.n);
+}
+
+/* ---- carrying out ---- */
+
+static void tell(const struct world *w, struct trip *t, const struct record *r, struct shared_record *ret)
+{
+    *ret = (struct shared_record){0};
+    if (!r)
+        return;
+    ret->state = r->state;
+    ret->mine = r->machine == w->machine;
+    ret->owner_alive = is_alive(w, r->machine);
+    memcpy(ret->fingerprint, r->fingerprint, sizeof(ret->fingerprint));
+    if (r->value_n) {
+        char *copy = malloc(r->value_n);
+        memcpy(copy, r->value, r->value_n);
+        t->lent[t->lent_n++] = copy;
+        ret->value = (struct slice){copy, r->value_n};
+    }
+}
+
+static void carry_arrival(struct world *w, struct trip *t, struct shared_arrival *a)
+{
+    tell(w, t, a->key ? find(w->server, a->key) : NULL, &a->record);
+    if (a->key && a->record.state == SHARED_FREE && a->queued)
+        put(w->server, a->key, a->fingerprint, SHARED_QUEUED, w->machine, (struct slice){0});
+}
+
+static void carry_claim(struct world *w, struct trip *t, struct shared_claim *c)
+{
+    for (size_t i = 0; i < c->members_n; i++) {
+        struct shared_claim_member *m = &c->members[i];
+        const struct record *r = find(w->server, m->key);
+        bool unended = r && (r->state == SHARED_QUEUED || r->state == SHARED_DISPATCHED);
+        bool lost =
+            r && (r->state == SHARED_UNKNOWN || (r->state == SHARED_DISPATCHED && !is_alive(w, r->machine)));
+        m->ret_claimed = !r || (unended && r->machine == w->machine) || (lost && c->take_unknown);
+        if (m->ret_claimed)
+            put(w->server, m->key, m->fingerprint, SHARED_DISPATCHED, w->machine, (struct slice){0});
+        else
+            tell(w, t, r, &m->ret_record);
+    }
+}
+
+static void carry_ending(struct world *w, const struct record *e)
+{
+    struct record *r = find(w->server, e->key);
+    bool unended = r && (r->state == SHARED_QUEUED || r->state == SHARED_DISPATCHED);
+    if (r && e->state != SHARED_DELETED && (r->machine != w->machine || r->state == SHARED_DELETED))
+        return;
+    if (e->state != SHARED_FREE)
+        put(w->server, e->key, e->fingerprint, e->state, w->machine, (struct slice){e->value, e->value_n});
+    else if (unended)
+        forget(w->server, r);
+}
+
+static void carry(struct world *w, struct trip *t)
+{
+    t->carried = true;
+    if (w->connection->fence != w->server->fence[w->machine]) {
+        t->rc = ERR_FENCED;
+        return;
+    }
+    if (t->what == ASKS)
+        carry_arrival(w, t, t->op);
+    else if (t->what == CLAIMS)
+        carry_claim(w, t, t->op);
+    else if (t->what == SETTLES)
+        carry_ending(w, &t->ended);
+    else {
+        struct shared_look *l = t->op;
+        for (size_t i = 0; i < l->members_n; i++)
+            tell(w, t, find(w->server, l->members[i].key), &l->members[i].ret_record);
+    }
+}
+
+/* ---- ports ---- */
+
+static void send(struct world *w, struct trip *t)
+{
+    struct connection *o = w->connection;
+    uint64_t half_us = w->server_us / 2;
+    t->there_us = w->now_us + half_us;
+    if (!list_empty(&o->trips)) {
+        const struct trip *last = LIST_ENTRY(o->trips.prev, struct trip, node);
+        if (last->there_us > t->there_us)
+            t->there_us = last->there_us;
+    }
+    t->back_us = t->there_us + half_us;
+    if (!o->there) {
+        t->carried = true; /* never */
+        t->rc = ERR_CLOSED;
+    }
+    list_append(&o->trips, &t->node);
+}
+
+static void send_op(struct world *w, enum what what, void *op)
+{
+    struct trip *t = calloc(1, sizeof(*t));
+    t->what = what;
+    t->op = op;
+    (void)process_is_dead(w);
+    send(w, t);
+}
+
+static void port_arrive(void *arg, struct shared_arrival *a)
+{
+    send_op(arg, ASKS, a);
+}
+
+static void port_claim(void *arg, struct shared_claim *c)
+{
+    send_op(arg, CLAIMS, c);
+}
+
+static void port_look(void *arg, struct shared_look *l)
+{
+    send_op(arg, LOOKS, l);
+}
+
+static void port_settle(void *arg, const struct shared_ending *endings, size_t n)
+{
+    struct world *w = arg;
+    for (size_t i = 0; i < n && !process_is_dead(w) && w->connection->there; i++) {
+        const struct shared_ending *e = &endings[i];
+        struct trip *t = calloc(1, sizeof(*t));
+        t->what = SETTLES;
+        memcpy(t->ended.key, e->key, SHARED_KEY_SIZE);
+        memcpy(t->ended.fingerprint, e->fingerprint, SHARED_KEY_SIZE);
+        t->ended.state = e->state;
+        t->ended.value = e->value.n ? malloc(e->value.n) : NULL;
+        t->ended.value_n = e->value.n;
+        if (e->value.n)
+            memcpy(t->ended.value, e->value.p, e->value.n);
+        send(w, t);
+    }
+}
+
+void server_ports(struct world *w, struct core_ports *ports)
+{
+    if (!w->server)
+        return;
+    ports->arrive = port_arrive;
+    ports->claim = port_claim;
+    ports->look = port_look;
+    ports->settle = port_settle;
+}
+
+/* ---- coming back ---- */
+
+static void trip_free(struct trip *t)
+{
+    list_remove(&t->node);
+    while (t->lent_n)
+        free(t->lent[--t->lent_n]);
+    free(t->ended.value);
+    free(t);
+}
+
+static void hand_back(struct world *w, struct trip *t)
+{
+    list_remove(&t->node);
+    if (t->what == ASKS) {
+        ((struct shared_arrival *)t->op)->rc = t->rc;
+        core_arrived(w->core, t->op, w->now_us);
+    } else if (t->what == CLAIMS) {
+        ((struct shared_claim *)t->op)->rc = t->rc;
+        core_claimed(w->core, t->op, w->now_us);
+    } else if (t->what == LOOKS) {
+        ((struct shared_look *)t->op)->rc = t->rc;
+        core_looked(w->core, t->op, w->now_us);
+    }
+    trip_free(t);
+}
+
+uint64_t server_due_us(const struct world *w)
+{
+    uint64_t due = UINT64_MAX;
+    if (!w->connection)
+        return due;
+    list_for_each (it, &w->connection->trips) {
+        const struct trip *t = LIST_ENTRY(it, struct trip, node);
+        uint64_t next = t->carried ? t->back_us : t->there_us;
+        due = next < due ? next : due;
+    }
+    return due;
+}
+
+void server_deliver(struct world *w)
+{
+    struct list back;
+    list_init(&back);
+    if (!w->connection)
+        return;
+    list_for_each_safe (it, next, &w->connection->trips) {
+        struct trip *t = LIST_ENTRY(it, struct trip, node);
+        if (!t->carried && t->there_us <= w->now_us)
+            carry(w, t);
+        if (t->carried && t->back_us <= w->now_us) {
+            list_remove(it);
+            list_append(&back, it);
+        }
+    }
+    list_for_each_safe (it, next, &back)
+        hand_back(w, LIST_ENTRY(it, struct trip, node));
+}
+
+/* ---- connections ---- */
+
+static void say(struct world *w, bool there)
+{
+    struct shared_standing standing = {.there = there, .keeps = true};
+    if (!there)
+        err_set(&standing.fault, ERR_CLOSED, "The connection broke, as the script says.");
+    core_shared_standing(w->core, &standing, w->now_us);
+}
+
+/* Its records that have not ended, as the real one lists them: in steps. */
+static void list_unended(struct world *w)
+{
+    struct record *r, *tmp;
+    uint8_t(*keys)[SHARED_KEY_SIZE] = calloc(HASH_COUNT(w->server->records) + 1, SHARED_KEY_SIZE);
+    size_t n = 0, half;
+    HASH_ITER (hh, w->server->records, r, tmp)
+        if (r->machine == w->machine && (r->state == SHARED_QUEUED || r->state == SHARED_DISPATCHED))
+            memcpy(keys[n++], r->key, SHARED_KEY_SIZE);
+    half = n / 2;
+    if (half)
+        core_shared_open(w->core, (const uint8_t(*)[SHARED_KEY_SIZE])keys, half);
+    if (n)
+        core_shared_open(w->core, (const uint8_t(*)[SHARED_KEY_SIZE])(keys + half), n - half);
+    core_shared_open(w->core, NULL, 0);
+    free(keys);
+}
+
+static void open_connection(struct world *w)
+{
+    w->connection->there = w->server->here[w->machine] = true;
+    w->connection->fence = ++w->server->fence[w->machine];
+    list_unended(w);
+    say(w, true);
+}
+
+void server_connect(struct world *w)
+{
+    if (!w->server)
+        return;
+    w->connection = calloc(1, sizeof(*w->connection));
+    list_init(&w->connection->trips);
+    if (!w->server_lost)
+        open_connection(w);
+}
+
+struct connection *server_hang_up(struct world *w)
+{
+    struct connection *o = w->connection;
+    w->connection = NULL;
+    if (o && o->there && o->fence == w->server->fence[w->machine]) {
+        w->server->here[w->machine] = false;
+        w->server->gone_us[w->machine] = w->now_us;
+    }
+    return o;
+}
+
+static void close_all(struct world *w, bool carried)
+{
+    struct list back;
+    list_init(&back);
+    list_for_each_safe (it, next, &w->connection->trips) {
+        struct trip *t = LIST_ENTRY(it, struct trip, node);
+        if (!t->carried && carried)
+            carry(w, t);
+        t->rc = ERR_CLOSED;
+        list_remove(it);
+        list_append(&back, it);
+    }
+    list_for_each_safe (it, next, &back)
+        hand_back(w, LIST_ENTRY(it, struct trip, node));
+}
+
+void server_close(struct world *w)
+{
+    if (!w->connection)
+        return;
+    while (!list_empty(&w->connection->trips))
+        close_all(w, true);
+    free(server_hang_up(w));
+}
+
+void server_lose(struct world *w, bool carried)
+{
+    bool said = world_random(w, 2);
+    w->server->was_away = w->server_lost = true;
+    if (!w->connection->there)
+        return;
+    world_say(w, "-- the server is lost%s", carried ? ", what was on its way there got there" : "");
+    w->connection->there = w->server->here[w->machine] = false;
+    w->server->gone_us[w->machine] = w->now_us;
+    if (said)
+        say(w, false);
+    close_all(w, carried);
+    if (!said)
+        say(w, false);
+    world_turn(w);
+}
+
+void server_return(struct world *w)
+{
+    w->server_lost = false;
+    if (w->connection->there)
+        return;
+    world_say(w, "-- the server is back");
+    open_connection(w);
+    world_turn(w);
+}
+
+/* ---- what a script says and sees ---- */
+
+static const char *const states[] = {"none", "queued", "dispatched", "done", "failed", "unknown", "deleted"};
+
+static void put_chat(struct world *w, const struct client *c, const uint8_t *fingerprint)
+{
+    struct chat chat = {.endpoint = ENDPOINT_V1_QUERY,
+                        .priority = c->submit.priority,
+                        .time_us = disk_real_us(w),
+                        .request_id = c->submit.request_id,
+                        .prompt = c->submit.prompt,
+                        .model = SLICE_LITERAL("test")};
+    struct buf text, record;
+    buf_init(&text, 1 << 20);
+    buf_init(&record, 1 << 20);
+    buf_printf(&text, "Answer to: %.*s", (int)c->submit.prompt.n, c->submit.prompt.p);
+    chat.text = buf_slice(&text);
+    memcpy(chat.key, c->submit.key, sizeof(chat.key));
+    uuid_v7(chat.time_us, &chat.id);
+    chat_encode(&record, &chat);
+    put(w->server, c->submit.key, fingerprint, SHARED_DONE, GHOST, buf_slice(&record));
+    buf_fini(&text);
+    buf_fini(&record);
+}
+
+bool server_has(struct world *w, const struct client *c, const char *state, bool alive, bool other)
+{
+    uint8_t fingerprint[SHARED_KEY_SIZE];
+    struct wire_refusal refusal = {.status = 422,
+                                   .error_type = SLICE_LITERAL("provider_error"),
+                                   .error_code = SLICE_LITERAL("CONTENT_FILTERED"),
+                                   .message = SLICE_LITERAL("As the script says.")};
+    struct buf value;
+    size_t s = 0;
+    memcpy(fingerprint, c->submit.fingerprint, sizeof(fingerprint));
+    fingerprint[0] ^= other;
+    while (s < ARRAY_LEN(states) && strcmp(states[s], state) != 0)
+        s++;
+    if (s == ARRAY_LEN(states))
+        return false;
+    struct record *old = find(w->server, c->submit.key);
+    if (s == SHARED_FREE && old)
+        forget(w->server, old);
+    if (s == SHARED_DONE)
+        put_chat(w, c, fingerprint);
+    if (s == SHARED_FREE || s == SHARED_DONE)
+        return true;
+    buf_init(&value, 1 << 16);
+    if (s == SHARED_FAILED || s == SHARED_UNKNOWN)
+        wire_refusal_encode(&value, &refusal);
+    put(w->server, c->submit.key, fingerprint, (enum shared_state)s, alive ? GHOST : GHOST + 1,
+        buf_slice(&value));
+    buf_fini(&value);
+    return true;
+}
+
+const char *server_state(struct world *w, const struct client *c)
+{
+    const struct record *r = w->server ? find(w->server, c->submit.key) : NULL;
+    return states[r ? r->state : SHARED_FREE];
+}
+
+struct slice server_chat(struct world *w, const uint8_t key[REQUEST_KEY_SIZE])
+{
+    const struct record *r = w->server ? find(w->server, key) : NULL;
+    return r && r->state == SHARED_DONE ? (struct slice){r->value, r->value_n} : (struct slice){0};
+}
