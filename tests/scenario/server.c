@@ -18,10 +18,15 @@ struct record {
     unsigned machine;
     char *value;
     size_t value_n;
+    /* of an ending: may be given for other ids, too */
+    bool caches;
+    uint8_t cache_key[SHARED_KEY_SIZE];
+    uint64_t cache_until_us;
 };
 
 struct server {
     struct record *records;
+    struct record *cached; /* by cache key: the value is the chat, good until its time */
     uint64_t fence[MACHINES_MAX];
     bool here[MACHINES_MAX]; /* its connection is */
     uint64_t gone_us[MACHINES_MAX];
@@ -56,9 +61,9 @@ struct server *server_new(void)
     return s;
 }
 
-static void forget(struct server *s, struct record *r)
+static void forget(struct record **table, struct record *r)
 {
-    HASH_DEL(s->records, r);
+    HASH_DEL(*table, r);
     free(r->value);
     free(r);
 }
@@ -69,7 +74,9 @@ void server_free(struct server *s)
     if (!s)
         return;
     HASH_ITER (hh, s->records, r, tmp)
-        forget(s, r);
+        forget(&s->records, r);
+    HASH_ITER (hh, s->cached, r, tmp)
+        forget(&s->cached, r);
     free(s);
 }
 
@@ -78,11 +85,16 @@ bool server_was_away(const struct world *w)
     return w->server && w->server->was_away;
 }
 
-static struct record *find(const struct server *s, const uint8_t *key)
+static struct record *find_in(struct record *table, const uint8_t *key)
 {
     struct record *r;
-    HASH_FIND(hh, s->records, key, SHARED_KEY_SIZE, r);
+    HASH_FIND(hh, table, key, SHARED_KEY_SIZE, r);
     return r;
+}
+
+static struct record *find(const struct server *s, const uint8_t *key)
+{
+    return find_in(s->records, key);
 }
 
 static bool is_alive(const struct world *w, unsigned machine)
@@ -91,26 +103,42 @@ static bool is_alive(const struct world *w, unsigned machine)
     return s->here[machine] || (s->gone_us[machine] && w->now_us - s->gone_us[machine] < ALIVE_US);
 }
 
-static void put(struct server *s, const uint8_t *key, const uint8_t *fingerprint, enum shared_state state,
-                unsigned machine, struct slice value)
+static struct record *put_in(struct record **table, const uint8_t *key, struct slice value)
 {
-    struct record *r = find(s, key);
+    struct record *r = find_in(*table, key);
     if (!r) {
         r = calloc(1, sizeof(*r));
         memcpy(r->key, key, sizeof(r->key));
-        HASH_ADD(hh, s->records, key, SHARED_KEY_SIZE, r);
+        HASH_ADD(hh, *table, key, SHARED_KEY_SIZE, r);
     }
-    memcpy(r->fingerprint, fingerprint, sizeof(r->fingerprint));
-    r->state = state;
-    r->machine = machine;
     free(r->value);
     r->value = value.n ? malloc(value.n) : NULL;
     r->value_n = value.n;
     if (value.n)
         memcpy(r->value, value.p, value.n);
+    return r;
+}
+
+static void put(struct server *s, const uint8_t *key, const uint8_t *fingerprint, enum shared_state state,
+                unsigned machine, struct slice value)
+{
+    struct record *r = put_in(&s->records, key, value);
+    memcpy(r->fingerprint, fingerprint, sizeof(r->fingerprint));
+    r->state = state;
+    r->machine = machine;
 }
 
 /* ---- carrying out ---- */
+
+static struct slice lend(struct trip *t, const struct record *r)
+{
+    if (!r->value_n)
+        return (struct slice){0};
+    char *copy = malloc(r->value_n);
+    memcpy(copy, r->value, r->value_n);
+    t->lent[t->lent_n++] = copy;
+    return (struct slice){copy, r->value_n};
+}
 
 static void tell(const struct world *w, struct trip *t, const struct record *r, struct shared_record *ret)
 {
@@ -121,17 +149,15 @@ static void tell(const struct world *w, struct trip *t, const struct record *r, 
     ret->mine = r->machine == w->machine;
     ret->owner_alive = is_alive(w, r->machine);
     memcpy(ret->fingerprint, r->fingerprint, sizeof(ret->fingerprint));
-    if (r->value_n) {
-        char *copy = malloc(r->value_n);
-        memcpy(copy, r->value, r->value_n);
-        t->lent[t->lent_n++] = copy;
-        ret->value = (struct slice){copy, r->value_n};
-    }
+    ret->value = lend(t, r);
 }
 
 static void carry_arrival(struct world *w, struct trip *t, struct shared_arrival *a)
 {
     tell(w, t, a->key ? find(w->server, a->key) : NULL, &a->record);
+    const struct record *cached = a->cache_key ? find_in(w->server->cached, a->cache_key) : NULL;
+    if (a->record.state == SHARED_FREE && cached && cached->cache_until_us > disk_real_us(w))
+        a->cached = lend(t, cached);
     if (a->key && a->record.state == SHARED_FREE && a->queued)
         put(w->server, a->key, a->fingerprint, SHARED_QUEUED, w->machine, (struct slice){0});
 }
@@ -156,12 +182,15 @@ static void carry_ending(struct world *w, const struct record *e)
 {
     struct record *r = find(w->server, e->key);
     bool unended = r && (r->state == SHARED_QUEUED || r->state == SHARED_DISPATCHED);
+    if (e->caches)
+        put_in(&w->server->cached, e->cache_key, (struct slice){e->value, e->value_n})->cache_until_us =
+            e->cache_until_us;
     if (r && e->state != SHARED_DELETED && (r->machine != w->machine || r->state == SHARED_DELETED))
         return;
     if (e->state != SHARED_FREE)
         put(w->server, e->key, e->fingerprint, e->state, w->machine, (struct slice){e->value, e->value_n});
     else if (unended)
-        forget(w->server, r);
+        forget(&w->server->records, r);
 }
 
 static void carry(struct world *w, struct trip *t)
@@ -238,6 +267,10 @@ static void port_settle(void *arg, const struct shared_ending *endings, size_t n
         memcpy(t->ended.key, e->key, SHARED_KEY_SIZE);
         memcpy(t->ended.fingerprint, e->fingerprint, SHARED_KEY_SIZE);
         t->ended.state = e->state;
+        t->ended.caches = e->cache_key;
+        if (e->cache_key)
+            memcpy(t->ended.cache_key, e->cache_key, SHARED_KEY_SIZE);
+        t->ended.cache_until_us = disk_real_us(w) + e->cache_ttl_s * US_PER_S;
         t->ended.value = e->value.n ? malloc(e->value.n) : NULL;
         t->ended.value_n = e->value.n;
         if (e->value.n)
@@ -466,7 +499,7 @@ bool server_has(struct world *w, const struct client *c, const char *state, bool
         return false;
     struct record *old = find(w->server, c->submit.key);
     if (s == SHARED_FREE && old)
-        forget(w->server, old);
+        forget(&w->server->records, old);
     if (s == SHARED_DONE)
         put_chat(w, c, fingerprint);
     if (s == SHARED_FREE || s == SHARED_DONE)
