@@ -161,6 +161,18 @@ static int start_once(struct world *w, enum stage dies_at, bool *ret_up, struct 
     return 0;
 }
 
+/* Until the next try. */
+static void wait_a_second(struct world *w)
+{
+    uint64_t until_us = world_time(w) + US_PER_S;
+    if (w->twin && !w->twin->asleep) {
+        w->asleep = true;
+        world_run(w->twin, until_us);
+        w->asleep = false;
+    }
+    w->now_us = until_us + WORLD_START_US;
+}
+
 int process_start(struct world *w, struct err *e)
 {
     bool up = false;
@@ -175,7 +187,7 @@ int process_start(struct world *w, struct err *e)
         }
         rc = start_once(w, dies_at, &up, e);
         if (rc == 0 && !up && dies_at == STAGE_NONE)
-            w->now_us += US_PER_S; /* the next try */
+            wait_a_second(w);
     }
     if (w->maintain_us <= w->now_us)
         w->maintain_us = w->now_us + US_PER_S;

@@ -8,6 +8,7 @@
 
 #include "process.h"
 #include "reach.h"
+#include "server.h"
 #include "settle.h"
 
 #define EVENTS_MIN  40
@@ -127,6 +128,8 @@ static void order_something(struct life *life)
 static void delete (struct life *life)
 {
     char id[32];
+    if (life->machines)
+        return; /* TODO */
     random_id(life, id);
     REACH("a deletion");
     client_delete_aside(life->w, id);
@@ -177,7 +180,7 @@ static void crash(struct life *life)
     uint64_t times = random_chance(life->w, 20) ? 2 + world_random(life->w, 3) : 1;
     if (times > 1)
         REACH("killed several times in a row");
-    life->drain_until_us = 0;
+    life->w->drain_until_us = 0;
     while (times--) {
         die(life->w);
         if (times)
@@ -201,7 +204,7 @@ static void take_over(struct life *life)
     if (stall_us)
         REACH("another takes over from one that is stopped");
     REACH("another takes over");
-    life->drain_until_us = 0;
+    life->w->drain_until_us = 0;
     process_take_over(w, stall_us, random_chance(w, 50));
 }
 
@@ -215,11 +218,22 @@ static void kill_elder(struct life *life)
 static void drain(struct life *life)
 {
     struct world *w = life->w;
-    if (life->drain_until_us)
+    if (life->w->drain_until_us)
         return;
-    life->drain_until_us = w->now_us + (random_chance(w, 80) ? DRAIN_US : world_random(w, US_PER_S));
+    life->w->drain_until_us = w->now_us + (random_chance(w, 80) ? DRAIN_US : world_random(w, US_PER_S));
     core_drain(w->core);
     world_turn(w);
+}
+
+/* All machines have the same clock: a server goes by its own. */
+static void share_clock(struct world *w)
+{
+    if (!w->twin)
+        return;
+    w->twin->real_base_us = w->real_base_us;
+    w->twin->real_max_us = w->real_max_us;
+    w->twin->set_us = w->set_us;
+    w->twin->slept_us = w->slept_us;
 }
 
 static void step_clock(struct life *life)
@@ -229,11 +243,12 @@ static void step_clock(struct life *life)
         w->real_base_us += STEP_US;
         w->set_us += STEP_US;
         REACH("the clock goes forward");
-        return;
+    } else {
+        w->real_max_us = world_real_max_us(w);
+        w->real_base_us -= random_chance(w, 80) ? STEP_US : 3 * 3600 * US_PER_S;
+        REACH("the clock goes back");
     }
-    w->real_max_us = world_real_max_us(w);
-    w->real_base_us -= random_chance(w, 80) ? STEP_US : 3 * 3600 * US_PER_S;
-    REACH("the clock goes back");
+    share_clock(w);
 }
 
 static void sleep_hours(struct life *life)
@@ -243,8 +258,26 @@ static void sleep_hours(struct life *life)
         return;
     w->real_base_us += (1 + world_random(w, 80)) * 1800 * US_PER_S;
     w->slept_us = w->now_us;
+    share_clock(w);
     REACH("hours pass");
     world_say(w, "-- hours pass");
+}
+
+static void lose_server(struct life *life)
+{
+    struct world *w = life->w;
+    if (!life->machines)
+        return;
+    if (w->server_lost)
+        server_return(w);
+    else
+        server_lose(w, random_chance(w, 50));
+}
+
+static void change_server(struct life *life)
+{
+    if (life->machines)
+        life->w->server_us = world_random(life->w, random_chance(life->w, 20) ? US_PER_S : 20 * US_PER_MS);
 }
 
 /* Of a thousand. Those that a life may do without are left out of half of all lives, so that what is rare
@@ -270,6 +303,8 @@ static const struct {
                {12, false, take_over},
                {4, false, kill_elder},
                {6, false, drain},
+               {25, false, lose_server},
+               {15, false, change_server},
                {20, false, step_clock},
                {15, false, sleep_hours}};
 
@@ -302,14 +337,31 @@ static uint64_t gap_us(struct world *w)
 static void see_drain(struct life *life)
 {
     struct world *w = life->w;
-    if (!life->drain_until_us || !w->core->draining) {
-        life->drain_until_us = 0;
+    if (!life->w->drain_until_us || !w->core->draining) {
+        life->w->drain_until_us = 0;
         return;
     }
-    if (core_idle(w->core) || w->now_us >= life->drain_until_us) {
-        life->drain_until_us = 0;
+    if (core_idle(w->core) || w->now_us >= life->w->drain_until_us) {
+        life->w->drain_until_us = 0;
         process_leave(w);
     }
+}
+
+static void end_elders(struct world *w)
+{
+    process_elder_end(w);
+    if (w->twin)
+        process_elder_end(w->twin);
+    if (w->server_lost)
+        server_return(w);
+    if (w->twin && w->twin->server_lost)
+        server_return(w->twin);
+}
+
+static bool open_second(struct life *life, const char *config, uint64_t seed, struct err *e)
+{
+    REACH("a life of two machines");
+    return world_open_twin(life->w, config, seed + 1, e);
 }
 
 static void live(struct life *life, uint64_t seed)
@@ -321,12 +373,14 @@ static void live(struct life *life, uint64_t seed)
     snprintf(w->filter, sizeof(w->filter), "offensive");
     for (unsigned i = 0; i < events && !w->fault[0]; i++) {
         world_run(w, world_time(w) + gap_us(w));
+        life->w = w->twin && random_chance(w, 50) ? w->twin : w;
         see_drain(life);
         do_something(life, weights, sum);
     }
+    life->w = w;
     if (seed % 200 == 7)
         random_large(life);
-    process_elder_end(w);
+    end_elders(w);
     if (random_chance(w, 10))
         core_drain(w->core);
     else if (random_chance(w, 30))
@@ -348,11 +402,15 @@ bool random_run(uint64_t seed, bool verbose, uint64_t *ret_trace, char ret_fault
     world_begin_at(REAL_US);
     if (!world_open(w, config, seed, verbose, &e))
         snprintf(w->fault, sizeof(w->fault), "the world does not open: %s", e.text);
+    else if (life.machines && !open_second(&life, config, seed, &e))
+        snprintf(w->fault, sizeof(w->fault), "the second machine does not open: %s", e.text);
     else {
         if (ret_trace)
             *ret_trace = 14695981039346656037u;
-        w->trace = ret_trace;
-        w->at_random = true;
+        for (struct world *each = w; each; each = each == w ? w->twin : NULL) {
+            each->trace = ret_trace;
+            each->at_random = true;
+        }
         live(&life, seed);
     }
     bool ok = !w->fault[0];

@@ -15,9 +15,9 @@ struct life {
     struct world *w;
     unsigned number; /* of the next client */
     unsigned tenants, ids;
-    bool small_context;      /* so that prompts can be too long for it */
-    bool jumps;              /* hours may pass */
-    uint64_t drain_until_us; /* 0: not draining */
+    bool small_context; /* so that prompts can be too long for it */
+    bool jumps;         /* hours may pass */
+    bool machines;      /* there are two, and life.w is the one that acts */
 };
 
 struct life_options {

@@ -57,6 +57,10 @@ void random_configure(struct life *life, uint64_t seed, char ret_config[1024])
              random_chance(d, 70) ? 1 : 72, random_chance(d, 80) ? "report" : "retry",
              (unsigned)world_random(d, 2), random_chance(d, 80) ? "exact" : "off",
              random_chance(d, 50) ? 1 : 24);
+    life->machines = random_chance(d, 40);
+    if (life->machines)
+        snprintf(ret_config + strlen(ret_config), 1024 - strlen(ret_config),
+                 "[redis]\nenabled = on\non_loss = %s\n", random_chance(d, 60) ? "refuse" : "local");
 }
 
 void random_id(struct life *life, char ret_id[32])

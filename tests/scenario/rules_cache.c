@@ -52,10 +52,16 @@ static void hash_content(const struct world *w, const struct wire_submit *s, str
     crypto_generichash_final(&h, ret_hash, CONTENT_SIZE);
 }
 
-static struct content *find(const struct world *w, const uint8_t hash[CONTENT_SIZE])
+/* Of all machines. */
+static struct content **contents_of(struct world *w)
+{
+    return w->machine ? &w->twin->contents : &w->contents;
+}
+
+static struct content *find(struct world *w, const uint8_t hash[CONTENT_SIZE])
 {
     struct content *known;
-    HASH_FIND(hh, w->contents, hash, CONTENT_SIZE, known);
+    HASH_FIND(hh, *contents_of(w), hash, CONTENT_SIZE, known);
     return known;
 }
 
@@ -67,7 +73,7 @@ void rules_cache_sealed(struct world *w, const struct wire_submit *s)
         return;
     struct content *known = calloc(1, sizeof(*known));
     memcpy(known->hash, hash, sizeof(known->hash));
-    HASH_ADD(hh, w->contents, hash, CONTENT_SIZE, known);
+    HASH_ADD(hh, *contents_of(w), hash, CONTENT_SIZE, known);
 }
 
 /* A model that was put counts for all who come after that was told. */

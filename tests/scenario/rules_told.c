@@ -120,7 +120,7 @@ static bool may_not_know(const struct world *w, const struct client *c)
     for (size_t i = 0; i < ARRAY_LEN(before); i++)
         if (c->status == before[i])
             return true;
-    return rules_without_promise(w);
+    return rules_without_promise(w) || strcmp(c->code, "ASYNC_WITH_KEY") == 0;
 }
 
 static void check_refusal(struct world *w, struct client *c)

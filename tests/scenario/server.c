@@ -171,6 +171,10 @@ static void carry_claim(struct world *w, struct trip *t, struct shared_claim *c)
         bool lost =
             r && (r->state == SHARED_UNKNOWN || (r->state == SHARED_DISPATCHED && !is_alive(w, r->machine)));
         m->ret_claimed = !r || (unended && r->machine == w->machine) || (lost && c->take_unknown);
+        if (m->ret_claimed && lost)
+            REACH("a claim takes what may have been paid for");
+        else if (!m->ret_claimed)
+            REACH("a claim is lost to another machine");
         if (m->ret_claimed)
             put(w->server, m->key, m->fingerprint, SHARED_DISPATCHED, w->machine, (struct slice){0});
         else
@@ -198,6 +202,7 @@ static void carry(struct world *w, struct trip *t)
     t->carried = true;
     if (w->connection->fence != w->server->fence[w->machine]) {
         t->rc = ERR_FENCED;
+        REACH("the server fences a machine's earlier life off");
         return;
     }
     if (t->what == ASKS)
@@ -238,8 +243,12 @@ static void send_op(struct world *w, enum what what, void *op)
     struct trip *t = calloc(1, sizeof(*t));
     t->what = what;
     t->op = op;
-    (void)process_is_dead(w);
+    bool dead = process_is_dead(w);
     send(w, t);
+    if (dead) {
+        t->carried = true; /* it never is */
+        t->rc = ERR_CLOSED;
+    }
 }
 
 static void port_arrive(void *arg, struct shared_arrival *a)
@@ -394,9 +403,21 @@ void server_connect(struct world *w)
         open_connection(w);
 }
 
+/* What was on its way there may get there all the same. */
+static void carry_rest(struct world *w)
+{
+    list_for_each (it, &w->connection->trips) {
+        struct trip *t = LIST_ENTRY(it, struct trip, node);
+        if (!t->carried)
+            carry(w, t);
+    }
+}
+
 struct connection *server_hang_up(struct world *w)
 {
     struct connection *o = w->connection;
+    if (o && w->at_random && world_random(w, 2))
+        carry_rest(w);
     w->connection = NULL;
     if (o && o->there && o->fence == w->server->fence[w->machine]) {
         w->server->here[w->machine] = false;
@@ -437,6 +458,12 @@ void server_lose(struct world *w, bool carried)
     if (!w->connection->there)
         return;
     world_say(w, "-- the server is lost%s", carried ? ", what was on its way there got there" : "");
+    if (list_empty(&w->connection->trips))
+        REACH("the server is lost");
+    else if (carried)
+        REACH("the server is lost with the answers");
+    else
+        REACH("the server is lost with the questions");
     w->connection->there = w->server->here[w->machine] = false;
     w->server->gone_us[w->machine] = w->now_us;
     if (said)
@@ -453,6 +480,7 @@ void server_return(struct world *w)
     if (w->connection->there)
         return;
     world_say(w, "-- the server is back");
+    REACH("the server is back");
     open_connection(w);
     world_turn(w);
 }

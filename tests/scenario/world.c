@@ -286,7 +286,9 @@ bool world_step(struct world *w, uint64_t limit_us)
 {
     static unsigned spins;
     struct world *acts = w;
-    uint64_t next = next_event_of_all(w), other = w->twin ? next_event_of_all(w->twin) : UINT64_MAX;
+    uint64_t next = next_event_of_all(w), other = UINT64_MAX;
+    if (w->twin && !w->twin->asleep)
+        other = next_event_of_all(w->twin);
     if (other < next) {
         next = other;
         acts = w->twin;

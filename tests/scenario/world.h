@@ -163,11 +163,12 @@ struct world {
 
     struct elder elder;
     bool elder_acts;
-    bool elder_failed;     /* a commit of its own met the disk's faults */
-    unsigned dying_in;     /* that many uses of ports from now the process is killed; 0: not planned */
-    int dying_survives;    /* enum survives */
-    bool dead;             /* it was, in the middle of its turn: nothing leaves it any more */
-    unsigned start_deaths; /* that many of the next starts are killed on the way */
+    bool elder_failed;       /* a commit of its own met the disk's faults */
+    unsigned dying_in;       /* that many uses of ports from now the process is killed; 0: not planned */
+    int dying_survives;      /* enum survives */
+    bool dead;               /* it was, in the middle of its turn: nothing leaves it any more */
+    unsigned start_deaths;   /* that many of the next starts are killed on the way */
+    uint64_t drain_until_us; /* a random life: it drains; 0: not */
     bool at_random; /* a random life: a disk that fails fails starts, too; tenants differ in their first byte
                      */
 
@@ -192,6 +193,7 @@ struct world {
     struct sights batches, calls;
 
     struct world *twin;            /* another machine; NULL: there is none */
+    bool asleep;                   /* nothing runs on this machine, while the other one goes on */
     unsigned machine;              /* 0, and 1 for the twin of that */
     struct server *server;         /* that they share (server.h); NULL: redis is not enabled */
     struct connection *connection; /* of this process */
