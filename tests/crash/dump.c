@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "store/cache.h"
 #include "store/chats.h"
 #include "store/meta.h"
 #include "store/requests.h"
@@ -175,6 +176,7 @@ static bool print_chat(void *arg, const struct chat *c)
     json_field_text(w, "prompt", c->prompt);
     json_field_text(w, "text", c->text);
     json_field_u64(w, "retries", c->retries);
+    json_field_bool(w, "cached", c->cached);
     json_field_text(w, "answer", buf_slice(&answer));
     end(l);
     buf_fini(&answer);
@@ -221,17 +223,45 @@ static int print_unfinished(struct store_read *r, struct line *l, struct slice k
     return 0;
 }
 
-/* The key is a time in front of a request's key. */
+/* The key is a time in front of a request's key, or of one of the cache. */
 static int print_expiry(struct store_read *r, struct line *l, struct slice key, struct err *e)
 {
-    (void)r, (void)e;
     if (key.n != 8 + REQUEST_KEY_SIZE) {
         print_damage(l, "expiry", key, "A key of another size.");
         return 0;
     }
+    struct slice of;
+    int rc = table_get(r, TABLE_EXPIRY, key, &of, e);
+    if (rc)
+        return rc;
     struct json_writer *w = begin(l, "expiry");
     json_field_u64(w, "at_s", bytes_load_be64((const uint8_t *)key.p));
     field_hex(w, "key", key.p + 8, REQUEST_KEY_SIZE);
+    json_field_cstr(w, "of", of.n ? "cache" : "request");
+    end(l);
+    return 0;
+}
+
+static int print_cache(struct store_read *r, struct line *l, struct slice key, struct err *e)
+{
+    struct slice value;
+    struct bytes_reader b;
+    struct uuid chat_id;
+    int rc = table_get(r, TABLE_CACHE, key, &value, e);
+    if (rc)
+        return rc;
+    bytes_reader_init(&b, value);
+    uint8_t version = bytes_get_u8(&b);
+    uint64_t expires_s = bytes_get_u64(&b);
+    bytes_get_fixed(&b, chat_id.bytes, sizeof(chat_id.bytes));
+    if (!bytes_done(&b) || version != 1 || key.n != CACHE_KEY_SIZE) {
+        print_damage(l, "cache", key, "An entry of another form.");
+        return 0;
+    }
+    struct json_writer *w = begin(l, "cache");
+    field_hex(w, "key", key.p, key.n);
+    json_field_u64(w, "expires_s", expires_s);
+    field_uuid(w, "chat_id", &chat_id);
     end(l);
     return 0;
 }
@@ -287,6 +317,8 @@ static int print_store(const char *dir, struct err *e)
         rc = each_record(r, &l, TABLE_UNFINISHED, print_unfinished, e);
     if (!rc)
         rc = each_record(r, &l, TABLE_EXPIRY, print_expiry, e);
+    if (!rc)
+        rc = each_record(r, &l, TABLE_CACHE, print_cache, e);
     if (!rc)
         rc = print_chats(r, &l, e);
     store_read_end(r);

@@ -14,7 +14,8 @@
  * Several machines: readStore([storage, …]), response.machine says who answered, and history.blur({ from, to }) when
  * a machine or what they share was away, so that somebody could not know what became of an id.
  *
- * Every prompt text must be sent under one id only: by it a dispatch is known to belong to that id.
+ * Every prompt text must be sent under one id only: by it a dispatch is known to belong to that id. But once its answer
+ * was told, others may ask the same (isEcho): they get that answer, so that no dispatch is theirs.
  */
 const { execFileSync } = require('node:child_process');
 const path = require('node:path');
@@ -148,14 +149,14 @@ class History {
     /*
      * A request begins. group: the API key it comes with ("": none); id: its request_id (absent: the server makes
      * one); prompt: its prompt (none for a GET); deadlineMs: the time it may take; isAsync: Prefer: respond-async;
-     * mustSucceed: nothing is in the way, so a refusal is a violation as well.
+     * mustSucceed: nothing is in the way, so a refusal is a violation as well; isEcho: another's prompt, see above.
      */
     begin({ group = '', family = 'query', id, prompt, ...what }) {
         const unit = this.#unit(group, family, id, prompt);
         if (prompt !== undefined) {
             const other = this.byPrompt.get(prompt);
-            if (other && other !== unit) throw new Error(`the prompt "${prompt}" belongs to another id`);
-            this.byPrompt.set(prompt, unit);
+            if (other && other !== unit && !what.isEcho) throw new Error(`the prompt "${prompt}" belongs to another id`);
+            if (!what.isEcho) this.byPrompt.set(prompt, unit);
             unit.prompts.add(prompt);
         }
         const attempt = new Attempt(this, unit, this.attempts.length, { id, prompt, ...what });

@@ -70,6 +70,11 @@ class Story {
         const chat = { kind: 'chat', id: `chat-${id}`, key: id, request_id: id, prompt, text: `Answer to: ${prompt}` };
         return [record(id, 'done', { chat_id: `chat-${id}`, ...more }), { ...chat, answer: told(id, prompt) }];
     }
+    /* What was answered before, under an id of its own. */
+    again(id, prompt) {
+        const [done, chat] = this.done(id, prompt);
+        return [done, { ...chat, cached: true }];
+    }
     check() {
         const { history } = this;
         history.dispatches = [];
@@ -119,6 +124,8 @@ function story() {
     s.history.outage({ part: 'lighttpd', front: true, from: s.now, to: s.now + 500 });
     s.attempt({ id: 'e', prompt: 'five' }, 'broke', 100);
     s.get('e', 404, '{}');
+    s.post('g', 'one', 200, told('g', 'one'), { isEcho: true });
+
     s.call('deleted');
     s.post('z', 'deleted', 200, told('z', 'deleted'));
     s.delete('z', 200);
@@ -131,6 +138,9 @@ function story() {
         ...s.done('b', 'two', { repairs: 1 }),
         ...s.done('c', 'three'),
         record('d', 'unknown'),
+        ...s.again('g', 'one'),
+        { kind: 'cache', key: 'of one', expires_s: 5, chat_id: 'chat-a' },
+        { kind: 'expiry', key: 'of one', at_s: 5, of: 'cache' },
     ]);
     s.now += 1000;
     return s;
@@ -210,6 +220,11 @@ describe('what was deleted', () => {
 });
 
 describe('what is paid', () => {
+    caught('I2', 'what was answered before is asked of the provider again', (s) => {
+        s.call('one');
+        s.post('h', 'one', 200, told('h', 'one'), { isEcho: true });
+        s.entries.push(...s.done('h', 'one'));
+    });
     caught('I2', 'an answered prompt is sent again', (s) => s.call('one'));
     caught('I2', 'a prompt with a part in an incomplete answer is sent again', (s) => s.call('three'));
     caught('I2', 'a lost call is sent again', (s) => s.call('four'));
@@ -247,6 +262,14 @@ describe('what is paid', () => {
 });
 
 describe('whose answer', () => {
+    caught('I3', 'an answer is given again to another trust group', (s) => {
+        s.attempt({ id: 'h', prompt: 'three', group: 'other', isEcho: true }, { status: 200, text: told('h', 'three') });
+        s.entries.push(...s.again('h', 'three'));
+    });
+    caught('I3', 'an answer is given again that nobody was given', (s) => {
+        s.post('h', 'never sent', 200, told('h', 'never sent'));
+        s.entries.push(...s.again('h', 'never sent'));
+    });
     caught('I3', 'the answer of another id', (s) => s.post('f', 'six', 200, told('f', 'one')));
     caught('I3', 'an answer under the wrong id', (s) => s.post('a', 'one', 200, told('c', 'one')));
     caught('I3', 'the answer to another body of the id', (s) => s.post('a', 'other body', 200, told('a', 'one')));
@@ -293,6 +316,10 @@ describe('the tables of the store', () => {
     const odd = (what, damage) => caught('STORE', what, damage);
     odd('a finished request without a chat', (s) => (entry(s, 'request', 'a').chat_id = 'none'));
     odd('two chats of one request', (s) => s.entries.push({ ...entry(s, 'chat', 'a'), id: 'twin' }));
+    odd('an entry of the cache that never leaves', (s) => (entry(s, 'cache', 'of one').expires_s = 6));
+    odd('a time for an entry of the cache that is not there', (s) =>
+        s.entries.push({ kind: 'expiry', key: 'of two', at_s: 5, of: 'cache' }));
+    odd('an answer that is given again and again', (s) => (entry(s, 'cache', 'of one').chat_id = 'chat-g'));
     odd('a damaged record', (s) => (s.extra = [{ kind: 'damaged', table: 'requests', key: 'a', why: 'cut' }]));
     odd('an unfinished entry of a finished record', (s) => (s.extra = [{ kind: 'unfinished', key: 'a' }]));
     odd('an expiry entry without a record', (s) => (s.extra = [{ kind: 'expiry', key: 'q', at_s: 9 }]));

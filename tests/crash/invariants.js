@@ -137,11 +137,20 @@ function answersBelong(history, violation) {
         for (const chat of unit.chats)
             if (chat.request_id !== unit.id || !unit.prompts.has(chat.prompt) || chat.text !== history.answerOf(chat.prompt))
                 violation(unit, `the chat ${chat.id} belongs to another request`);
+        for (const chat of unit.chats) if (chat.cached) givenAgain(history, unit, chat, violation);
     }
     for (const dispatch of history.dispatches) {
         const groups = new Set(dispatch.companions.map((prompt) => history.byPrompt.get(prompt)?.group));
         if (groups.size > 1) violation(`call ${dispatch.call}`, 'prompts of several trust groups in one call', [String(dispatch)]);
     }
+}
+
+/* What is given again was bought by somebody of the same trust group. */
+function givenAgain(history, unit, chat, violation) {
+    const owner = history.byPrompt.get(chat.prompt);
+    if (owner?.group !== unit.group) violation(unit, `the chat ${chat.id} has the answer of another trust group`);
+    else if (!owner.dispatches.some((dispatch) => dispatch.outcome === 'answered'))
+        violation(unit, `the chat ${chat.id} is said to be given again, but nobody was given it before`);
 }
 
 /* I4. Every request ends by its deadline and the grace time; what parts were dead or stopped meanwhile is theirs. A
@@ -190,7 +199,8 @@ function storeIsWhole(history, violation) {
     for (const { key, why } of history.store?.conflicts ?? []) violation(`key ${key}`, why, []);
 }
 
-function tablesFit({ records, chats, unfinished, expiry, damaged, meta }, violation) {
+function tablesFit(store, violation) {
+    const { records, chats, unfinished, expiry, damaged, meta } = store;
     const say = (key, what) => violation(`key ${key}`, what, []);
     for (const { table, key, why } of damaged) say(key, `the table ${table} is damaged: ${why}`);
     const open = new Set(unfinished);
@@ -204,6 +214,7 @@ function tablesFit({ records, chats, unfinished, expiry, damaged, meta }, violat
     }
     for (const key of [...open, ...expires.keys()]) if (!records.has(key)) say(key, 'is listed and has no record');
     if (expires.size !== expiry.length) say('of several', 'expire twice');
+    cacheIsWhole(store, say);
     const owners = new Set();
     for (const chat of chats.values()) {
         if (owners.has(chat.key)) say(chat.key, 'has two chats');
@@ -211,6 +222,18 @@ function tablesFit({ records, chats, unfinished, expiry, damaged, meta }, violat
     }
     if (meta && (meta.chats !== chats.size || meta.chats_by_request !== chats.size))
         say('of all', `${chats.size} chats, but the tables count ${meta.chats} and ${meta.chats_by_request}`);
+}
+
+/* Each entry has its time in the table of times, and points to a chat unless that was deleted. */
+function cacheIsWhole({ cache, cacheExpiry, chats }, say) {
+    const expires = new Map(cacheExpiry.map((entry) => [entry.key, entry.at_s]));
+    for (const { key, expires_s, chat_id } of cache) {
+        if (expires.get(key) !== expires_s) say(key, 'does not leave the cache when it says');
+        if (chats.get(chat_id)?.cached) say(key, 'gives again what was given again');
+    }
+    const keys = new Set(cache.map((entry) => entry.key));
+    for (const key of expires.keys()) if (!keys.has(key)) say(key, 'is to leave the cache and is not in it');
+    if (expires.size !== cacheExpiry.length) say('of several', 'leave the cache twice');
 }
 
 const INVARIANTS = {

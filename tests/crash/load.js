@@ -47,6 +47,7 @@ class Load {
             [10, this.leaver],
             [8, this.plain],
             [8, this.again],
+            [6, this.echo],
             [3, this.nobody],
             [3, this.twins],
             [3, this.deletion],
@@ -95,11 +96,11 @@ class Load {
         return attempt;
     }
 
-    ask({ id, group, prompt, priority }, { isAsync = false, signal, mustSucceed } = {}) {
+    ask({ id, group, prompt, priority, isEcho }, { isAsync = false, signal, mustSucceed } = {}) {
         const body = { request_id: id, prompt, priority, openai_api_key: this.secrets.body };
         if (id.length % 2) Object.assign(body, { username: 'Zoë "Z"', metadata: { id, list: [1, 2.5, null, '\u2028'] } });
         const headers = isAsync ? { Prefer: 'respond-async' } : {};
-        const what = { id, group, prompt, isAsync, mustSucceed, deadlineMs: DEADLINE_MS[priority] };
+        const what = { id, group, prompt, isAsync, isEcho, mustSucceed, deadlineMs: DEADLINE_MS[priority] };
         return this.send(what, { body, headers, signal });
     }
 
@@ -181,6 +182,14 @@ class Load {
         const q = this.random.of(this.told);
         if (this.random() < 0.5) await this.ask(q);
         else await this.fetch(q);
+    }
+
+    /* Somebody else of the same group asks what was answered before. */
+    async echo() {
+        const told = this.told.filter((q) => q.id && !q.id.startsWith('deleted') && !q.isEcho);
+        if (!told.length) return;
+        const q = { ...this.random.of(told), id: `echo-${this.n++}`, isEcho: true };
+        await Promise.all([this.insist(q, { isAsync: this.random() < 0.3 }), this.insist(q)]);
     }
 
     async nobody() {

@@ -40,6 +40,7 @@ class PowerCuts {
                 LD_PRELOAD: path.join(BUILD, 'crash', 'powercut.so'),
                 CARPOOL_WORKER_PROCESSES: '1',
                 CARPOOL_WORKER_THREADS: '32',
+                CARPOOL_CACHE_MODE: 'exact',
                 CARPOOL_BATCH_HIGH_WINDOW_MS: '10',
                 CARPOOL_BATCH_MEDIUM_WINDOW_MS: '20',
                 CARPOOL_BATCH_LOW_WINDOW_MS: '40',

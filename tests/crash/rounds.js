@@ -49,6 +49,7 @@ const stack = new Stack({
         CARPOOL_PROVIDER_MAX_CONCURRENCY: '16',
         CARPOOL_RETRY_ATTEMPTS: String(RETRY_ATTEMPTS),
         CARPOOL_RETRY_CAP_MS: '500',
+        CARPOOL_CACHE_MODE: 'exact',
     },
 });
 const load = new Load({ stack, history, random, groups: ['', '', '', SECRETS.client, SECRETS.admin], adminKey: SECRETS.admin, secrets: SECRETS });

@@ -11,7 +11,9 @@ function tablesOf(entries) {
         records: new Map(of('request').map((record) => [record.key, record])),
         chats: new Map(of('chat').map((chat) => [chat.id, chat])),
         unfinished: of('unfinished').map((entry) => entry.key),
-        expiry: of('expiry'),
+        expiry: of('expiry').filter((entry) => entry.of !== 'cache'),
+        cache: of('cache'),
+        cacheExpiry: of('expiry').filter((entry) => entry.of === 'cache'),
         damaged: of('damaged'),
     };
 }
