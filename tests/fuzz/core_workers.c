@@ -97,7 +97,7 @@ void workers_submit(struct core_workers *l, struct core_world *w, uint8_t link, 
     struct wire_submit m = {.family = FAMILY_QUERY,
                             .endpoint = ENDPOINT_V1_QUERY,
                             .priority = (enum priority)(what % PRIORITIES),
-                            .flags = flags & 7,
+                            .flags = flags & 15,
                             .wait_ms = wait_ms,
                             .temperature = NAN};
     if (!ready(l, w, i))
@@ -106,8 +106,9 @@ void workers_submit(struct core_workers *l, struct core_world *w, uint8_t link, 
     id_of(who, id, m.trust_group);
     if (m.flags & SUBMIT_FRESH_ID)
         snprintf(id, sizeof(id), "fresh-%llu", (unsigned long long)++fresh);
-    snprintf(q->prompt, sizeof(q->prompt), "What is %s to tenant %u, in %u words?", id, m.trust_group[0],
-             what / PRIORITIES % 2 + 1);
+    /* What several ask is given again. */
+    snprintf(q->prompt, sizeof(q->prompt), "What is %s to tenant %u, in %u words?", what & 0x40 ? "all" : id,
+             m.trust_group[0], what / PRIORITIES % 2 + 1);
     m.request_id = slice_of(id);
     m.prompt = slice_of(q->prompt);
     m.extra = slice_of(extras[flags >> 4 & 3]);

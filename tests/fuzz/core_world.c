@@ -91,6 +91,19 @@ static int lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request
     return 0;
 }
 
+static int cached(void *arg, const uint8_t key[CACHE_KEY_SIZE], struct slice *ret_chat, struct err *e)
+{
+    struct core_world *w = arg;
+    for (size_t i = 0; i < w->records_n; i++) {
+        const struct core_record *r = &w->records[i];
+        if (!r->given_as || memcmp(r->cache_key, key, CACHE_KEY_SIZE) != 0 || !r->chat.len)
+            continue;
+        *ret_chat = buf_slice(&r->chat);
+        return 0;
+    }
+    return err_set(e, ERR_NOT_FOUND, "There is none.");
+}
+
 static void lookup_end(void *arg)
 {
     (void)arg;
@@ -171,6 +184,7 @@ void core_world_open(struct core_world *w, unsigned kind)
                                .real_bounds = real_bounds,
                                .random = port_random,
                                .lookup = lookup,
+                               .cached = cached,
                                .lookup_end = lookup_end,
                                .commit = commit,
                                .send = send_call,
@@ -244,8 +258,12 @@ static void apply(struct core_world *w, struct commit_op *op)
         apply_request(w, &op->requests[i]);
     for (size_t i = 0; i < op->chats_n; i++) {
         struct core_record *r = core_record_of(w, op->chats[i].chat.key);
-        if (r)
-            keep(&r->chat, op->chats[i].record);
+        if (!r)
+            continue;
+        keep(&r->chat, op->chats[i].record);
+        r->given_as = op->chats[i].cache_key;
+        if (r->given_as)
+            memcpy(r->cache_key, op->chats[i].cache_key, CACHE_KEY_SIZE);
     }
     if (op->settings)
         op->settings->version = ++w->version;
