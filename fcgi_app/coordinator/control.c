@@ -38,6 +38,7 @@ static struct provider_ref *provider_ref_new(const struct core *c, const struct 
                 strcmp(old->key, key) == 0;
     p->endpoint = old ? old->endpoint + !same : 1;
     p->array_missing_until_us = same ? old->array_missing_until_us : 0;
+    p->logprobs_missing_until_us = same ? old->logprobs_missing_until_us : 0;
     strcpy(p->base_url, s->base_url);
     strcpy(p->model, s->model);
     strcpy(p->key, key);

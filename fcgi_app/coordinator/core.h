@@ -48,8 +48,9 @@ struct provider_ref {
     unsigned refs;
     struct provider provider;
     enum provider_mode mode;
-    uint32_t endpoint;               /* another number for another kind, address or key */
-    uint64_t array_missing_until_us; /* until then it is not asked for several prompts at once */
+    uint32_t endpoint;                  /* another number for another kind, address or key */
+    uint64_t array_missing_until_us;    /* until then it is not asked for several prompts at once */
+    uint64_t logprobs_missing_until_us; /* until then it is not asked for log-probabilities */
     char base_url[CONF_TEXT], model[CONF_TEXT], key[CONF_TEXT];
 };
 

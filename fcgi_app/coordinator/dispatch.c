@@ -171,6 +171,7 @@ static bool encode(struct core *c, struct call *call, uint64_t now_us)
     struct provider_member *members = calloc(call->n, sizeof(*members));
     struct provider provider = call->provider->provider;
     provider.array_missing = now_us < call->provider->array_missing_until_us;
+    provider.logprobs_missing = now_us < call->provider->logprobs_missing_until_us;
     struct err e = {.text = "out of memory"};
     int rc = ERR_NOMEM;
     if (members) {

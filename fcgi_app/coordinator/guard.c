@@ -7,7 +7,7 @@
 #include "coordinator/probe.h"
 #include "coordinator/refusal.h"
 
-#define ARRAY_MISSING_US (60 * US_PER_S) /* how long a missing call of several prompts is not tried again */
+#define MISSING_US (60 * US_PER_S) /* how long what the provider does not have is not tried again */
 
 static bool is_in_force(const struct core *c, const struct call *call)
 {
@@ -62,7 +62,9 @@ void guard_note(struct core *c, const struct call *call, const struct provider_o
     bool failed = (v == VERDICT_FAILED || v == VERDICT_UNKNOWN) && o->status >= 500 && !o->loading;
     uint32_t random;
     if (o->array_missing)
-        call->provider->array_missing_until_us = now_us + ARRAY_MISSING_US;
+        call->provider->array_missing_until_us = now_us + MISSING_US;
+    if (o->logprobs_missing)
+        call->provider->logprobs_missing_until_us = now_us + MISSING_US;
     if (!is_in_force(c, call))
         return;
     c->guard.loading_until_us = o->loading ? now_us + GUARD_LOADING_MS * US_PER_MS : 0;

@@ -52,6 +52,7 @@ void job_member(const struct core *c, const struct job *j, struct provider_membe
         .max_tokens = s->max_tokens ? s->max_tokens : c->settings.priority[s->priority].tokens,
         .priority = s->priority,
         .completion = s->flags & SUBMIT_COMPLETION,
+        .confidence = s->endpoint == ENDPOINT_INVOKE,
     };
 }
 

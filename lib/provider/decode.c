@@ -209,6 +209,14 @@ static bool is_missing(int status)
     return status == 404 || status == 405 || status == 501;
 }
 
+/* The prompt was refused for the log-probabilities that were asked for with it: whatever the form of the
+ * error is, it names them. */
+static bool refuses_logprobs(const struct provider_call *call, const struct provider_response *r)
+{
+    bool refused = r->status >= 400 && r->status <= 499 && r->status != 401 && r->status != 429;
+    return call->logprobs && refused && r->body.n && memmem(r->body.p, r->body.n, "logprobs", 8);
+}
+
 int provider_decode(const struct provider *p, const struct provider_call *call,
                     const struct provider_member *members, const struct provider_response *response,
                     struct arena *arena, struct provider_outcome *ret_outcome)
@@ -238,6 +246,8 @@ int provider_decode(const struct provider *p, const struct provider_call *call,
         bool said = codec->error(root, &error);
         if (call->mode == MODE_ARRAY && is_missing(response->status))
             rc = outcome_array_missing(&d.job, response->status);
+        else if (refuses_logprobs(call, response))
+            rc = outcome_logprobs_missing(&d.job, response->status, said ? &error : NULL);
         else
             rc = outcome_status(&d.job, response, said ? &error : NULL);
     }

@@ -13,7 +13,8 @@
 #define BASE_URL   "https://api.openai.com/v1"
 #define KEY_HEADER "Authorization"
 #define KEY_SCHEME "Bearer "
-#define KEY_BYTES  64 /* longest name of a parameter in extra */
+#define KEY_BYTES  64        /* longest name of a parameter in extra */
+#define UNLIKELY   (-9999.0) /* what OpenAI says instead of a log-probability that it does not have */
 
 const char codec_vendor[] = "https://api.openai.com/";
 
@@ -57,13 +58,35 @@ static bool begins(struct slice s, const char *prefix)
     return s.n >= n && memcmp(s.p, prefix, n) == 0;
 }
 
+static bool is_vendor(const struct provider_call *call)
+{
+    return strncasecmp(call->url, codec_vendor, sizeof(codec_vendor) - 1) == 0;
+}
+
+static bool is_reasoning(const struct provider_call *call, struct slice model)
+{
+    bool named = begins(model, "o1") || begins(model, "o3") || begins(model, "o4") || begins(model, "gpt-5");
+    return named && is_vendor(call);
+}
+
 /* OpenAI's reasoning models refuse max_tokens; most other servers know nothing else. */
 static const char *max_tokens_key(const struct provider_call *call, struct slice model)
 {
-    bool reasoning =
-        begins(model, "o1") || begins(model, "o3") || begins(model, "o4") || begins(model, "gpt-5");
-    bool openai = strncasecmp(call->url, codec_vendor, sizeof(codec_vendor) - 1) == 0;
-    return openai && reasoning ? "max_completion_tokens" : "max_tokens";
+    return is_reasoning(call, model) ? "max_completion_tokens" : "max_tokens";
+}
+
+/* Only for whoever has the call to itself, and without parameters of their own that may say otherwise. Who
+ * does not know it ignores it, or says so once (decode.c); OpenAI's reasoning models are known to refuse. */
+static void write_logprobs(struct json_writer *w, const struct provider *p, const struct provider_member *m,
+                           struct provider_call *call, struct slice model)
+{
+    call->logprobs = m->confidence && call->mode == MODE_CONCURRENT && !m->extra.n && !p->logprobs_missing &&
+                     !is_reasoning(call, model);
+    if (!call->logprobs)
+        return;
+    json_field_bool(w, "logprobs", true);
+    if (!is_vendor(call))
+        json_field_u64(w, "top_logprobs", 1); /* llama-server would give the 20 likeliest of each token */
 }
 
 static void write_message(struct json_writer *w, const char *role, struct slice content)
@@ -184,6 +207,7 @@ static int encode(const struct provider *p, const struct provider_member *member
         json_double(&w, members[0].temperature);
     }
     json_field_u64(&w, max_tokens_key(call, model), max_tokens(members, call));
+    write_logprobs(&w, p, &members[0], call, model);
     rc = write_extra(&w, members[0].extra, e);
     json_object_end(&w);
     return rc;
@@ -219,7 +243,7 @@ static double read_confidence(const cJSON *choice)
         return NAN;
     cJSON_ArrayForEach (token, tokens) {
         const cJSON *p = cJSON_GetObjectItemCaseSensitive(token, "logprob");
-        if (!cJSON_IsNumber(p) || !(p->valuedouble <= 0))
+        if (!cJSON_IsNumber(p) || !(p->valuedouble <= 0 && p->valuedouble > UNLIKELY))
             return NAN;
         sum += p->valuedouble;
         n++;

@@ -240,6 +240,22 @@ int outcome_array_missing(const struct outcome_job *j, int status)
     return explain(j, &rule_array, rule_array.sentence, status, (struct slice){0});
 }
 
+static const struct rule rule_logprobs = {0,
+                                          0,
+                                          VERDICT_MISSING,
+                                          400,
+                                          false,
+                                          "validation_error",
+                                          "PROVIDER_REJECTED",
+                                          "The provider gives no log-probabilities"};
+
+int outcome_logprobs_missing(const struct outcome_job *j, int status, const struct codec_error *error)
+{
+    j->out->nothing_ran = j->out->logprobs_missing = true;
+    return explain(j, &rule_logprobs, rule_logprobs.sentence, status,
+                   error ? error->message : (struct slice){0});
+}
+
 int outcome_filtered(const struct outcome_job *j, struct slice words)
 {
     return explain(j, &rule_filtered, rule_filtered.sentence, 0, words);

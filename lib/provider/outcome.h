@@ -25,6 +25,9 @@ int outcome_status(const struct outcome_job *j, const struct provider_response *
 /* The server has no call of several prompts: asked one by one they may pass. */
 MUST_CHECK
 int outcome_array_missing(const struct outcome_job *j, int status);
+/* The same with a provider that refused to give log-probabilities; error may be NULL. */
+MUST_CHECK
+int outcome_logprobs_missing(const struct outcome_job *j, int status, const struct codec_error *error);
 /* The why alone; verdicts are the caller's. words, the provider's own, may be absent. */
 MUST_CHECK
 int outcome_filtered(const struct outcome_job *j, struct slice words);

@@ -21,7 +21,8 @@ struct provider {
     const char *model;       /* default model */
     const char *api_key;     /* may be empty */
     uint32_t context_tokens; /* 0: unknown, no limit */
-    bool array_missing; /* it said of late that it has no call of several prompts and no text completion */
+    bool array_missing;    /* it said of late that it has no call of several prompts and no text completion */
+    bool logprobs_missing; /* it said of late that it gives no log-probabilities */
 };
 
 /* One prompt of a call. Slices lend. */
@@ -32,6 +33,7 @@ struct provider_member {
     struct slice model;         /* absent: the provider's default */
     struct slice extra;         /* JSON object of further parameters, named as OpenAI names them */
     bool completion;            /* the prompt is a text to be continued, not a question */
+    bool confidence;            /* wanted, if the provider can say it and the call is this member's alone */
     double temperature;         /* NaN: leave it to the provider */
     uint32_t max_tokens;        /* never 0 */
     enum priority priority;
@@ -49,6 +51,7 @@ struct provider_call {
     bool is_get;
     enum provider_mode mode;
     size_t members;
+    bool logprobs;                 /* asked for */
     char (*ids)[PROVIDER_ID_SIZE]; /* combined calls of more than one member: one id each; else NULL */
 };
 
@@ -129,10 +132,12 @@ struct provider_outcome {
                          truncated) */
     bool nothing_ran; /* MISSING only because the call was refused as a whole: asking again pays for nothing
                          twice, and a member that then fails was never bought */
-    bool array_missing; /* nothing_ran, since the provider has no call of several prompts, or no text
-                           completion: ask otherwise for a while (provider.array_missing) */
-    bool loading;       /* the server is still loading its model: FAILED, and only a matter of time */
-    bool away;          /* nobody was there, or not to the end: the connection failed */
+    bool array_missing;    /* nothing_ran, since the provider has no call of several prompts, or no text
+                              completion: ask otherwise for a while (provider.array_missing) */
+    bool logprobs_missing; /* nothing_ran, since the provider gives no log-probabilities: ask without for a
+                              while (provider.logprobs_missing) */
+    bool loading;          /* the server is still loading its model: FAILED, and only a matter of time */
+    bool away;             /* nobody was there, or not to the end: the connection failed */
     /* When not every part is ANSWERED: why, for the client. */
     int status; /* HTTP status for the client (api.md): 400, 401, 429, 502, 503, 504 …; 0 when all are.
                    401 is the provider's word on the key: the client's own business only when the client

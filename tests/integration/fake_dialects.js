@@ -88,6 +88,17 @@ function holdsKey(value, name) {
 const contentText = (content) =>
     typeof content === 'string' ? content : (content || []).map((part) => part.text ?? '').join('');
 
+/* Every word a token that the model was 95 % sure of. */
+const logprobsOf = (text) => ({
+    content: (text.match(/\s*\S+/g) ?? []).map((token) => ({
+        token,
+        logprob: Math.log(0.95),
+        bytes: [...Buffer.from(token)],
+        top_logprobs: [],
+    })),
+    refusal: null,
+});
+
 const openai = {
     name: 'openai',
     models: (models) => ({
@@ -116,6 +127,8 @@ const openai = {
         if (!Array.isArray(body.messages) || !body.messages.length) return "[] is too short - 'messages'";
         if (body.messages.some((m) => !['system', 'developer', 'user', 'assistant', 'tool'].includes(m.role)))
             return 'invalid role';
+        if (![undefined, true, false].includes(body.logprobs)) return "invalid type for 'logprobs'";
+        if (body.top_logprobs !== undefined && !body.logprobs) return "'top_logprobs' needs 'logprobs'";
         const format = body.response_format;
         if (!format) return null;
         if (format.type !== 'json_schema') return `unexpected response_format.type ${format.type}`;
@@ -137,7 +150,7 @@ const openai = {
                 {
                     index: 0,
                     message: { role: 'assistant', content: text, refusal: null },
-                    logprobs: null,
+                    logprobs: call.body.logprobs ? logprobsOf(text) : null,
                     finish_reason: reason,
                 },
             ],

@@ -321,6 +321,27 @@ describe('POST /invoke with an OpenAI provider', () => {
         }
     });
 
+    s.test('confidence is the geometric mean of the tokens where the provider gives it, else null', async () => {
+        const alone = await invoke(s, { user_prompt: 'How sure are you?', request_id: 'sure' });
+        assert.ok(Math.abs(assertAnswer(alone).data.confidence - 0.95) < 1e-9, alone.text);
+        assert.equal(s.fake.calls[0].body.logprobs, true);
+        const replay = await invoke(s, { user_prompt: 'How sure are you?', request_id: 'sure' });
+        assert.deepEqual(assertAnswer(replay, { cached: true }).data, alone.json.data);
+        const history = { messages: [{ type: 'human', content: 'Hm.' }] };
+        const [told, plain] = await Promise.all([
+            invoke(s, { user_prompt: 'And with a history?', ...history }),
+            s.ask('Others are not asked', { priority: 'HIGH' }),
+        ]);
+        assert.ok(Math.abs(told.json.data.confidence - 0.95) < 1e-9, told.text);
+        assert.equal(plain.status, 200);
+        assert.ok(!('logprobs' in s.fake.callsWith('Others')[0].body));
+        s.fake.reset();
+        const shared = await Promise.all([1, 2].map((i) => invoke(s, { user_prompt: `together ${i}` })));
+        assert.equal(s.fake.calls.length, 1);
+        assert.ok(!('logprobs' in s.fake.calls[0].body));
+        for (const res of shared) assert.equal(assertAnswer(res).data.confidence, null);
+    });
+
     s.test('401: the provider does not accept the key of the caller; nothing of it is told', async () => {
         s.fake.keys = [KEYS[0]];
         const body = { user_prompt: 'Why?', request_id: 'whose', openai_api_key: KEYS[1] };
@@ -414,6 +435,20 @@ describe('POST /invoke with an OpenAI provider', () => {
                 'Cache-Control: no-cache\r\nCache_Control: max-age=60\r\nContent-Length: 21\r\n\r\n{"user_prompt":"Why"}',
         );
         assert.ok([200, 400].includes(twice.status), twice.text);
+    });
+
+    s.test('a provider that gives no log-probabilities is asked without', async () => {
+        s.fake.when((call) => call.body.logprobs, {
+            do: 'status',
+            status: 403,
+            message: 'You are not allowed to request logprobs from this model.',
+        });
+        const json = assertAnswer(await invoke(s, { user_prompt: 'Sure?', openai_api_key: KEYS[2] }));
+        assert.equal(json.data.confidence, null);
+        assert.equal(json.performance.retry_count, 0);
+        assert.equal(s.fake.calls.length, 2);
+        assertAnswer(await invoke(s, { user_prompt: 'And now?' }));
+        assert.equal(s.fake.calls.length, 3, 'that is remembered');
     });
 
     s.test('nothing of a key is left in a file or a process of ours', async (t, stack) => {

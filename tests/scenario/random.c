@@ -113,7 +113,7 @@ static void order_something(struct life *life)
 {
     static const int statuses[] = {400, 401, 404, 405, 408, 413, 429, 429, 500, 500, 501, 502, 503, 504, 529};
     struct world *w = life->w;
-    struct order o = {.conduct = (enum conduct)world_random(w, CONDUCT_LOADING + 1)};
+    struct order o = {.conduct = (enum conduct)world_random(w, CONDUCT_LOGPROBS + 1)};
     if (random_chance(w, 40))
         o.conduct = CONDUCT_STATUS;
     o.status = statuses[world_random(w, ARRAY_LEN(statuses))];

@@ -87,6 +87,10 @@ static void compose_body(struct life *life, struct wire_submit *m, unsigned id)
         m->extra = keep(w, id % 2 ? "{\"top_p\":0.5}" : "{\"stop\":[\"x\"]}");
     if (id % 9 == 6)
         m->max_tokens = 50;
+    if (id % 6 == 0) {
+        m->endpoint = ENDPOINT_INVOKE;
+        REACH("a prompt of /invoke");
+    }
     if (id % 8 == 7) {
         m->flags |= SUBMIT_COMPLETION;
         REACH("a text to be continued");

@@ -243,6 +243,8 @@ void rules_sent(struct world *w, const struct call *call)
     if (first->caller_key.p ? !slice_is(first->caller_key, key) : strncmp(key, "sk-caller", 9) == 0)
         world_blame(w, "%.*s is sent with the wrong key %s", (int)first->request_id.n, first->request_id.p,
                     key);
+    if (first->caller_key.p && call->provider->provider.kind != PROVIDER_OPENAI)
+        world_blame(w, "a caller's key is sent to %s", conf_provider_name(call->provider->provider.kind));
     check_settings(w, call, key);
     uint32_t flights = 1;
     list_for_each (it, &w->flights)

@@ -202,6 +202,7 @@ static enum verdict fate(const struct call *call, size_t i, const struct order *
     case CONDUCT_ANSWER:
         return VERDICT_ANSWERED;
     case CONDUCT_LOADING:
+    case CONDUCT_LOGPROBS:
         return VERDICT_FAILED;
     case CONDUCT_STATUS:
         return fate_of_status(call, o->status);
@@ -256,6 +257,8 @@ static struct order next_order(struct world *w, const struct call *call)
         o.conduct == CONDUCT_SHIFTED || o.conduct == CONDUCT_TRUNCATED || o.conduct == CONDUCT_FILTERED;
     if (is_service(call) && foreign)
         o.conduct = CONDUCT_ANSWER;
+    if (o.conduct == CONDUCT_LOGPROBS && !call->request.logprobs)
+        o.conduct = CONDUCT_ANSWER;
     if (o.conduct == CONDUCT_ANSWER && !is_service(call) && holds_word(call, w->filter)) {
         o.conduct = CONDUCT_FILTERED;
         memcpy(o.word, w->filter, sizeof(o.word));
@@ -282,6 +285,9 @@ static void respond(struct world *w, struct flight *f, const struct order *o)
         r->status = 503;
         f->body =
             strdup("{\"error\":{\"message\":\"Loading model\",\"type\":\"unavailable_error\",\"code\":503}}");
+    } else if (o->conduct == CONDUCT_LOGPROBS) {
+        r->status = 403;
+        f->body = strdup("{\"error\":{\"message\":\"You may not ask for logprobs.\",\"type\":\"test\"}}");
     } else if (o->conduct == CONDUCT_HTML) {
         f->body = strdup("<html><body>It works!</body></html>");
         r->content_type = SLICE_LITERAL("text/html");
@@ -295,14 +301,21 @@ static void respond(struct world *w, struct flight *f, const struct order *o)
 
 static void note_conduct(struct world *w, const struct call *call, const struct order *o)
 {
-    static const char *const names[] = {
-        [CONDUCT_ANSWER] = "answers",         [CONDUCT_STATUS] = "answers with an error",
-        [CONDUCT_RESET] = "is cut off",       [CONDUCT_TIMEOUT] = "times out",
-        [CONDUCT_REFUSED] = "is not there",   [CONDUCT_UNSENT] = "is not sent to",
-        [CONDUCT_MISSING] = "misses a part",  [CONDUCT_DOUBLE] = "doubles a part",
-        [CONDUCT_EXTRA] = "adds a part",      [CONDUCT_SHIFTED] = "shifts its parts",
-        [CONDUCT_TRUNCATED] = "is cut short", [CONDUCT_HTML] = "answers with a page",
-        [CONDUCT_FILTERED] = "filters",       [CONDUCT_LOADING] = "loads its model"};
+    static const char *const names[] = {[CONDUCT_ANSWER] = "answers",
+                                        [CONDUCT_STATUS] = "answers with an error",
+                                        [CONDUCT_RESET] = "is cut off",
+                                        [CONDUCT_TIMEOUT] = "times out",
+                                        [CONDUCT_REFUSED] = "is not there",
+                                        [CONDUCT_UNSENT] = "is not sent to",
+                                        [CONDUCT_MISSING] = "misses a part",
+                                        [CONDUCT_DOUBLE] = "doubles a part",
+                                        [CONDUCT_EXTRA] = "adds a part",
+                                        [CONDUCT_SHIFTED] = "shifts its parts",
+                                        [CONDUCT_TRUNCATED] = "is cut short",
+                                        [CONDUCT_HTML] = "answers with a page",
+                                        [CONDUCT_FILTERED] = "filters",
+                                        [CONDUCT_LOADING] = "loads its model",
+                                        [CONDUCT_LOGPROBS] = "refuses log-probabilities"};
     reach_word("the provider", names[o->conduct]);
     reach_word("a call in mode", call->n == 1 ? "of one" : conf_mode_name(call->request.mode));
     if (is_service(call))

@@ -76,6 +76,8 @@ static void set_flags(struct wire_submit *m, const struct line *l)
     for (size_t i = 0; i < ARRAY_LEN(flags); i++)
         if (line_has(l, flags[i].word))
             m->flags |= flags[i].flag;
+    if (line_has(l, "invoke"))
+        m->endpoint = ENDPOINT_INVOKE;
 }
 
 /* The same bytes for all: a hundred large prompts need not be in memory here as well. */
@@ -291,11 +293,12 @@ static void run_commit(struct script *s, struct line *l)
 static const struct {
     const char *name;
     enum conduct conduct;
-} conducts[] = {{"OK", CONDUCT_ANSWER},           {"RESET", CONDUCT_RESET},   {"TIMEOUT", CONDUCT_TIMEOUT},
-                {"REFUSED", CONDUCT_REFUSED},     {"UNSENT", CONDUCT_UNSENT}, {"MISSING", CONDUCT_MISSING},
-                {"DOUBLE", CONDUCT_DOUBLE},       {"EXTRA", CONDUCT_EXTRA},   {"SHIFTED", CONDUCT_SHIFTED},
-                {"TRUNCATED", CONDUCT_TRUNCATED}, {"HTML", CONDUCT_HTML},     {"FILTERED", CONDUCT_FILTERED},
-                {"LOADING", CONDUCT_LOADING}};
+} conducts[] = {
+    {"OK", CONDUCT_ANSWER},           {"RESET", CONDUCT_RESET},      {"TIMEOUT", CONDUCT_TIMEOUT},
+    {"REFUSED", CONDUCT_REFUSED},     {"UNSENT", CONDUCT_UNSENT},    {"MISSING", CONDUCT_MISSING},
+    {"DOUBLE", CONDUCT_DOUBLE},       {"EXTRA", CONDUCT_EXTRA},      {"SHIFTED", CONDUCT_SHIFTED},
+    {"TRUNCATED", CONDUCT_TRUNCATED}, {"HTML", CONDUCT_HTML},        {"FILTERED", CONDUCT_FILTERED},
+    {"LOADING", CONDUCT_LOADING},     {"LOGPROBS", CONDUCT_LOGPROBS}};
 
 /* NEXT conduct|status [who] [retry-after=…] [slow=…] [times=n] */
 static void order_next(struct script *s, struct line *l)

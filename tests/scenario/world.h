@@ -41,7 +41,8 @@ enum conduct {
     CONDUCT_TRUNCATED, /* ends at max_tokens */
     CONDUCT_HTML,      /* a page with status 200 */
     CONDUCT_FILTERED,  /* the content filter */
-    CONDUCT_LOADING    /* its model is still being loaded: 503 */
+    CONDUCT_LOADING,   /* its model is still being loaded: 503 */
+    CONDUCT_LOGPROBS   /* refuses the log-probabilities it is asked for */
 };
 
 struct order {

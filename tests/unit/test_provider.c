@@ -230,3 +230,31 @@ Test(usage, shares_add_up_and_follow_weights)
         cr_assert_eq(sum, whole);
     }
 }
+
+Test(provider, keys_and_addresses)
+{
+    static const struct {
+        enum provider_kind kind;
+        const char *base_url;
+        bool needed;
+    } cases[] = {
+        {PROVIDER_OPENAI, "", true},
+        {PROVIDER_OPENAI, "https://api.openai.com/v1", true},
+        {PROVIDER_OPENAI, "HTTPS://API.OpenAI.com", true},
+        {PROVIDER_OPENAI, "https://api.openai.com:443/v1", true},
+        {PROVIDER_OPENAI, "https://api.openai.com.example/v1", false},
+        {PROVIDER_OPENAI, "https://api.openai", false},
+        {PROVIDER_OPENAI, "http://127.0.0.1:8080/v1", false},
+        {PROVIDER_OPENAI, "unix:/run/model.sock", false},
+        {PROVIDER_GEMINI, "", true},
+        {PROVIDER_GEMINI, "https://generativelanguage.googleapis.com", true},
+        {PROVIDER_GEMINI, "http://127.0.0.1:9000", false},
+        {PROVIDER_MODEL_SERVICE, "", false},
+        {PROVIDER_MOCK, "", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        cr_assert_eq(provider_needs_key(cases[i].kind, cases[i].base_url), cases[i].needed, "%s",
+                     cases[i].base_url);
+    for (enum provider_kind kind = PROVIDER_MOCK; kind <= PROVIDER_MODEL_SERVICE; kind++)
+        cr_assert_eq(provider_takes_caller_key(kind), kind == PROVIDER_OPENAI);
+}
