@@ -124,6 +124,7 @@ void problem_respond_refusal(struct exchange *x, const struct wire_refusal *r)
     respond(x, r, (struct slice){0});
 }
 
+PRINTF_LIKE(5, 0)
 static void tell(struct exchange *x, enum problem p, const char *field, struct slice details,
                  const char *format, va_list args)
 {

@@ -56,13 +56,13 @@ static int append_chat(struct store_write *w, const struct chat *c, struct err *
     return rc;
 }
 
-static int put_record(struct store_write *w, const char *id, enum request_state state,
+static int put_record(struct store_write *w, enum family family, const char *id, enum request_state state,
                       const struct uuid *chat, struct err *e)
 {
     uint8_t key[REQUEST_KEY_SIZE];
     uint64_t now_s = clock_real_us() / US_PER_S;
     static const uint8_t nobody[TRUST_GROUP_SIZE];
-    struct wire_submit m = {.family = FAMILY_QUERY,
+    struct wire_submit m = {.family = family,
                             .priority = PRIORITY_MEDIUM,
                             .temperature = NAN,
                             .prompt = SLICE_LITERAL(FRONT_PROMPT)};
@@ -78,7 +78,7 @@ static int put_record(struct store_write *w, const char *id, enum request_state 
         r.refusal = buf_slice(&refusal);
     r.final = state == REQUEST_FAILED;
     wire_submit_fingerprint(&m, r.fingerprint);
-    wire_request_key(nobody, FAMILY_QUERY, slice_of(id), key);
+    wire_request_key(nobody, family, slice_of(id), key);
     int rc = requests_put(w, key, &r, now_s, e);
     buf_fini(&refusal);
     return rc;
@@ -105,9 +105,12 @@ static int fill(struct store_write *w, void *arg, struct err *e)
         rc = append_chat(w, &c, e);
     }
     if (rc == 0)
-        rc = put_record(w, "done", REQUEST_DONE, &c.id, e);
+        rc = put_record(w, FAMILY_QUERY, "done", REQUEST_DONE, &c.id, e);
+    if (rc == 0)
+        rc = put_record(w, FAMILY_INVOKE, "done", REQUEST_DONE, &c.id, e);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(records); i++)
-        rc = put_record(w, records[i].id, records[i].state, &nowhere, e);
+        for (enum family f = FAMILY_QUERY; rc == 0 && f <= FAMILY_INVOKE; f++)
+            rc = put_record(w, f, records[i].id, records[i].state, &nowhere, e);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(counters); i++)
         rc = counters_add(w, slice_of(counters[i]), 20260201 + (uint32_t)i % 3, 7 + i, e);
     return rc;
@@ -213,7 +216,10 @@ enum wire_type front_expected(struct slice uri)
     static const struct {
         const char *part;
         enum wire_type type;
-    } answers[] = {{"/query", WIRE_ANSWER}, {"/requests/", WIRE_PROGRESS}, {"/health", WIRE_STATUS}};
+    } answers[] = {{"/query", WIRE_ANSWER},
+                   {"/invoke", WIRE_ANSWER},
+                   {"/requests/", WIRE_PROGRESS},
+                   {"/health", WIRE_STATUS}};
     for (size_t i = 0; i < ARRAY_LEN(answers); i++)
         if (fuzz_holds(uri, slice_of(answers[i].part)))
             return answers[i].type;

@@ -27,6 +27,52 @@ static void check_hashes(const struct wire_submit *m)
                "the fingerprint is of another body");
 }
 
+/* A history as lib/provider reads it: at least one message, each of a role and with a text. */
+static void check_history(struct slice history)
+{
+    static const char *const roles[] = {"system", "user", "assistant"};
+    cJSON *root = NULL;
+    const cJSON *message;
+    struct err e = {0};
+    check_text("the history", history, 2 * FRONT_BODY_MAX);
+    FUZZ_CHECK(json_parse(history, &root, &e) == 0 && cJSON_IsArray(root) && root->child, "no history: %s",
+               e.text);
+    cJSON_ArrayForEach (message, root) {
+        const char *role = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(message, "role"));
+        const char *content = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(message, "content"));
+        bool known = false;
+        for (size_t i = 0; role && i < ARRAY_LEN(roles); i++)
+            known = known || strcmp(role, roles[i]) == 0;
+        FUZZ_CHECK(known && content && slice_trim(slice_of(content)).n, "a bad message in %.*s",
+                   (int)history.n, history.p);
+    }
+    cJSON_Delete(root);
+}
+
+static void check_invocation(const struct wire_submit *m)
+{
+    FUZZ_CHECK(m->family == FAMILY_INVOKE, "an id of another family");
+    FUZZ_CHECK(isnan(m->temperature) || (m->temperature >= 0 && m->temperature <= 2), "temperature %g",
+               m->temperature);
+    FUZZ_CHECK(m->max_tokens <= 1000000, "%u tokens", m->max_tokens);
+    FUZZ_CHECK(!m->messages.p == !(m->flags & SUBMIT_ALONE), "a history goes alone");
+    FUZZ_CHECK(!(m->flags & SUBMIT_ASYNC), "nobody would fetch its answer");
+    check_text("the system prompt", m->system_prompt, FRONT_BODY_MAX);
+    if (m->messages.p)
+        check_history(m->messages);
+    /* The provider is the mock, whose models are those of the default list and its own. */
+    static const char *const models[] = {"gpt-4o-mini", "gpt-4o", "gpt-3.5-turbo", "gpt-3.5-turbo-16k",
+                                         "mock"};
+    bool offered = !m->model.p;
+    for (size_t i = 0; i < ARRAY_LEN(models); i++)
+        offered = offered || slice_is(m->model, models[i]);
+    FUZZ_CHECK(offered, "the model %.*s is not offered", (int)m->model.n, m->model.p);
+    FUZZ_CHECK(!m->caller_key.p || (m->caller_key.n > 3 && memcmp(m->caller_key.p, "sk-", 3) == 0),
+               "a bad key");
+    for (size_t i = 0; i < m->caller_key.n; i++)
+        FUZZ_CHECK(m->caller_key.p[i] > ' ' && m->caller_key.p[i] < 0x7f, "a key that breaks a header");
+}
+
 static void check_submit(struct slice payload)
 {
     struct wire_submit m;
@@ -39,9 +85,13 @@ static void check_submit(struct slice payload)
     check_text("created_at", m.created_at, 64);
     FUZZ_CHECK(slice_trim(m.prompt).n, "a blank prompt is handed in");
     FUZZ_CHECK(clock_parse_rfc3339(m.created_at, &us), "created_at is no time");
-    FUZZ_CHECK(m.family == FAMILY_QUERY && isnan(m.temperature) && !m.max_tokens && !m.messages.p &&
-                   !m.extra.p && !m.caller_key.p && !m.model.p,
-               "something is handed in that these endpoints do not take");
+    if (m.endpoint == ENDPOINT_INVOKE)
+        check_invocation(&m);
+    else
+        FUZZ_CHECK(m.family == FAMILY_QUERY && isnan(m.temperature) && !m.max_tokens && !m.messages.p &&
+                       !m.caller_key.p && !m.model.p && !(m.flags & SUBMIT_ALONE),
+                   "something is handed in that these endpoints do not take");
+    FUZZ_CHECK(!m.extra.p, "no endpoint takes extra parameters");
     if (m.metadata.p) {
         check_text("metadata", m.metadata, 8192);
         FUZZ_CHECK(json_scan(m.metadata, &fault) == 0 && m.metadata.p[0] == '{',

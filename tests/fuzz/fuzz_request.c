@@ -1,10 +1,10 @@
 /* ROOMS: fcgi_app/worker tests/fuzz/front.c tests/fuzz/front_check.c tests/fuzz/reference.c */
 /*
  * What a client's JSON and query strings can do. The first byte says what the rest is: the text of a body
- * (alone, for POST /query, POST /v1/query, PUT /v1/settings) or what follows a path. Bodies go through
- * the strict scan, cJSON and a reference first, which must agree, and then through the endpoint. The second
- * byte says what the coordinator replies; from 'a' on, the request has been on its way for longer than it may
- * wait.
+ * (alone, for POST /query, POST /v1/query, POST /invoke, PUT /v1/settings) or what follows a path. Bodies go
+ * through the strict scan, cJSON and a reference first, which must agree, and then through the endpoint. The
+ * second byte says what the coordinator replies; from 'a' on, the request has been on its way for longer than
+ * it may wait.
  */
 #include <string.h>
 
@@ -28,6 +28,7 @@ static const struct entry entries[] = {
     {METHOD_GET, "GET", "/v1/requests/", false},   /* 5 */
     {METHOD_DELETE, "DELETE", "/v1/chat/", false}, /* 6 */
     {METHOD_GET, "GET", "/v1/analytics?", false},  /* 7 */
+    {METHOD_POST, "POST", "/invoke", true},        /* 8 */
 };
 
 void fuzz_start(void)

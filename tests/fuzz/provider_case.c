@@ -77,6 +77,7 @@ static void read_choices(struct slice line, struct provider_case *c)
     c->members[0].temperature = temperatures[fuzz_choice(fuzz_u8(&r), ARRAY_LEN(temperatures))];
     c->members[0].max_tokens = tokens[fuzz_choice(fuzz_u8(&r), ARRAY_LEN(tokens))];
     c->retry_after = slice_of(retries[fuzz_choice(fuzz_u8(&r), ARRAY_LEN(retries))]);
+    c->members[0].confidence = fuzz_choice(fuzz_u8(&r), 2);
 }
 
 void case_read(struct slice input, struct arena *arena, struct provider_case *ret_case)
@@ -101,6 +102,7 @@ void case_read(struct slice input, struct arena *arena, struct provider_case *re
                                       .model = text_of(s[6], 1000),
                                       .temperature = c->members[0].temperature,
                                       .max_tokens = c->members[0].max_tokens,
+                                      .confidence = c->members[0].confidence,
                                       .priority = (enum priority)(c->seed % PRIORITIES)};
         tail = tail.n > 9 ? text_of((struct slice){tail.p + 9, tail.n - 9}, tail.n) : tail;
     }

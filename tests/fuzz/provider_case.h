@@ -3,7 +3,7 @@
  * them.
  *
  *   1        a line of choices, a character each: kind, mode, members, wrapping, status, transport, finish,
- *            temperature, max_tokens, retry-after
+ *            temperature, max_tokens, retry-after, confidence
  *   2        what all prompts begin with   3  what they end with   4  the system prompt
  *   5        extra, JSON                   6  messages, JSON       7  the model
  *   the last the response; in it these stand for what the provider was sent or would say:

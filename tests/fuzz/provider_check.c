@@ -210,7 +210,11 @@ void check_outcome(const struct provider_case *c, const struct provider_call *ca
         check_part(c, part, i);
         check_verdict(c, call, o, part->verdict);
         FUZZ_CHECK(!o->discarded || part->verdict == VERDICT_MISSING, "a part of what was discarded");
-        FUZZ_CHECK(!o->nothing_ran || (part->verdict == VERDICT_MISSING && c->n > 1), "nothing ran, and yet");
+        FUZZ_CHECK(!o->nothing_ran || (part->verdict == VERDICT_MISSING && (c->n > 1 || o->logprobs_missing)),
+                   "nothing ran, and yet");
+        FUZZ_CHECK(!o->logprobs_missing || (o->nothing_ran && call->logprobs && c->n == 1 &&
+                                            fuzz_holds(response->body, SLICE_LITERAL("logprobs"))),
+                   "what was not asked for is missing");
         all = all && part->verdict == VERDICT_ANSWERED;
         any = any || part->verdict == VERDICT_ANSWERED;
         in += part->prompt_tokens;

@@ -5,7 +5,7 @@
  */
 const { describe } = require('node:test');
 const assert = require('node:assert/strict');
-const { useStack, assertError, openapi, sleep, RFC3339_MS, PROVIDER_KEY, UUID } = require('./harness');
+const { useStack, assertError, openapi, sleep, until, RFC3339_MS, PROVIDER_KEY, UUID } = require('./harness');
 
 const invoke = (s, body, options) => s.post('/invoke', body, options);
 const SEED_KEY = 'sk-your-api-key-here';
@@ -430,11 +430,14 @@ describe('POST /invoke with an OpenAI provider', () => {
                     200,
                     `${path} ${value}`,
                 );
-        const twice = await s.raw(
-            'POST /invoke HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n' +
-                'Cache-Control: no-cache\r\nCache_Control: max-age=60\r\nContent-Length: 21\r\n\r\n{"user_prompt":"Why"}',
-        );
-        assert.ok([200, 400].includes(twice.status), twice.text);
+        const raw = (headers) =>
+            s.raw(
+                'POST /invoke HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n' +
+                    `${headers}X-Priority: high\r\nContent-Length: 21\r\n\r\n{"user_prompt":"Why"}`,
+            );
+        assert.equal((await raw('Cache-Control: a\r\nCache-Control: no-cache\r\n')).status, 200, 'a list may come in two');
+        const spelt = await raw('Cache-Control: no-cache\r\nCache_Control: max-age=60\r\n');
+        assertError(spelt, 400, { code: 'DOUBLED_HEADER', field: 'CACHE-CONTROL' });
     });
 
     s.test('a provider that gives no log-probabilities is asked without', async () => {
@@ -451,12 +454,179 @@ describe('POST /invoke with an OpenAI provider', () => {
         assert.equal(s.fake.calls.length, 3, 'that is remembered');
     });
 
-    s.test('nothing of a key is left in a file or a process of ours', async (t, stack) => {
+    s.test('nothing of a key is left in a file or an answer of ours', async (t, stack) => {
         for (const key of [SEED_KEY, ...KEYS]) assert.deepEqual(stack.filesWith(key), []);
         assert.ok(stack.filesWith('Explain quantum computing').length > 0, 'the search finds what is there');
         for (const path of ['/v1/chat', '/v1/settings', '/v1/analytics', '/health']) {
             const { text } = await s.get(path);
             for (const key of [SEED_KEY, ...KEYS]) assert.ok(!text.includes(key), path);
         }
+    });
+});
+
+describe('POST /invoke where the server has no key', () => {
+    const s = useStack({
+        provider: 'openai',
+        env: { ...WINDOWS, CARPOOL_PROVIDER_BASE_URL: '', CARPOOL_PROVIDER_API_KEY: '', CARPOOL_PROVIDER_MODEL: '' },
+    });
+
+    s.test('a key must come with the request, and it says how', async () => {
+        for (const body of [{}, { model: 'gpt-4o' }, { openai_api_key: null }]) {
+            const res = await invoke(s, { user_prompt: 'Why?', request_id: 'keyless', ...body });
+            assertError(res, 400, { code: 'MISSING_API_KEY', field: 'openai_api_key', type: 'validation_error' });
+            assert.match(res.json.error.message, /openai_api_key/);
+            assert.equal(res.json.request_id, 'keyless');
+        }
+    });
+
+    s.test('but not for a server of our own that needs none', async () => {
+        const base_url = s.fake.baseUrl('openai');
+        assert.equal((await s.put('/v1/settings', { base_url })).status, 200);
+        assertAnswer(await invoke(s, { user_prompt: 'Why?', request_id: 'keyless' }), { id: 'keyless' });
+        assert.equal(s.fake.calls[0].model, 'gpt-4o-mini', 'the default of source 4');
+        assert.equal(bearer(s.fake.calls[0]), undefined);
+        assertAnswer(await invoke(s, { user_prompt: 'Why?', openai_api_key: KEYS[0] }));
+        assert.equal(bearer(s.fake.calls[1]), `Bearer ${KEYS[0]}`);
+    });
+});
+
+describe('POST /invoke after a start with another configuration', () => {
+    const s = useStack({
+        provider: 'openai',
+        env: {
+            ...WINDOWS,
+            CARPOOL_PROVIDER_BASE_URL: '',
+            CARPOOL_PROVIDER_API_KEY: '',
+            CARPOOL_COORDINATOR_IDLE_EXIT_S: '1',
+        },
+    });
+
+    s.test('what is stored of the last run refuses nobody', async (t, stack) => {
+        assertError(await invoke(s, { user_prompt: 'Why?' }), 400, { code: 'MISSING_API_KEY' });
+        stack.front.kill('SIGTERM');
+        await stack.frontExit;
+        await until('all have left', () => stack.processes().length === 0, 20000);
+        stack.options.env = { ...WINDOWS };
+        await stack.launch();
+        await until('it answers', async () => (await s.get('/health', { check: false })).status === 200, 20000);
+        assert.equal(stack.coordinatorPid(), null, '/health starts none');
+        assertAnswer(await invoke(s, { user_prompt: 'Why?' }));
+        assert.equal(bearer(s.fake.calls[0]), `Bearer ${PROVIDER_KEY}`);
+    });
+});
+
+/* A key for OpenAI has no business at anybody else's. */
+async function assertKeysStayHere(s, stack) {
+    stack.secrets.push(...KEYS);
+    const res = await invoke(s, { user_prompt: 'Why?', openai_api_key: KEYS[0] });
+    assertError(res, 400, { code: 'API_KEY_NOT_ACCEPTED', field: 'openai_api_key' });
+    assert.ok(!res.text.includes('canary'));
+    assertError(await invoke(s, { user_prompt: 'Why?', openai_api_key: 'no key' }), 400, { code: 'INVALID_API_KEY' });
+    assert.equal(s.fake.calls.length, 0);
+}
+
+describe('POST /invoke with gemini', () => {
+    const s = useStack({ provider: 'gemini', env: WINDOWS });
+
+    s.test('a key of the caller is refused', (t, stack) => assertKeysStayHere(s, stack));
+
+    s.test('system prompt, history with several system messages, question, in this order', async () => {
+        const messages = [
+            { type: 'system', content: 'Second.' },
+            { type: 'human', content: 'a' },
+            { type: 'ai', content: 'b' },
+            { type: 'system', content: 'Third.' },
+            { type: 'human', content: 'c' },
+        ];
+        const res = await invoke(s, { user_prompt: 'now?', system_prompt: 'First.', messages, temperature: 2 });
+        assert.equal(assertAnswer(res).data.confidence, null);
+        const { body } = s.fake.calls[0];
+        assert.deepEqual(
+            body.systemInstruction.parts.map((p) => p.text),
+            ['First.', 'Second.', 'Third.'],
+        );
+        assert.deepEqual(
+            body.contents.map((c) => [c.role, ...c.parts.map((p) => p.text)]),
+            [
+                ['user', 'a'],
+                ['model', 'b'],
+                ['user', 'c'],
+                ['user', 'now?'],
+            ],
+        );
+        assert.equal(body.generationConfig.temperature, 2);
+    });
+
+    s.test('any model goes that could be one of its own', async () => {
+        assertAnswer(await invoke(s, { user_prompt: 'Why?', model: 'gemini-9-pro' }));
+        assert.equal(s.fake.calls[0].model, 'gemini-9-pro');
+        for (const model of ['a:b', '../x', 'a?key=1'])
+            assertError(await invoke(s, { user_prompt: 'Why?', model }), 400, { code: 'INVALID_MODEL' });
+    });
+});
+
+describe('POST /invoke with a model service', () => {
+    const s = useStack({ provider: 'model_service', env: WINDOWS });
+
+    s.test('a key of the caller is refused', (t, stack) => assertKeysStayHere(s, stack));
+
+    s.test('it has one model, whatever is asked for', async () => {
+        const messages = [{ type: 'human', content: 'a' }];
+        const results = await Promise.all([
+            invoke(s, { user_prompt: 'one', model: 'gpt-4o' }),
+            invoke(s, { user_prompt: 'two' }),
+            invoke(s, { user_prompt: 'three', system_prompt: 'Be brief.', messages }),
+        ]);
+        for (const res of results) assert.equal(assertAnswer(res).model, 'fake-model');
+        assert.deepEqual(s.fake.prompts.sort(), ['Be brief.\n\nuser: a\n\nthree', 'one', 'two']);
+        assert.equal(s.fake.calls.length, 2, 'what may share a call does');
+    });
+});
+
+describe('POST /invoke with the mock', () => {
+    const s = useStack({ env: WINDOWS, conf: '[provider]\nmodel = mock-1\n' });
+
+    s.test("source 4's requests, word for word", async (t, stack) => {
+        stack.secrets.push(SEED_KEY);
+        for (const seed of Object.values(SEEDS)) {
+            const { request_id, user_prompt, model } = JSON.parse(seed);
+            const json = assertAnswer(await invoke(s, seed), { id: request_id });
+            assert.equal(json.data.response, `Processed: ${user_prompt}`);
+            assert.equal(json.data.confidence, null, 'never made up');
+            assert.equal(json.model, model ?? 'mock-1');
+        }
+        assert.deepEqual(stack.filesWith(SEED_KEY), []);
+    });
+
+    s.test('keys and models are looked at all the same', async () => {
+        assertError(await invoke(s, { user_prompt: 'x', openai_api_key: 'x' }), 400, { code: 'INVALID_API_KEY' });
+        const res = await invoke(s, { user_prompt: 'x', model: 'gpt-5' });
+        assertError(res, 400, { code: 'INVALID_MODEL' });
+        const offered = ['gpt-4o-mini', 'gpt-4o', 'gpt-3.5-turbo', 'gpt-3.5-turbo-16k', 'mock-1'];
+        assert.deepEqual(res.json.error.details.supported_models, offered, 'those of source 4, and the default');
+        for (const model of offered)
+            assertAnswer(await invoke(s, { user_prompt: 'x', model, priority: 'HIGH' }));
+    });
+});
+
+describe('POST /invoke with an empty list of models', () => {
+    const s = useStack({ provider: 'openai', env: WINDOWS, conf: '[provider]\nmodels =\n' });
+
+    s.test('any model goes', async () => {
+        assertAnswer(await invoke(s, { user_prompt: 'Why?', model: 'llama3:8b' }));
+        assert.equal(s.fake.calls[0].model, 'llama3:8b');
+    });
+});
+
+describe('POST /invoke where API_KEY is set', () => {
+    const s = useStack({ env: { ...WINDOWS, API_KEY: 'ours-1', ADMIN_KEY: 'ours-2' } });
+
+    s.test('the key of the service is another than the one in the body', async () => {
+        const body = JSON.parse(SEEDS.basic);
+        assertError(await invoke(s, body), 401, { code: 'KEY_MISSING', type: 'authentication_error' });
+        const bearerOf = (key) => ({ headers: { Authorization: `Bearer ${key}` } });
+        assertError(await invoke(s, body, bearerOf(SEED_KEY)), 401, { code: 'KEY_UNKNOWN' });
+        assertAnswer(await invoke(s, body, bearerOf('ours-1')));
+        assertAnswer(await invoke(s, body, bearerOf('ours-2')), { cached: false });
     });
 });

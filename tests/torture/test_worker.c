@@ -140,6 +140,23 @@ ASK(query_that_failed, METHOD_POST, "POST", "/v1/query",
     "{\"prompt\":\"" FRONT_PROMPT "\",\"request_id\":\"failed\"}", .status = 400)
 ASK(query_unknown, METHOD_POST, "POST", "/v1/query",
     "{\"prompt\":\"" FRONT_PROMPT "\",\"request_id\":\"unknown\"}", .status = 424)
+#define INVOCATION                                                                                           \
+    "{\"user_prompt\":\"Why \\u00e9?\",\"system_prompt\":\"Be "                                              \
+    "brief.\",\"model\":\"gpt-4o\",\"temperature\":1,"                                                       \
+    "\"openai_api_key\":\"sk-tortured\",\"messages\":[{\"type\":\"system\",\"content\":\"a\"},{\"type\":"    \
+    "\"ai\","                                                                                                \
+    "\"content\":\"b\"}],\"metadata\":{\"a\":1},\"username\":\"user\",\"max_tokens\":5}"
+ASK(invoke, METHOD_POST, "POST", "/invoke", INVOCATION, .status = 200)
+ASK(invoke_refused, METHOD_POST, "POST", "/invoke", INVOCATION, .reply = FRONT_REFUSES, .status = 429)
+ASK(invoke_lost, METHOD_POST, "POST", "/invoke", INVOCATION, .reply = FRONT_DIES, .status = 503)
+ASK(invoke_again, METHOD_POST, "POST", "/invoke",
+    "{\"user_prompt\":\"" FRONT_PROMPT "\",\"request_id\":\"done\"}", .status = 200)
+ASK(invoke_with_a_bad_key, METHOD_POST, "POST", "/invoke",
+    "{\"user_prompt\":\"Why?\",\"openai_api_key\":\"pk-\"}", .status = 400)
+ASK(invoke_with_a_bad_model, METHOD_POST, "POST", "/invoke", "{\"user_prompt\":\"Why?\",\"model\":\"m\"}",
+    .status = 400)
+ASK(invoke_with_bad_messages, METHOD_POST, "POST", "/invoke",
+    "{\"user_prompt\":\"Why?\",\"messages\":[{\"type\":\"ai\",\"content\":\"b\"},{}]}", .status = 400)
 ASK(chats, METHOD_GET, "GET", "/v1/chat?username=user&limit=5", NULL, .status = 200)
 ASK(chats_all, METHOD_GET, "GET", "/v1/chat", NULL, .status = 200)
 ASK(chat_deleted, METHOD_DELETE, "DELETE", "/v1/chat/done", NULL, .status = 200)
