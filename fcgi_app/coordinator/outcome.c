@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "coordinator/cached.h"
 #include "coordinator/call.h"
 #include "coordinator/followup.h"
@@ -233,8 +234,10 @@ static void account(struct core *c, struct call *call, const struct provider_out
 {
     struct slice model = call->members[0]->submit.model;
     char name[COUNTER_NAME_MAX / 2];
-    snprintf(name, sizeof(name), "%.*s", (int)(model.p ? model.n : strlen(call->provider->provider.model)),
-             model.p ? model.p : call->provider->provider.model);
+    if (!model.p)
+        model = slice_of(call->provider->provider.model);
+    model = utf8_truncate(model, sizeof(name) - 1);
+    snprintf(name, sizeof(name), "%.*s", (int)model.n, model.p);
     core_count(c, "tokens.in", name, o->prompt_tokens);
     core_count(c, "tokens.out", name, o->completion_tokens);
     core_count_value(c, "upstream", priority_key(call->batch->priority), now_us - call->sent_us);

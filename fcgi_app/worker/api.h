@@ -19,6 +19,8 @@ void api_chats_delete(struct exchange *x);      /* DELETE /v1/chat/{request_id} 
 void api_settings_get(struct exchange *x);      /* GET /v1/settings */
 void api_settings_put(struct exchange *x);      /* PUT /v1/settings */
 void api_analytics_get(struct exchange *x);     /* GET /v1/analytics */
+void api_stats_get(struct exchange *x);         /* GET /stats */
+void api_metrics_get(struct exchange *x);       /* GET /metrics */
 void api_health_get(struct exchange *x);        /* GET /health */
 void api_docs_openapi_get(struct exchange *x);  /* GET /openapi.json */
 

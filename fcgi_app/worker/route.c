@@ -31,6 +31,8 @@ static const struct route routes[] = {
     {"/v1/settings", METHOD_GET, ROLE_ADMIN, api_settings_get, ERROR_NATIVE},
     {"/v1/settings", METHOD_PUT, ROLE_ADMIN, api_settings_put, ERROR_NATIVE},
     {"/v1/analytics", METHOD_GET, ROLE_ADMIN, api_analytics_get, ERROR_NATIVE},
+    {"/stats", METHOD_GET, ROLE_ADMIN, api_stats_get, ERROR_NATIVE},
+    {"/metrics", METHOD_GET, ROLE_ADMIN, api_metrics_get, ERROR_NATIVE},
     {"/openapi.json", METHOD_GET, ROLE_OPEN, api_docs_openapi_get, ERROR_NATIVE},
 };
 

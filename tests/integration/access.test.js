@@ -51,7 +51,7 @@ describe('with keys', () => {
         assertError(await s.ask('x', {}, { headers: { Authorization: 'Basic Y2xpZW50LWtleS0x' } }), 401);
         assert.equal((await s.ask('x', {}, { headers: client })).status, 200);
         assert.equal((await s.ask('x', {}, { headers: { Authorization: 'Bearer client-key-1' } })).status, 200);
-        for (const path of ['/v1/settings', '/v1/chat', '/v1/analytics']) {
+        for (const path of ['/v1/settings', '/v1/chat', '/v1/analytics', '/stats', '/metrics']) {
             assertError(await s.get(path), 401);
             assertError(await s.get(path, { headers: client }), 403);
             assert.equal((await s.get(path, { headers: admin })).status, 200);

@@ -54,7 +54,7 @@ describe('while every prompt thread waits', () => {
         const prompts = Array.from({ length: 24 }, (_, i) => s.ask(`busy ${i}`, { priority: 'HIGH' }));
         await s.fake.waitForCalls(1);
         await sleep(100);
-        for (const target of ['/health', '/v1/settings', '/v1/analytics', '/v1/chat', '/health']) {
+        for (const target of ['/health', '/v1/settings', '/v1/analytics', '/stats', '/metrics', '/v1/chat', '/health']) {
             const res = await s.get(target, { fresh: true });
             assert.equal(res.status, 200, res.text);
             assert.ok(res.ms < 500 * STRETCH, `${target} took ${res.ms} ms`);
