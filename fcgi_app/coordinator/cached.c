@@ -87,7 +87,7 @@ static void given(struct core *c, struct commit_op *op, uint64_t now_us)
         return; /* whoever waits asks the other coordinator next */
     j->timing.commit_us = now_us - op->queued_us;
     if (op->rc < 0) {
-        core_count(c, "errors", "STORE_UNAVAILABLE", 1);
+        core_count_refusal(c, refusal_get(REFUSAL_STORE_DOWN));
         buf_clear(&j->chat);
         j->ended = SHARED_FREE;
         job_refuse(j, refusal_get(REFUSAL_STORE_DOWN));
@@ -108,6 +108,9 @@ static void count_hit(struct commit_op *op, const struct job *j, const struct ch
     snprintf(latency, sizeof(latency), "latency.%s", priority);
     histogram_bucket_name(name, latency, chat->latency_us);
     counter_add(&op->counters, name, 1);
+    histogram_sum_name(name, latency);
+    counter_add(&op->counters, name, chat->latency_us);
+    counter_add(&op->counters, "saved.tokens.cache", chat->prompt_tokens + chat->completion_tokens);
 }
 
 /* Puts a DONE record and a chat of its own on the way to the disk. found is lent by the store. */
@@ -202,9 +205,10 @@ bool cached_answer(struct core *c, struct core_link *l, uint64_t id, struct job 
     if (rc == 0)
         rc = begin(c, l, id, j, &found, now_us);
     c->ports.lookup_end(c->ports.arg);
-    if (rc == 0)
+    if (rc == 0) {
         core_count(c, "requests", priority_key(j->submit.priority), 1);
-    else if (rc == ERR_NOMEM) {
+        core_count(c, "endpoints", endpoint_path(j->submit.endpoint), 1);
+    } else if (rc == ERR_NOMEM) {
         core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
         job_leave(c, j);
         job_free(j);
