@@ -65,7 +65,7 @@ static bool answers(struct server *s)
     return ok;
 }
 
-void server_again(struct server *s)
+void server_spawn(struct server *s)
 {
     s->pid = fork();
     if (s->pid == 0) {
@@ -73,6 +73,12 @@ void server_again(struct server *s)
             run_server(s);
         _exit(127);
     }
+}
+
+void server_again(struct server *s)
+{
+    if (!s->pid)
+        server_spawn(s);
     for (int i = 0; i < 100 * STRETCH; i++) {
         if (answers(s))
             return;

@@ -26,8 +26,9 @@ void server_start(struct server *s, ...) __attribute__((sentinel));
 void server_start_tcp(struct server *s, ...) __attribute__((sentinel));
 /* SIGKILL and wait. */
 void server_kill(struct server *s);
-/* As it was, on what it kept. */
+/* As it was, on what it kept; server_spawn does not wait until it answers. */
 void server_again(struct server *s);
+void server_spawn(struct server *s);
 void server_freeze(struct server *s);
 void server_thaw(struct server *s);
 /* Kills it and removes its directory. */
