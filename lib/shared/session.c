@@ -56,6 +56,7 @@ void session_ready(struct shared *s)
 {
     if (!s->standing.there)
         s->there_since_us = clock_mono_us();
+    s->redirects = 0;
     struct shared_standing now = {.there = true, .keeps = s->keeps};
     if (!s->keeps)
         now.fault = s->careless;
@@ -266,6 +267,7 @@ static void plan_retry(struct shared *s)
         return;
     }
     s->there = s->url;
+    s->redirects = 0;
     unsigned doublings = s->attempts < 10 ? s->attempts : 10;
     uint32_t pause_ms = RETRY_MIN_MS << doublings;
     if (pause_ms > RETRY_MAX_MS)
@@ -288,7 +290,9 @@ static void on_lost(void *arg, const struct err *fault)
         lose(s, LIST_ENTRY(first, struct shared_op, in));
     }
     plan_retry(s);
-    stand(s, &now);
+    /* To be sent on while connecting is nothing to speak of. */
+    if (!s->moved || s->standing.there)
+        stand(s, &now);
 }
 
 static void on_connected(void *arg)

@@ -77,6 +77,9 @@ static void on_standing(void *arg, const struct shared_standing *standing)
         m->there_before_open = true;
     m->standing = *standing;
     m->standings++;
+    if (getenv("VERBOSE"))
+        fprintf(stderr, "    %u: there %d, keeps %d: %s\n", m->options.machine.bytes[0], standing->there,
+                standing->keeps, standing->fault.text);
 }
 
 static void on_open(void *arg, const uint8_t (*keys)[SHARED_KEY_SIZE], size_t n)
