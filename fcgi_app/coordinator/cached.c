@@ -158,6 +158,15 @@ bool cached_applies(const struct core *c, struct job *j)
     return !(j->submit.flags & SUBMIT_NO_CACHE);
 }
 
+bool cached_has(const struct core *c, struct job *j)
+{
+    struct slice record;
+    if (!cached_applies(c, j) || c->ports.cached(c->ports.arg, j->cache_key, &record, NULL) < 0)
+        return false;
+    c->ports.lookup_end(c->ports.arg);
+    return true;
+}
+
 /* This machine's own first. */
 static int give_any(struct core *c, struct job *j, struct slice shared, uint64_t now_us)
 {

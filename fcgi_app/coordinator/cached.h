@@ -21,8 +21,10 @@ bool cached_answer(struct core *c, struct core_link *l, uint64_t id, struct job 
 
 /* Whether j may be given what was answered before; its cache_key is made then. */
 bool cached_applies(const struct core *c, struct job *j);
-/* The same for a job whose waiters are on it, with the chat that the machines' server has for it (absent:
- * none). */
+/* Whether this machine has an answer for it. */
+bool cached_has(const struct core *c, struct job *j);
+/* The same as cached_answer for a job whose waiters are on it, with the chat that the machines' server has
+ * for it (absent: none). */
 bool cached_go_on(struct core *c, struct job *j, struct slice shared, uint64_t now_us);
 
 /* Adds somebody who wants to know when j's answer can be fetched, to a job that is given one again.

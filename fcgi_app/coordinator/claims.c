@@ -12,7 +12,9 @@
 /* A claim on its way; keys are its own, since a call that does not wait for it may end first. */
 struct claiming {
     struct shared_claim claim;
-    struct call *call; /* NULL: nobody waits */
+    struct call *call;   /* that waits for it, or */
+    struct job *job;     /* one that is ASKING, and is to be given an answer again; NULL: nobody waits */
+    struct slice cached; /* that answer, if the server has it; owned */
     struct claiming_key {
         uint8_t key[SHARED_KEY_SIZE], fingerprint[SHARED_KEY_SIZE];
     } * keys;
@@ -24,8 +26,11 @@ static bool needs_claim(const struct job *j)
     return !j->claimed && !j->recorded;
 }
 
-static struct claiming *claiming_new(const struct core *c, const struct call *call, size_t n)
+static struct claiming *claiming_new(const struct core *c, struct job *const *jobs, size_t jobs_n)
 {
+    size_t n = 0;
+    for (size_t i = 0; i < jobs_n; i++)
+        n += needs_claim(jobs[i]);
     struct claiming *q = calloc(1, sizeof(*q) + n * (sizeof(q->members[0]) + sizeof(q->keys[0])));
     if (!q)
         return NULL;
@@ -33,8 +38,8 @@ static struct claiming *claiming_new(const struct core *c, const struct call *ca
     q->claim = (struct shared_claim){.members = q->members, .members_n = n};
     q->claim.take_unknown = c->conf->idempotency.on_unknown == ON_UNKNOWN_RETRY;
     size_t at = 0;
-    for (size_t i = 0; i < call->n; i++) {
-        const struct job *j = call->members[i];
+    for (size_t i = 0; i < jobs_n; i++) {
+        const struct job *j = jobs[i];
         if (!needs_claim(j))
             continue;
         memcpy(q->keys[at].key, j->submit.key, SHARED_KEY_SIZE);
@@ -44,6 +49,12 @@ static struct claiming *claiming_new(const struct core *c, const struct call *ca
         at++;
     }
     return q;
+}
+
+static void claiming_free(struct claiming *q)
+{
+    free((char *)q->cached.p);
+    free(q);
 }
 
 /* An asynchronous one was promised to be kept: it is tried again. */
@@ -110,14 +121,14 @@ static bool goes_ahead(const struct core *c, const struct call *call)
 
 bool machines_claim(struct core *c, struct call *call, uint64_t now_us)
 {
-    size_t n = 0;
+    bool needed = false;
     for (size_t i = 0; i < call->n; i++)
-        n += needs_claim(call->members[i]);
-    if (!n)
+        needed |= needs_claim(call->members[i]);
+    if (!needed)
         return false;
     if (c->shared.reach != SHARED_THERE)
         return !machines_may_go_without(c) && !sift(c, call, NULL, REFUSAL_SHARED_DOWN, now_us);
-    struct claiming *q = claiming_new(c, call, n);
+    struct claiming *q = claiming_new(c, call->members, call->n);
     if (!q)
         return !sift(c, call, NULL, REFUSAL_NO_MEMORY, now_us);
     bool ahead = goes_ahead(c, call);
@@ -131,6 +142,38 @@ bool machines_claim(struct core *c, struct call *call, uint64_t now_us)
     return !ahead;
 }
 
+bool machines_claim_given(struct core *c, struct job *j, struct slice cached)
+{
+    struct claiming *q = claiming_new(c, &j, 1);
+    char *copy = cached.p ? malloc(cached.n) : NULL;
+    if (!q || (cached.p && !copy)) {
+        free(copy);
+        free(q);
+        return false;
+    }
+    if (copy) {
+        memcpy(copy, cached.p, cached.n);
+        q->cached = (struct slice){copy, cached.n};
+    }
+    q->job = j;
+    c->ports.claim(c->ports.arg, &q->claim);
+    return true;
+}
+
+static void claimed_given(struct core *c, struct claiming *q, uint64_t now_us)
+{
+    struct job *j = q->job;
+    const struct shared_claim_member *m = &q->members[0];
+    j->noted |= q->claim.rc < 0 || m->ret_claimed;
+    j->claimed = q->claim.rc == 0 && m->ret_claimed;
+    if (j->claimed || (q->claim.rc < 0 && machines_may_go_without(c)))
+        intake_go_on(c, j, q->cached, now_us);
+    else if (q->claim.rc < 0)
+        machines_refuse(c, j, REFUSAL_SHARED_DOWN);
+    else
+        machines_met(c, j, &m->ret_record, now_us);
+}
+
 void core_claimed(struct core *c, struct shared_claim *claim, uint64_t now_us)
 {
     struct claiming *q = CONTAINER_OF(claim, struct claiming, claim);
@@ -138,6 +181,8 @@ void core_claimed(struct core *c, struct shared_claim *claim, uint64_t now_us)
     bool goes = true;
     if (claim->rc == ERR_FENCED)
         c->fenced = true; /* neither sent nor told, as after a commit that was fenced off */
+    else if (q->job)
+        claimed_given(c, q, now_us);
     else if (call && claim->rc < 0) {
         for (size_t i = 0; i < call->n; i++)
             call->members[i]->noted = true; /* nobody heard, but it may have been done */
@@ -146,5 +191,5 @@ void core_claimed(struct core *c, struct shared_claim *claim, uint64_t now_us)
         goes = sift(c, call, claim, REFUSAL_NO_MEMORY, now_us);
     if (call && goes && !c->fenced)
         dispatch_go(c, call, now_us);
-    free(q);
+    claiming_free(q);
 }

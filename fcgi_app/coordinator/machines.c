@@ -72,6 +72,7 @@ static void take_refusal(struct job *j, struct slice value)
 
 static void take_chat(struct job *j, struct slice chat)
 {
+    buf_clear(&j->chat);
     buf_append_slice(&j->chat, chat);
     if (!buf_failed(&j->chat))
         return;
@@ -128,8 +129,9 @@ static bool is_fresh(const struct job *j)
 
 bool machines_come_first(const struct core *c, const struct job *j)
 {
-    bool away = c->shared.reach == SHARED_AWAY;
-    return c->shared.reach != SHARED_OFF && !is_fresh(j) && !(away && machines_may_go_without(c));
+    if (machines_may_go_without(c))
+        return c->shared.reach == SHARED_THERE && !is_fresh(j);
+    return c->shared.reach != SHARED_OFF;
 }
 
 static struct asking *asking_new(const struct core *c, struct job *j)
@@ -193,6 +195,34 @@ static void met_running(struct core *c, struct job *j, uint64_t now_us)
         machines_wait(c, j, now_us);
 }
 
+static void follow(struct core *c, struct job *j, enum meeting met, uint64_t now_us)
+{
+    if (met == MEETS_END)
+        machines_end_met(c, j);
+    else if (c->draining)
+        machines_refuse(c, j, REFUSAL_DRAINING);
+    else {
+        j->elsewhere = true;
+        j->runs_elsewhere |= met == MEETS_NOTHING; /* or so it seems: looked at again in a moment */
+        met_running(c, j, now_us);
+    }
+}
+
+void machines_met(struct core *c, struct job *j, const struct shared_record *r, uint64_t now_us)
+{
+    follow(c, j, machines_meet(c, j, r), now_us);
+}
+
+/* Nothing stands against it. An answer that is given again becomes the id's, so of the machines that could
+ * give one to an id that a client chose only one does. */
+static void arrived_free(struct core *c, struct job *j, const struct shared_arrival *a, uint64_t now_us)
+{
+    struct slice cached = a->rc < 0 ? (struct slice){0} : a->cached;
+    bool alone = (is_fresh(j) && machines_may_go_without(c)) || a->rc < 0 || c->draining;
+    if (alone || (!cached.p && !cached_has(c, j)) || !machines_claim_given(c, j, cached))
+        intake_go_on(c, j, cached, now_us);
+}
+
 static void arrived(struct core *c, struct asking *q, uint64_t now_us)
 {
     struct job *j = q->job;
@@ -204,13 +234,10 @@ static void arrived(struct core *c, struct asking *q, uint64_t now_us)
         machines_end(c, j);
     else if (a->rc < 0 && !machines_may_go_without(c))
         machines_refuse(c, j, REFUSAL_SHARED_DOWN);
-    else if (met == MEETS_END)
-        machines_end_met(c, j);
-    else if (met == MEETS_RUNNING && !c->draining) {
-        j->elsewhere = true;
-        met_running(c, j, now_us);
-    } else
-        intake_go_on(c, j, a->rc < 0 ? (struct slice){0} : a->cached, now_us);
+    else if (met == MEETS_NOTHING)
+        arrived_free(c, j, a, now_us);
+    else
+        follow(c, j, met, now_us);
 }
 
 void core_arrived(struct core *c, struct shared_arrival *a, uint64_t now_us)
@@ -232,8 +259,10 @@ void machines_keep(struct core *c, struct core_link *l, uint64_t id, struct job 
     else if (job_add_keeper(c, running, l, id) < 0)
         core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
     else {
-        if (!job_is_async(running))
+        if (!job_is_async(running)) {
             job_swap_payload(c, running, duplicate); /* what is stored says that it is asynchronous */
+            intake_fill_member(c, running);
+        }
         if (running->state == JOB_ELSEWHERE)
             intake_accept(c, running);
     }

@@ -43,6 +43,12 @@ void machines_end_met(struct core *c, struct job *j);
 void machines_refuse(struct core *c, struct job *j, enum refusal why);
 void machines_end(struct core *c, struct job *j);
 
+/* The same for a job that is ASKING and is to be given an answer again (cached: the server's; absent: one of
+ * this machine). False: there is no memory for it. */
+bool machines_claim_given(struct core *c, struct job *j, struct slice cached);
+/* A job that is ASKING meets what another machine has of it. Takes it. */
+void machines_met(struct core *c, struct job *j, const struct shared_record *r, uint64_t now_us);
+
 /* A job has ended, and what it came to is durable: the server hears of it. */
 void machines_over(struct core *c, const struct job *j);
 
