@@ -71,6 +71,8 @@ static void check_clients(struct world *w)
             continue;
         if (w->server && strcmp(server_state(w, c), "none") != 0)
             continue; /* another machine's outcome */
+        if (w->twin && (was_awaited(w->twin, c) || strcmp(disk_state(w->twin, c), "none") != 0))
+            continue; /* it was kept there, and failed */
         /* What ran then may have been taken up with a record whose time was over. */
         bool past = rules_slept_since(w, 0);
         for (size_t s = was_awaited(w, c) || past; s < ARRAY_LEN(open_states); s++)

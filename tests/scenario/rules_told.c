@@ -116,7 +116,8 @@ static void check_answer(struct world *w, struct client *c, struct slice told)
  */
 static bool may_not_know(const struct world *w, const struct client *c)
 {
-    static const unsigned before[] = {424, 429, 503, 504};
+    /* 409: somebody else asks for the id with another body, and the server is not back yet with what it is. */
+    static const unsigned before[] = {409, 424, 429, 503, 504};
     for (size_t i = 0; i < ARRAY_LEN(before); i++)
         if (c->status == before[i])
             return true;
