@@ -630,3 +630,47 @@ describe('POST /invoke where API_KEY is set', () => {
         assertAnswer(await invoke(s, body, bearerOf('ours-2')), { cached: false });
     });
 });
+
+describe('POST /invoke and what is known already', () => {
+    const s = useStack({ provider: 'openai', env: { ...WINDOWS, CARPOOL_CACHE_MODE: 'exact' } });
+
+    s.test('an equal prompt is answered from the cache, and says so', async (t, stack) => {
+        stack.secrets.push(...KEYS);
+        const body = { user_prompt: 'What is a qubit?', model: 'gpt-4o', openai_api_key: KEYS[0] };
+        const first = assertAnswer(await invoke(s, { ...body, request_id: 'cache-1' }));
+        const again = await invoke(s, { ...body, request_id: 'cache-2' });
+        const second = assertAnswer(again, { id: 'cache-2', cached: true });
+        assert.equal(again.headers['idempotent-replayed'], undefined, 'it is a request of its own');
+        assert.deepEqual([second.data, second.usage, second.model], [first.data, first.usage, 'gpt-4o']);
+        assert.ok(second.data.confidence > 0.9);
+        assert.equal(s.fake.calls.length, 1);
+        assertAnswer(await invoke(s, { ...body, request_id: 'cache-2' }), { cached: true });
+        /* Who pays with another key, or says anything else, asks for themselves. */
+        for (const other of [{ openai_api_key: KEYS[1] }, { system_prompt: 'Be brief.' }, { temperature: 1 }])
+            assertAnswer(await invoke(s, { ...body, ...other }));
+        assert.equal(s.fake.calls.length, 4);
+    });
+
+    s.test('Cache-Control: no-cache asks all the same, at every prompt endpoint', async () => {
+        const prompts = [
+            ['/query', { query: 'fresh at query?' }],
+            ['/v1/query', { prompt: 'fresh at v1?' }],
+            ['/generate', { prompt: 'fresh at generate?' }],
+            ['/chat', { chat_id: '1', user_prompt: 'fresh at chat?' }],
+            ['/chat/batched', { queries: [{ chat_id: '1', user_prompt: 'fresh at batched?' }] }],
+            ['/invoke', { user_prompt: 'fresh at invoke?' }],
+        ];
+        for (const [path, body] of prompts) {
+            const calls = async (value) => {
+                const before = s.fake.calls.length;
+                const headers = { 'X-Priority': 'high', 'Cache-Control': value };
+                assert.equal((await s.post(path, body, { headers })).status, 200);
+                return s.fake.calls.length - before;
+            };
+            const asked = [];
+            for (const value of [undefined, undefined, 'no-cache', 'max-age=0, No-Store', 'max-age=60'])
+                asked.push(await calls(value));
+            assert.deepEqual(asked, [1, 0, 1, 1, 0], path);
+        }
+    });
+});
