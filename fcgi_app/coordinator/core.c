@@ -172,7 +172,7 @@ static void add_counted(void *arg, struct slice name, uint64_t delta)
         return;
     memcpy(text, name.p, name.n);
     text[name.n] = 0;
-    core_count(arg, text, NULL, delta);
+    counter_add(&c->counters, text, delta);
     if (strcmp(text, "replays") == 0)
         meter_note(&c->prompts, c->ports.mono_us(c->ports.arg), delta);
 }
@@ -232,6 +232,8 @@ void core_committed(struct core *c, struct commit_op *op, uint64_t now_us)
         c->store_fault = op->err;
     else if (op->rc == 0 && commit_op_writes(op))
         c->store_fault.code = 0;
+    if (op->rc == 0 && c->ports.publish)
+        publish_counted(c, op);
     op->done(c, op, now_us);
     if (op->kept)
         return;
@@ -361,8 +363,6 @@ void core_count(struct core *c, const char *name, const char *suffix, uint64_t d
     else
         snprintf(text, sizeof(text), "%s", name);
     counter_add(&c->counters, text, delta);
-    if (c->ports.publish)
-        publish_count(c, text, delta);
 }
 
 void core_count_value(struct core *c, const char *name, const char *suffix, uint64_t value)

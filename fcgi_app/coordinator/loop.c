@@ -305,6 +305,7 @@ int loop_run(const struct conf *conf, int lock_fd, void (*ready)(void *arg), voi
     int rc = open_all(p, e);
     if (rc == 0) {
         loop_handles(p);
+        look_at_sink(p);
         p->busy_us = clock_mono_us();
         ready(arg);
         turn(p);

@@ -4,6 +4,7 @@
 #include "coordinator/publish.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -162,12 +163,20 @@ void publish_metrics(struct core *c, uint64_t now_us)
     end(c, &w, SINK_METRICS, slice_of(key));
 }
 
-void publish_count(struct core *c, const char *name, uint64_t delta)
+/* A histogram is hundreds of counters. */
+static bool is_bucket(const char *name)
 {
-    struct counter *n;
-    HASH_FIND_STR(c->totals, name, n);
-    if (n)
-        n->delta += delta;
-    else if (HASH_COUNT(c->totals) < TOTALS_MAX)
-        counter_add(&c->totals, name, delta);
+    return strncmp(name, "latency.", 8) == 0 || strncmp(name, "queue.", 6) == 0;
+}
+
+void publish_counted(struct core *c, const struct commit_op *op)
+{
+    struct counter *n, *tmp, *total;
+    HASH_ITER (hh, op->counters, n, tmp) {
+        HASH_FIND_STR(c->totals, n->name, total);
+        if (total)
+            total->delta += n->delta;
+        else if (!is_bucket(n->name) && HASH_COUNT(c->totals) < TOTALS_MAX)
+            counter_add(&c->totals, n->name, n->delta);
+    }
 }

@@ -20,7 +20,7 @@ void publish_call(struct core *c, const struct call *call, const struct provider
                   const struct provider_outcome *o, uint64_t now_us);
 /* From time to time. */
 void publish_metrics(struct core *c, uint64_t now_us);
-/* What core_count() was told, for the metrics. */
-void publish_count(struct core *c, const char *name, uint64_t delta);
+/* Counters that are on the disk now, for the metrics. */
+void publish_counted(struct core *c, const struct commit_op *op);
 
 #endif

@@ -85,9 +85,13 @@ static void note_failure(struct kafka *k, struct topic *t, rd_kafka_resp_err_t w
         return;
     if (is_of_topic(why))
         err_set(&t->fault, ERR_CLOSED, "topic %s: %s", rd_kafka_topic_name(t->handle), rd_kafka_err2str(why));
-    else
-        set_fault(k,
-                  why == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT && k->silent_us ? k->said : rd_kafka_err2str(why));
+    else if (why == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT && k->silent_us)
+        set_fault(k, k->said);
+    else {
+        char text[256];
+        snprintf(text, sizeof(text), "%s (topic %s)", rd_kafka_err2str(why), rd_kafka_topic_name(t->handle));
+        set_fault(k, text);
+    }
 }
 
 static void on_report(rd_kafka_t *producer, const rd_kafka_message_t *m, void *arg)
