@@ -10,14 +10,15 @@
 
 #define LINE_BYTES 8192 /* a certificate fits into a value */
 
-/* Splits the line in place. Returns false for one to be skipped; *ret_value is NULL when it has no "=". */
+/* Splits the line in place. Returns false for one to be skipped; *ret_value stays NULL when it has no name or
+ * no "=".
+ */
 static bool split(char *line, const char **ret_name, const char **ret_value)
 {
     struct slice whole = slice_trim(slice_of(line));
     if (!whole.n || whole.p[0] == '#')
         return false;
     const char *equals = memchr(whole.p, '=', whole.n);
-    *ret_value = NULL;
     if (!equals)
         return true;
     struct slice name = slice_trim((struct slice){whole.p, (size_t)(equals - whole.p)});
@@ -25,8 +26,8 @@ static bool split(char *line, const char **ret_name, const char **ret_value)
     line[name.p - line + (ptrdiff_t)name.n] = 0;
     line[value.p - line + (ptrdiff_t)value.n] = 0;
     *ret_name = name.p;
-    *ret_value = value.p;
-    return name.n > 0;
+    *ret_value = name.n ? value.p : NULL;
+    return true;
 }
 
 static int refuse(const char *path, unsigned number, const char *what, struct err *e)

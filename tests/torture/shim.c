@@ -29,7 +29,7 @@ struct range {
     uintptr_t from, to;
 };
 
-static struct range program, loader, libfcgi;
+static struct range program, loader, libfcgi, librdkafka;
 static struct shim_plan *plan;
 static enum shim_mode mode;
 static uint64_t fail_at;
@@ -58,7 +58,9 @@ static struct range *range_of(const struct dl_phdr_info *info, bool first)
         return &program;
     if (info->dlpi_addr == getauxval(AT_BASE))
         return &loader;
-    return strstr(info->dlpi_name, "/libfcgi.so") ? &libfcgi : NULL;
+    return strstr(info->dlpi_name, "/libfcgi.so")    ? &libfcgi
+           : strstr(info->dlpi_name, "/librdkafka.") ? &librdkafka
+                                                     : NULL;
 }
 
 static int note_object(struct dl_phdr_info *info, size_t size, void *arg)
@@ -82,7 +84,7 @@ static _Unwind_Reason_Code step(struct _Unwind_Context *context, void *arg)
     if (!w->n && at != w->from)
         return _URC_NO_REASON; /* still inside the allocator */
     w->frames[w->n++] = at;
-    if (w->n == FRAMES_MAX || (w->to_program && within(&program, at)))
+    if (w->n == FRAMES_MAX || (w->to_program && (within(&program, at) || within(&librdkafka, at))))
         return _URC_END_OF_STACK;
     return _URC_NO_REASON;
 }
@@ -186,7 +188,7 @@ static void note(uint64_t n, struct walk *w)
 static bool is_ours(struct walk *w)
 {
     uintptr_t at = w->from;
-    if (within(&loader, at) || within(&libfcgi, at))
+    if (within(&loader, at) || within(&libfcgi, at) || within(&librdkafka, at))
         return false;
     if (!within(&program, at)) {
         w->to_program = true;

@@ -1,9 +1,9 @@
 /*
  * The allocator that fails on demand: malloc and its relatives, put in front of AddressSanitizer's. Counts
  * and fails what carpool's code allocates, itself or through a library (cJSON, LMDB, inih, libsodium, libc);
- * what a test allocates for itself, the loader, the runner and libfcgi (which aborts by design) never fails.
- * Who asked is told by the stack: the innermost frame inside the program decides, and carpool's code is in a
- * section of its own (see rules.mk).
+ * what a test allocates for itself, the loader, the runner, libfcgi and librdkafka (which abort by design)
+ * never fails. Who asked is told by the stack: the innermost frame inside the program decides, and carpool's
+ * code is in a section of its own (see rules.mk).
  */
 #ifndef CARPOOL_TESTS_TORTURE_SHIM_H
 #define CARPOOL_TESTS_TORTURE_SHIM_H
