@@ -8,9 +8,9 @@ const { fcgiRequest } = require('./fcgi_client');
 const { useStack, until, sleep, inParallel, STRETCH, RFC3339_MS } = require('./harness');
 
 const ENV = {
-    CARPOOL_BATCH_HIGH_WINDOW_MS: '80',
-    CARPOOL_BATCH_MEDIUM_WINDOW_MS: '80',
-    CARPOOL_BATCH_LOW_WINDOW_MS: '80',
+    CARPOOL_BATCH_HIGH_WINDOW_MS: '150',
+    CARPOOL_BATCH_MEDIUM_WINDOW_MS: '600',
+    CARPOOL_BATCH_LOW_WINDOW_MS: '600',
     CARPOOL_RETRY_BASE_MS: '20',
 };
 const statsOf = async (s) => {
