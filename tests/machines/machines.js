@@ -20,6 +20,9 @@ const DEAD_MS = 10000;
 /* How soon after Redis is there again everything is shared again. */
 const BACK_MS = 6000;
 
+/* What /health shows may be a quarter of a second old. */
+const HEALTH_KEPT_MS = 300;
+
 const ENV = {
     CARPOOL_BATCH_HIGH_WINDOW_MS: '20',
     CARPOOL_BATCH_MEDIUM_WINDOW_MS: '40',
@@ -62,7 +65,6 @@ class Machine extends Stack {
         const { status, json } = await this.get('/health', { check: false });
         return { http: status, whole: json?.status, ...json?.dependencies?.redis };
     }
-    /* The version that /health shows may be a quarter of a second old. */
     stands(what, probe, timeoutMs = BACK_MS) {
         let last;
         return until(
@@ -74,6 +76,15 @@ class Machine extends Stack {
             },
             timeoutMs,
         );
+    }
+    /* Until /health says this of Redis, for that reason; with HTTP 200 in any case. */
+    async says(status, reason, timeoutMs) {
+        await sleep(HEALTH_KEPT_MS);
+        const what = `Redis is ${status}${reason ? `, ${reason}` : ''}`;
+        const s = await this.stands(what, (t) => t.status === status && (!reason || reason.test(t.reason ?? '')), timeoutMs);
+        assert.equal(s.http, 200, 'prompts may still be served');
+        if (status === 'down') assert.equal(s.whole, 'degraded');
+        return s;
     }
     stop(options) {
         this.thaw();
@@ -129,6 +140,7 @@ class Machines {
 
     /* Every coordinator runs and has Redis. */
     async allShare(timeoutMs = BACK_MS) {
+        await sleep(HEALTH_KEPT_MS);
         await Promise.all(
             this.all.filter((machine) => !machine.dead && !machine.frozen).map(async (machine) => {
                 if (!machine.coordinatorPid()) await settled(machine.ask('wakes the coordinator', {}, { check: false }));
