@@ -46,6 +46,10 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (sodium_init() < 0)
         return 1;
+    if (argc == 2 && strcmp(argv[1], "--speed") == 0) {
+        speed();
+        return 0;
+    }
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         for (const struct test *t = all[i]; t->name; t++) {
             if (!wanted(t->name, argc, argv))

@@ -11,7 +11,7 @@ $(BUILD)/tests/redis: $(call obj,$(REDIS_SRC)) $(LIB)
 redis-program: $(REDIS_TEST)
 
 .PHONY: redis
-redis: ## lib/shared against a real redis-server, under AddressSanitizer; then how fast: T=name
+redis: ## lib/shared against a real redis-server: how fast, then tests under AddressSanitizer: T=name
 	@etc/setup check
 	@$(BUILDER) redis-program
 	@$(BUILDER) $(SANITIZE) redis-program
