@@ -12,6 +12,7 @@
 #include "base/dir.h"
 #include "base/log.h"
 #include "base/sched.h"
+#include "coordinator/common.h"
 #include "coordinator/control.h"
 #include "coordinator/keyfile.h"
 #include "coordinator/lock.h"
@@ -47,7 +48,7 @@ static void turn(struct program *p)
         return;
     }
     links_flush(&p->links);
-    if (c->draining && core_idle(c) && !links_pending(&p->links))
+    if (c->draining && core_idle(c) && !links_pending(&p->links) && common_is_told(p))
         stop(p, LOOP_DRAINED);
     else
         set_timer(p, now_us);
@@ -252,6 +253,8 @@ static int open_all(struct program *p, struct err *e)
     if (rc == 0)
         rc = commit_start(p->store, epoch, notify_committed, p, &p->commits, e);
     if (rc == 0)
+        rc = common_open(p, epoch, e);
+    if (rc == 0)
         rc = links_open(&p->links, &p->loop, &p->core, path, ours, LINKS_MAX, e);
     return rc;
 }
@@ -271,6 +274,7 @@ static void close_all(struct program *p, bool bound)
         unlink(path); /* a successor's socket is not ours to remove */
     if (bound)
         links_close(&p->links);
+    common_close(p);
     commit_stop(p->commits);
     list_for_each_safe (it, next, &p->ops)
         commit_op_free(LIST_ENTRY(it, struct commit_op, node));

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "coordinator/call.h"
+#include "coordinator/common.h"
 #include "coordinator/keyfile.h"
 #include "coordinator/program.h"
 
@@ -110,7 +111,7 @@ static void port_key_settle(void *arg, const struct saved_key *key, bool keep)
 
 struct core_ports ports_of(struct program *p)
 {
-    return (struct core_ports){
+    struct core_ports ports = {
         .arg = p,
         .mono_us = port_mono,
         .real_us = port_real,
@@ -127,4 +128,6 @@ struct core_ports ports_of(struct program *p)
         .key_prepare = port_key_prepare,
         .key_settle = port_key_settle,
     };
+    common_ports(p, &ports);
+    return ports;
 }

@@ -33,6 +33,11 @@ struct program {
     enum loop_end end;
     uint64_t busy_us; /* when something last ran */
     bool stopping;
+    struct shared *shared; /* NULL: redis is not enabled, or it is not open (common.h) */
+    bool shared_heard;     /* it has said how it stands */
+    enum { NOT_TOLD, TELLING, TOLD } telling;
+    struct shared_look last; /* while TELLING */
+    struct shared_look_member last_member;
 };
 
 /* The core's ports, with p as their argument. What they lead to must be open before the core uses it. */

@@ -19,6 +19,21 @@ static void write_part(struct json_writer *w, const char *name, const struct err
     json_object_end(w);
 }
 
+/* The Redis that machines share. One that may forget is there, and says so. */
+static void write_shared(struct json_writer *w, const struct core *c)
+{
+    static const char *const standings[] = {
+        [SHARED_OFF] = "disabled", [SHARED_AWAY] = "down", [SHARED_THERE] = "ok"};
+    json_key(w, "redis");
+    json_object_begin(w);
+    json_field_cstr(w, "status", standings[c->shared.reach]);
+    if (c->shared.fault.code)
+        json_field_cstr(w, "reason", c->shared.fault.text);
+    else if (c->shared.reach == SHARED_AWAY)
+        json_field_cstr(w, "reason", "it has not answered yet");
+    json_object_end(w);
+}
+
 static void write_breaker(struct json_writer *w, const struct breaker *b)
 {
     static const char *const states[] = {
@@ -86,6 +101,7 @@ void status_write(struct json_writer *w, const struct core *c, uint64_t now_us)
                                                             : "ok");
     write_part(w, "store", &c->store_fault, NULL);
     write_part(w, "provider", provider, conf_provider_name(c->settings.provider));
+    write_shared(w, c);
     write_kafka(w, &c->kafka);
     write_queues(w, c, now_us);
     write_breaker(w, &c->guard.breaker);

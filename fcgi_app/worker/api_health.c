@@ -59,6 +59,8 @@ static void read_report(struct health *h, const cJSON *report)
         h->degraded = true;
     h->store = part_of(report, "store");
     h->provider = part_of(report, "provider");
+    if (strcmp(h->redis.status, "disabled") != 0)
+        h->redis = part_of(report, "redis");
     if (strcmp(h->kafka.status, "disabled") != 0)
         h->kafka = part_of(report, "kafka");
     h->mock = kind && !strcmp(kind, conf_provider_name(PROVIDER_MOCK));
@@ -134,9 +136,9 @@ static int write_health(struct buf *out, const struct worker *worker, const stru
     return down ? 503 : 200;
 }
 
-static struct part outside_part(bool enabled)
+static struct part unasked(bool enabled)
 {
-    return enabled ? (struct part){"down", "it is switched on, but this version of carpool cannot use it"}
+    return enabled ? (struct part){"idle", "not asked while no coordinator runs"}
                    : (struct part){"disabled", NULL};
 }
 
@@ -148,9 +150,8 @@ static int render(struct exchange *x, struct buf *out)
     cJSON *report = NULL;
     struct health h = {
         .auth_off = w->conf->auth.required == AUTH_OFF,
-        .redis = outside_part(w->conf->redis.enabled),
-        .kafka = w->conf->kafka.enabled ? (struct part){"idle", "not asked while no coordinator runs"}
-                                        : (struct part){"disabled", NULL},
+        .redis = unasked(w->conf->redis.enabled),
+        .kafka = unasked(w->conf->kafka.enabled),
     };
     int rc = link_ask(&x->link, LINK_IF_RUNNING, WIRE_STATUS_ASK, (struct slice){"", 0},
                       clock_mono_us() + ASK_LIMIT_US, &frame, &e);

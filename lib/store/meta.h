@@ -1,10 +1,11 @@
 /*
  * The coordinator's epoch: raised by each coordinator at its start, compared in every write transaction of
- * store_write(), so that one that was replaced while stopped writes nothing more.
+ * store_write(), so that one that was replaced while stopped writes nothing more. And who this machine is.
  */
 #ifndef CARPOOL_STORE_META_H
 #define CARPOOL_STORE_META_H
 
+#include "base/uuid.h"
 #include "store/store.h"
 
 /* Raises the epoch and gives the new one. A durable commit. */
@@ -12,5 +13,9 @@ MUST_CHECK
 int meta_raise_epoch(struct store *s, uint64_t *ret_epoch, struct err *e);
 MUST_CHECK
 int meta_epoch(struct store_read *r, uint64_t *ret_epoch, struct err *e);
+
+/* Who this machine is among several, made at the first call; it stays with the store. May commit. */
+MUST_CHECK
+int meta_machine(struct store *s, uint64_t epoch, struct uuid *ret_machine, struct err *e);
 
 #endif
