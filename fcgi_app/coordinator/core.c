@@ -16,6 +16,7 @@
 #include "coordinator/control.h"
 #include "coordinator/delete.h"
 #include "coordinator/guard.h"
+#include "coordinator/inquiry.h"
 #include "coordinator/intake.h"
 #include "coordinator/machines.h"
 #include "coordinator/probe.h"
@@ -45,6 +46,7 @@ int core_init(struct core *c, const struct conf *conf, const struct core_ports *
     guard_reset(c, now_us);
     c->shared = (struct core_shared){
         .reach = ports->arrive ? SHARED_AWAY : SHARED_OFF, .away_us = now_us, .look_at_us = UINT64_MAX};
+    list_init(&c->shared.inquiries);
     int rc = control_init(c, r, saved_key, e);
     if (rc == 0)
         rc = intake_recover(c, r, now_us, e);
@@ -115,6 +117,7 @@ void core_link_fini(struct core *c, struct core_link *l, uint64_t now_us)
     while (!list_empty(&l->waiters)) /* one that leaves may take others of this link along */
         intake_leave(c, LIST_ENTRY(list_first(&l->waiters), struct waiter, link_node), now_us);
     pool_leave(c, l);
+    inquiry_forget(c, l, 0);
     control_forget_link(c, l);
     list_for_each (it, &c->asked) {
         struct commit_op *op = LIST_ENTRY(it, struct commit_op, asked_node);

@@ -80,6 +80,7 @@ struct core_shared {
     uint64_t away_us;        /* since when */
     bool looking;            /* a look at what runs elsewhere is on its way */
     uint64_t look_at_us;     /* the next one; UINT64_MAX: nothing runs elsewhere */
+    struct list inquiries;   /* struct inquiry.node */
 };
 
 struct core_ports {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/inquiry.h"
 #include "coordinator/intake.h"
 #include "coordinator/machines.h"
 #include "coordinator/refusal.h"
@@ -16,37 +17,42 @@
 
 /* A look on its way. */
 struct looking {
-    struct shared_look look;
+    struct look_op op;
     uint8_t (*keys)[SHARED_KEY_SIZE];
     struct shared_look_member members[];
 };
 
-static void look_by(struct core *c, uint64_t at_us)
+void machines_look_by(struct core *c, uint64_t at_us)
 {
     if (at_us < c->shared.look_at_us)
         c->shared.look_at_us = at_us;
 }
 
-void machines_wait(struct core *c, struct job *j, uint64_t now_us)
+void machines_look_later(uint64_t *at_us, uint64_t *step_us, uint64_t now_us)
 {
-    j->look_step_us = LOOK_FIRST_US;
-    j->look_at_us = now_us + j->look_step_us;
-    job_set_state(c, j, JOB_ELSEWHERE);
-    look_by(c, j->look_at_us);
+    uint64_t step = *step_us ? *step_us * 2 : LOOK_FIRST_US;
+    *step_us = step < LOOK_LAST_US ? step : LOOK_LAST_US;
+    *at_us = now_us + *step_us;
 }
 
-static void look_later(struct job *j, uint64_t now_us)
+void machines_wait(struct core *c, struct job *j, uint64_t now_us)
 {
-    j->look_step_us = j->look_step_us * 2 < LOOK_LAST_US ? j->look_step_us * 2 : LOOK_LAST_US;
-    j->look_at_us = now_us + j->look_step_us;
+    j->look_step_us = 0;
+    machines_look_later(&j->look_at_us, &j->look_step_us, now_us);
+    job_set_state(c, j, JOB_ELSEWHERE);
+    machines_look_by(c, j->look_at_us);
 }
 
 static void set_next_look(struct core *c)
 {
     c->shared.look_at_us = UINT64_MAX;
     list_for_each (it, &c->jobs[JOB_ELSEWHERE])
-        look_by(c, LIST_ENTRY(it, struct job, node)->look_at_us);
+        machines_look_by(c, LIST_ENTRY(it, struct job, node)->look_at_us);
+    list_for_each (it, &c->shared.inquiries)
+        machines_look_by(c, LIST_ENTRY(it, struct inquiry, node)->look_at_us);
 }
+
+static void looked(struct core *c, struct look_op *op, uint64_t now_us);
 
 static struct looking *looking_new(size_t n)
 {
@@ -54,13 +60,17 @@ static struct looking *looking_new(size_t n)
     if (!q)
         return NULL;
     q->keys = (uint8_t(*)[SHARED_KEY_SIZE])(q->members + n);
-    q->look.members = q->members;
+    q->op.look.members = q->members;
+    q->op.back = looked;
     return q;
 }
 
 static void add_look(struct looking *q, const uint8_t *key)
 {
-    size_t at = q->look.members_n++;
+    size_t at = q->op.look.members_n;
+    if (at == LOOKS_MAX)
+        return; /* the next time */
+    q->op.look.members_n++;
     memcpy(q->keys[at], key, SHARED_KEY_SIZE);
     q->members[at].key = q->keys[at];
 }
@@ -76,23 +86,28 @@ void machines_turn(struct core *c, uint64_t now_us)
     }
     list_for_each (it, &c->jobs[JOB_ELSEWHERE]) {
         struct job *j = LIST_ENTRY(it, struct job, node);
-        if (j->look_at_us <= now_us && q->look.members_n < LOOKS_MAX)
+        if (j->look_at_us <= now_us)
             add_look(q, j->submit.key);
     }
-    if (!q->look.members_n) {
+    list_for_each (it, &c->shared.inquiries) {
+        const struct inquiry *i = LIST_ENTRY(it, struct inquiry, node);
+        if (i->look_at_us <= now_us)
+            add_look(q, i->key);
+    }
+    if (!q->op.look.members_n) {
         free(q);
         set_next_look(c);
         return;
     }
     c->shared.looking = true;
-    c->ports.look(c->ports.arg, &q->look);
+    c->ports.look(c->ports.arg, &q->op.look);
 }
 
 static void job_looked(struct core *c, struct job *j, const struct shared_record *r, uint64_t now_us)
 {
     switch (machines_meet(c, j, r)) {
     case MEETS_RUNNING:
-        look_later(j, now_us);
+        machines_look_later(&j->look_at_us, &j->look_step_us, now_us);
         break;
     case MEETS_NOTHING:
         j->elsewhere = j->runs_elsewhere = false;
@@ -108,23 +123,42 @@ static void job_looked(struct core *c, struct job *j, const struct shared_record
     }
 }
 
-void core_looked(struct core *c, struct shared_look *l, uint64_t now_us)
+/* rc < 0: the next time. */
+static void key_looked(struct core *c, const uint8_t *key, int rc, const struct shared_record *r,
+                       uint64_t now_us)
 {
-    struct looking *q = CONTAINER_OF(l, struct looking, look);
-    c->shared.looking = false;
-    if (l->rc == ERR_FENCED)
-        c->fenced = true;
-    for (size_t i = 0; i < l->members_n && !c->fenced; i++) {
-        struct job *j = job_find(c, q->keys[i]);
-        if (!j || j->state != JOB_ELSEWHERE)
-            continue; /* nobody waits for it any more */
-        if (l->rc < 0)
-            look_later(j, now_us);
+    struct job *j = job_find(c, key);
+    if (j && j->state == JOB_ELSEWHERE && rc < 0)
+        machines_look_later(&j->look_at_us, &j->look_step_us, now_us);
+    else if (j && j->state == JOB_ELSEWHERE)
+        job_looked(c, j, r, now_us);
+    list_for_each_safe (it, next, &c->shared.inquiries) {
+        struct inquiry *q = LIST_ENTRY(it, struct inquiry, node);
+        if (memcmp(q->key, key, sizeof(q->key)) != 0)
+            continue;
+        if (rc < 0)
+            machines_look_later(&q->look_at_us, &q->look_step_us, now_us);
         else
-            job_looked(c, j, &l->members[i].ret_record, now_us);
+            inquiry_looked(c, q, r, now_us);
     }
+}
+
+static void looked(struct core *c, struct look_op *op, uint64_t now_us)
+{
+    struct looking *q = CONTAINER_OF(op, struct looking, op);
+    c->shared.looking = false;
+    for (size_t i = 0; i < op->look.members_n && !c->fenced; i++)
+        key_looked(c, q->keys[i], op->look.rc, &q->members[i].ret_record, now_us);
     set_next_look(c);
     free(q);
+}
+
+void core_looked(struct core *c, struct shared_look *l, uint64_t now_us)
+{
+    struct look_op *op = CONTAINER_OF(l, struct look_op, look);
+    if (l->rc == ERR_FENCED)
+        c->fenced = true;
+    op->back(c, op, now_us);
 }
 
 uint64_t machines_next_us(const struct core *c)

@@ -354,7 +354,7 @@ static void take_in(struct core *c, struct core_link *l, const struct wire_frame
 int intake_submit(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us)
 {
     struct job *j;
-    if (intake_is_open(l, frame->id))
+    if (intake_is_open(c, l, frame->id))
         return ERR_INVAL;
     int rc = job_new(frame->payload, now_us, &j);
     if (rc == ERR_NOMEM) {

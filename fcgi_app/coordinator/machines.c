@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "coordinator/cached.h"
+#include "coordinator/inquiry.h"
 #include "coordinator/intake.h"
 #include "coordinator/refusal.h"
 
@@ -294,6 +295,8 @@ void core_shared_standing(struct core *c, const struct shared_standing *standing
     c->shared.reach = standing->there ? SHARED_THERE : SHARED_AWAY;
     c->shared.keeps = standing->keeps;
     c->shared.fault = standing->fault;
-    if (was_there && !standing->there)
+    if (was_there && !standing->there) {
         c->shared.away_us = now_us;
+        inquiry_end_all(c);
+    }
 }

@@ -52,6 +52,14 @@ void machines_met(struct core *c, struct job *j, const struct shared_record *r, 
 /* A job has ended, and what it came to is durable: the server hears of it. */
 void machines_over(struct core *c, const struct job *j);
 
+/* A look with its end, for all who look. */
+struct look_op {
+    struct shared_look look;
+    void (*back)(struct core *c, struct look_op *op, uint64_t now_us); /* frees it */
+};
+/* What runs elsewhere is looked at again by then; the time after this one, in steps that grow. */
+void machines_look_by(struct core *c, uint64_t at_us);
+void machines_look_later(uint64_t *at_us, uint64_t *step_us, uint64_t now_us);
 /* Looks at what runs elsewhere, when it is time. Part of core_turn. */
 void machines_turn(struct core *c, uint64_t now_us);
 uint64_t machines_next_us(const struct core *c);

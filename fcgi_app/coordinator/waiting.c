@@ -5,18 +5,19 @@
  */
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "coordinator/inquiry.h"
 #include "coordinator/intake.h"
 #include "coordinator/machines.h"
 #include "coordinator/publish.h"
 #include "coordinator/refusal.h"
 
-bool intake_is_open(const struct core_link *l, uint64_t id)
+bool intake_is_open(const struct core *c, const struct core_link *l, uint64_t id)
 {
     list_for_each (it, &l->waiters) {
         if (LIST_ENTRY(it, struct waiter, link_node)->id == id)
             return true;
     }
-    return false;
+    return c->shared.reach != SHARED_OFF && inquiry_is_open(c, l, id);
 }
 
 void intake_leave(struct core *c, struct waiter *w, uint64_t now_us)
@@ -42,9 +43,11 @@ void intake_cancel(struct core *c, struct core_link *l, uint64_t id, uint64_t no
             return;
         }
     }
+    if (c->shared.reach != SHARED_OFF)
+        inquiry_forget(c, l, id);
 }
 
-static void answer_progress(struct core *c, struct core_link *l, uint64_t id, enum wire_progress progress)
+void intake_answer_progress(struct core *c, struct core_link *l, uint64_t id, enum wire_progress progress)
 {
     size_t mark = wire_frame_begin(&l->out, WIRE_PROGRESS, id);
     bytes_put_u8(&l->out, (uint8_t)progress);
@@ -65,20 +68,22 @@ int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *f
     if (rc < 0)
         return rc;
     struct job *j = job_find(c, watch.key);
-    if (!j)
-        answer_progress(c, l, frame->id, PROGRESS_UNKNOWN_ID);
-    else if (intake_is_open(l, frame->id))
+    if (intake_is_open(c, l, frame->id))
         return ERR_INVAL;
+    if (!j && c->shared.reach == SHARED_OFF)
+        intake_answer_progress(c, l, frame->id, PROGRESS_UNKNOWN_ID);
+    else if (!j)
+        inquiry_begin(c, l, frame->id, &watch, now_us);
     else if (!watch.wait_ms ||
              job_add_waiter(c, j, l, frame->id, true, now_us + watch.wait_ms * US_PER_MS) < 0)
-        answer_progress(c, l, frame->id, progress_of(j));
+        intake_answer_progress(c, l, frame->id, progress_of(j));
     return 0;
 }
 
 void intake_deadline(struct core *c, struct waiter *w, uint64_t now_us)
 {
     if (w->watches)
-        answer_progress(c, w->link, w->id, progress_of(w->job));
+        intake_answer_progress(c, w->link, w->id, progress_of(w->job));
     else {
         core_refuse(c, w->link, w->id, refusal_get(REFUSAL_DEADLINE));
         if (c->ports.publish)

@@ -39,9 +39,19 @@ static void respond_open(struct exchange *x, const char *status)
     json_object_end(&w);
 }
 
-static void respond_done(struct exchange *x, struct store_read *r, const struct request_record *record)
+static void respond_chat(struct exchange *x, const struct chat *chat)
 {
     struct json_writer w;
+    begin(x, &w, "done");
+    json_key(&w, "response");
+    answer_write(&w, chat);
+    json_key(&w, "error");
+    json_null(&w);
+    json_object_end(&w);
+}
+
+static void respond_done(struct exchange *x, struct store_read *r, const struct request_record *record)
+{
     struct err e = {0};
     struct slice bytes;
     struct chat chat;
@@ -50,32 +60,54 @@ static void respond_done(struct exchange *x, struct store_read *r, const struct 
         rc = err_set(&e, ERR_CORRUPT, "The chat of a finished request cannot be read.");
     else if (rc == ERR_NOT_FOUND)
         rc = err_set(&e, ERR_CORRUPT, "The chat of a finished request is missing.");
-    if (rc) {
+    if (rc)
         problem_respond_err(x, &e);
-        return;
-    }
-    begin(x, &w, "done");
+    else
+        respond_chat(x, &chat);
+}
+
+static void respond_refused(struct exchange *x, const struct wire_refusal *refusal, const char *status)
+{
+    struct json_writer w;
+    begin(x, &w, status);
     json_key(&w, "response");
-    answer_write(&w, &chat);
-    json_key(&w, "error");
     json_null(&w);
+    json_key(&w, "error");
+    problem_write_refusal(&w, refusal);
     json_object_end(&w);
 }
 
 static void respond_failed(struct exchange *x, const struct request_record *record, const char *status)
 {
-    struct json_writer w;
     struct wire_refusal refusal;
-    if (!prompt_recorded_refusal(record, &refusal)) {
+    if (prompt_recorded_refusal(record, &refusal))
+        respond_refused(x, &refusal, status);
+    else
         problem_respond(x, PROBLEM_INTERNAL, NULL, "The record of this request cannot be read.");
-        return;
-    }
-    begin(x, &w, status);
-    json_key(&w, "response");
-    json_null(&w);
-    json_key(&w, "error");
-    problem_write_refusal(&w, &refusal);
-    json_object_end(&w);
+}
+
+static void respond_deleted(struct exchange *x)
+{
+    problem_respond(x, PROBLEM_REQUEST_DELETED, "request_id", "The chat of this request_id was deleted.");
+}
+
+/* What came of it on another machine. */
+static void respond_elsewhere(struct exchange *x, const struct wire_frame *frame)
+{
+    struct wire_answer answer;
+    struct wire_refusal refusal;
+    struct chat chat;
+    if (frame->type == WIRE_ANSWER && wire_answer_decode(frame->payload, &answer) == 0 &&
+        chat_decode(answer.chat, &chat) == 0)
+        respond_chat(x, &chat);
+    else if (frame->type != WIRE_REFUSAL || wire_refusal_decode(frame->payload, &refusal) < 0)
+        problem_respond(x, PROBLEM_INTERNAL, NULL, "What came of this request cannot be read.");
+    else if (slice_is(refusal.error_code, "REQUEST_DELETED"))
+        respond_deleted(x);
+    else if (slice_is(refusal.error_code, "SHARED_DOWN") || slice_is(refusal.error_code, "OUT_OF_MEMORY"))
+        problem_respond_refusal(x, &refusal); /* of the question, not of the request */
+    else
+        respond_refused(x, &refusal, refusal.status == 424 ? "unknown" : "failed");
 }
 
 /* Answers when the store has the last word. OPEN: the record says that it waits (*ret_queued) or runs. */
@@ -101,7 +133,7 @@ static enum outcome look_up(struct exchange *x, const uint8_t key[REQUEST_KEY_SI
     else if (record.state == REQUEST_UNKNOWN)
         respond_failed(x, &record, "unknown");
     else if (record.state == REQUEST_DELETED)
-        problem_respond(x, PROBLEM_REQUEST_DELETED, "request_id", "The chat of this request_id was deleted.");
+        respond_deleted(x);
     else {
         outcome = OUTCOME_OPEN;
         *ret_queued = record.state == REQUEST_QUEUED;
@@ -110,12 +142,13 @@ static enum outcome look_up(struct exchange *x, const uint8_t key[REQUEST_KEY_SI
     return outcome;
 }
 
-/* What the coordinator says, after a wait if one was asked for. ERR_NOT_FOUND: none runs. ERR_CLOSED: it
- * left, or this process has to, or the client did, and then the response is marked as gone. */
+/* What the coordinator says, after a wait if one was asked for; lends from the link. ERR_NOT_FOUND: none
+ * runs. ERR_CLOSED: it left, or this process has to, or the client did, and then the response is marked as
+ * gone. */
 static int watch(struct exchange *x, const struct wire_watch *m, enum link_start start,
-                 enum wire_progress *ret_progress, struct err *e)
+                 struct wire_frame *ret_frame, struct err *e)
 {
-    struct wire_frame frame;
+    struct wire_frame frame = {0};
     size_t mark;
     uint64_t deadline_us = clock_mono_us() + m->wait_ms * US_PER_MS + ASK_LIMIT_US;
     enum link_result result = LINK_LOST;
@@ -140,9 +173,10 @@ static int watch(struct exchange *x, const struct wire_watch *m, enum link_start
         return err_set(e, ERR_NOMEM, "There is no memory for this request now.");
     if (result == LINK_LEAVING)
         return err_set(e, ERR_CLOSED, "The web server stops this program; ask again.");
-    if (result != LINK_OK || frame.type != WIRE_PROGRESS || frame.payload.n != 1)
+    bool elsewhere = frame.type == WIRE_ANSWER || frame.type == WIRE_REFUSAL;
+    if (result != LINK_OK || (!elsewhere && (frame.type != WIRE_PROGRESS || frame.payload.n != 1)))
         return err_set(e, ERR_CLOSED, "The coordinator did not say what became of this request.");
-    *ret_progress = (enum wire_progress)(uint8_t)frame.payload.p[0];
+    *ret_frame = frame;
     return 0;
 }
 
@@ -177,29 +211,12 @@ static void respond_missing(struct exchange *x)
         "has expired.");
 }
 
-/* The store had no last word yet; open says whether it had any. */
-static void ask_coordinator(struct exchange *x, const struct wire_watch *m, bool open, bool queued)
+static void respond_progress(struct exchange *x, const struct wire_watch *m, enum wire_progress progress,
+                             bool queued)
 {
-    enum wire_progress progress = PROGRESS_UNKNOWN_ID;
-    struct err e = {0};
-    /* Long waits are places in the same queue as prompts: when it is full, the answer comes at once. */
-    bool waits = m->wait_ms && waiting_enter(&x->worker->waiting);
-    struct wire_watch asked = *m;
-    if (!waits)
-        asked.wait_ms = 0;
-    int rc = watch(x, &asked, open ? LINK_AUTOSTART : LINK_IF_RUNNING, &progress, &e);
-    if (waits)
-        waiting_leave(&x->worker->waiting);
-    if (x->response.gone)
-        return;
-    if (rc == ERR_NOMEM)
-        problem_respond_err(x, &e);
-    else if (rc && (rc != ERR_NOT_FOUND || open))
-        problem_respond(x, worker_leaving(x->worker) ? PROBLEM_SHUTTING_DOWN : PROBLEM_COORDINATOR_DOWN, NULL,
-                        "%s", e.text);
-    else if (!rc && progress == PROGRESS_QUEUED)
+    if (progress == PROGRESS_QUEUED)
         respond_open(x, "queued");
-    else if (!rc && progress == PROGRESS_RUNNING)
+    else if (progress == PROGRESS_RUNNING)
         respond_open(x, "running");
     else {
         /* Finished, or not known to it: what it was is in the store by now, or nowhere. */
@@ -208,6 +225,36 @@ static void ask_coordinator(struct exchange *x, const struct wire_watch *m, bool
             respond_missing(x);
         else if (outcome == OUTCOME_OPEN)
             respond_open(x, queued ? "queued" : "running");
+    }
+}
+
+/* The store had no last word yet; open says whether it had any. */
+static void ask_coordinator(struct exchange *x, const struct wire_watch *m, bool open, bool queued)
+{
+    struct wire_frame frame = {0};
+    struct err e = {0};
+    /* Another machine may have it, which only a coordinator can ask. */
+    bool start = open || x->worker->conf->redis.enabled;
+    /* Long waits are places in the same queue as prompts: when it is full, the answer comes at once. */
+    bool waits = m->wait_ms && waiting_enter(&x->worker->waiting);
+    struct wire_watch asked = *m;
+    if (!waits)
+        asked.wait_ms = 0;
+    int rc = watch(x, &asked, start ? LINK_AUTOSTART : LINK_IF_RUNNING, &frame, &e);
+    if (waits)
+        waiting_leave(&x->worker->waiting);
+    if (x->response.gone)
+        return;
+    if (rc == ERR_NOMEM)
+        problem_respond_err(x, &e);
+    else if (rc && (rc != ERR_NOT_FOUND || start))
+        problem_respond(x, worker_leaving(x->worker) ? PROBLEM_SHUTTING_DOWN : PROBLEM_COORDINATOR_DOWN, NULL,
+                        "%s", e.text);
+    else if (!rc && frame.type != WIRE_PROGRESS)
+        respond_elsewhere(x, &frame);
+    else {
+        enum wire_progress progress = rc ? PROGRESS_UNKNOWN_ID : (enum wire_progress)frame.payload.p[0];
+        respond_progress(x, m, progress, queued);
     }
 }
 

@@ -248,16 +248,25 @@ static void take_refusal(struct world *w, struct client *c, struct slice payload
 
 static void take_progress(struct world *w, struct client *c, const struct wire_frame *frame)
 {
-    if (!c->watching || frame->id != c->watch_id || frame->payload.n != 1) {
+    static const char *const seen[] = {"unknown", "queued", "running", "finished", "answer", "refusal"};
+    struct wire_answer answer;
+    bool right = frame->type != WIRE_PROGRESS || frame->payload.n == 1;
+    if (!c->watching || frame->id != c->watch_id || !right) {
         world_blame(w, "%s is told a progress that it does not wait for", c->name);
         return;
     }
     c->watching = false;
     c->progress_seen = true;
-    c->progress = (enum wire_progress)frame->payload.p[0];
+    c->progress = frame->type == WIRE_ANSWER    ? PROGRESS_ANSWER
+                  : frame->type == WIRE_REFUSAL ? PROGRESS_REFUSAL
+                                                : (unsigned)frame->payload.p[0];
     c->progress_us = world_time(w);
-    static const char *const seen[] = {"unknown", "queued", "running", "finished"};
-    reach_word("a watch sees", c->progress <= PROGRESS_FINISHED ? seen[c->progress] : "?");
+    if (c->progress == PROGRESS_ANSWER && wire_answer_decode(frame->payload, &answer) < 0)
+        world_blame(w, "the answer that %s asked for cannot be read", c->name);
+    else if (c->progress == PROGRESS_ANSWER)
+        rules_watched(w, c, answer.chat);
+    world_say(w, "%s sees %s", c->name, c->progress <= PROGRESS_REFUSAL ? seen[c->progress] : "?");
+    reach_word("a watch sees", c->progress <= PROGRESS_REFUSAL ? seen[c->progress] : "?");
 }
 
 static void settings_done(struct world *w, const struct client *c)
@@ -273,7 +282,8 @@ static void take_frame(struct world *w, struct client *c, const struct wire_fram
 {
     if (frame->type == WIRE_WELCOME)
         return;
-    if (frame->type == WIRE_PROGRESS) {
+    bool ends_watch = frame->type == WIRE_ANSWER || frame->type == WIRE_REFUSAL;
+    if (frame->type == WIRE_PROGRESS || (ends_watch && c->watching && frame->id == c->watch_id)) {
         take_progress(w, c, frame);
         return;
     }

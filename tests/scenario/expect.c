@@ -174,7 +174,7 @@ static void expect_denied(struct script *s, struct line *l)
 /* PROGRESS name unknown|queued|running|finished [at=] */
 static void expect_progress(struct script *s, struct line *l)
 {
-    static const char *const names[] = {"unknown", "queued", "running", "finished"};
+    static const char *const names[] = {"unknown", "queued", "running", "finished", "answer", "refusal"};
     struct world *w = s->at;
     struct client *c = expected_client(s, l);
     if (!c)

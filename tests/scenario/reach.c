@@ -162,6 +162,8 @@ static const char *const points[] = {
     "the server fences a machine's earlier life off",
     "a claim takes what may have been paid for",
     "a claim is lost to another machine",
+    "a watch sees answer",
+    "a watch sees refusal",
     "refused SHARED_DOWN",
     "refused MACHINE_AWAY",
     "told what another machine has",

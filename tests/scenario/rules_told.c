@@ -116,12 +116,22 @@ static void check_answer(struct world *w, struct client *c, struct slice told)
  */
 static bool may_not_know(const struct world *w, const struct client *c)
 {
-    /* 409: somebody else asks for the id with another body, and the server is not back yet with what it is. */
+    /* 409: somebody else asks for the id with another body, and the server is not back yet with what it is.
+     */
     static const unsigned before[] = {409, 424, 429, 503, 504};
     for (size_t i = 0; i < ARRAY_LEN(before); i++)
         if (c->status == before[i])
             return true;
     return rules_without_promise(w) || strcmp(c->code, "ASYNC_WITH_KEY") == 0;
+}
+
+void rules_watched(struct world *w, const struct client *c, struct slice chat)
+{
+    struct ledger *known = rules_ledger(w, c->submit.key, false);
+    uint8_t digest[DIGEST_SIZE];
+    digest_of(chat, digest);
+    if (stands(w, known) && memcmp(digest, known->digest, DIGEST_SIZE) != 0 && !rules_without_promise(w))
+        world_blame(w, "%s sees another answer than was told", c->name);
 }
 
 static void check_refusal(struct world *w, struct client *c)

@@ -11,9 +11,10 @@ static bool quiet(const struct world *w)
     const struct core *c = w->core;
     /* Until the next start, once it drains; what takes its record back waits for it. */
     bool parked = c->jobs_n[JOB_PARKED];
-    return core_idle(c) && !c->waiters_n && !heap_peek(&c->deadlines) && list_empty(&w->flights) &&
-           server_due_us(w) == UINT64_MAX && list_empty(&w->ops) && list_empty(&w->fresh) &&
-           list_empty(&w->group) && (list_empty(&c->stuck_ops) || parked) && (c->draining || !parked);
+    return core_idle(c) && list_empty(&c->shared.inquiries) && !c->waiters_n && !heap_peek(&c->deadlines) &&
+           list_empty(&w->flights) && server_due_us(w) == UINT64_MAX && list_empty(&w->ops) &&
+           list_empty(&w->fresh) && list_empty(&w->group) && (list_empty(&c->stuck_ops) || parked) &&
+           (c->draining || !parked);
 }
 
 static bool all_quiet(const struct world *w)

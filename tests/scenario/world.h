@@ -95,7 +95,9 @@ struct client {
     uint32_t retry_after_ms;
     char code[64];
     bool progress_seen;
-    enum wire_progress progress;
+    unsigned progress; /* enum wire_progress, or what another machine had: */
+#define PROGRESS_ANSWER  4
+#define PROGRESS_REFUSAL 5
     uint64_t progress_us;
 };
 
@@ -278,6 +280,8 @@ void watch_call(struct world *w, const struct call *call);
 void rules_called(struct world *w, const struct call *call, const enum verdict *fates);
 void rules_forget_flights(struct world *w);
 void rules_replied(struct world *w, struct client *c, struct slice chat);
+/* A watch was told another machine's answer. */
+void rules_watched(struct world *w, const struct client *c, struct slice chat);
 /* Somebody asks for a deletion; what came of it. */
 void rules_deleting(struct world *w, const char *request_id);
 void rules_deleted(struct world *w, const char *request_id);
