@@ -502,6 +502,7 @@ describe('POST /invoke after a start with another configuration', () => {
     });
 
     s.test('what is stored of the last run refuses nobody', async (t, stack) => {
+        assert.equal((await s.put('/v1/settings', { low_priority: { tokens: 7 } })).status, 200, 'which is stored');
         assertError(await invoke(s, { user_prompt: 'Why?' }), 400, { code: 'MISSING_API_KEY' });
         stack.front.kill('SIGTERM');
         await stack.frontExit;
@@ -510,6 +511,7 @@ describe('POST /invoke after a start with another configuration', () => {
         await stack.launch();
         await until('it answers', async () => (await s.get('/health', { check: false })).status === 200, 20000);
         assert.equal(stack.coordinatorPid(), null, '/health starts none');
+        assert.equal((await s.get('/v1/settings')).json.api_key, '', 'as it was');
         assertAnswer(await invoke(s, { user_prompt: 'Why?' }));
         assert.equal(bearer(s.fake.calls[0]), `Bearer ${PROVIDER_KEY}`);
     });
