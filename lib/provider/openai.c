@@ -10,11 +10,12 @@
 #include "provider/extra.h"
 #include "json/write.h"
 
-#define BASE_URL   "https://api.openai.com/v1"
-#define KEY_HEADER "Authorization"
-#define KEY_SCHEME "Bearer "
-#define KEY_BYTES  64        /* longest name of a parameter in extra */
-#define UNLIKELY   (-9999.0) /* what OpenAI says instead of a log-probability that it does not have */
+#define BASE_URL            "https://api.openai.com/v1"
+#define KEY_HEADER          "Authorization"
+#define KEY_SCHEME          "Bearer "
+#define KEY_BYTES           64        /* longest name of a parameter in extra */
+#define LOGPROBS_TOKENS_MAX 16384     /* at 1 KB each the response can still be read */
+#define UNLIKELY            (-9999.0) /* what OpenAI says instead of a log-probability that it does not have */
 
 const char codec_vendor[] = "https://api.openai.com/";
 
@@ -80,8 +81,8 @@ static const char *max_tokens_key(const struct provider_call *call, struct slice
 static void write_logprobs(struct json_writer *w, const struct provider *p, const struct provider_member *m,
                            struct provider_call *call, struct slice model)
 {
-    call->logprobs = m->confidence && call->mode == MODE_CONCURRENT && !m->extra.n && !p->logprobs_missing &&
-                     !is_reasoning(call, model);
+    call->logprobs = m->confidence && m->max_tokens <= LOGPROBS_TOKENS_MAX && call->mode == MODE_CONCURRENT &&
+                     !m->extra.n && !p->logprobs_missing && !is_reasoning(call, model);
     if (!call->logprobs)
         return;
     json_field_bool(w, "logprobs", true);

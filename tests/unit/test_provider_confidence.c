@@ -59,6 +59,11 @@ Test(confidence, is_asked_for_where_the_call_is_ones_own)
     struct provider_call call = test_encode(&vendor, MODE_COMBINED, two, 1);
     cr_assert_not(call.logprobs, "the member says itself");
     provider_call_fini(&call);
+    two[0] = sure("Write a book.");
+    two[0].max_tokens = 16384;
+    cr_assert(asked(&vendor, MODE_COMBINED, two, 1));
+    two[0].max_tokens++;
+    cr_assert_not(asked(&vendor, MODE_COMBINED, two, 1), "the response would be too large to read");
     two[0] = sure("Once");
     two[0].completion = true;
     cr_assert_not(asked(&vendor, MODE_COMBINED, two, 1), "another endpoint with another meaning of it");
