@@ -41,6 +41,31 @@ describe('llama-server', { skip: missing }, () => {
     after(() => server.kill('SIGTERM'));
     const key = { headers: { 'x-api-key': 'gpp-llm-service-secret' } };
 
+    s.test('/invoke knows how sure the model was', async () => {
+        const body = {
+            user_prompt: 'Tell me a story about a cat.',
+            system_prompt: 'You tell stories.',
+            messages: [
+                { type: 'human', content: 'Hello!' },
+                { type: 'ai', content: 'Hello, once upon a time' },
+            ],
+            temperature: 0.7,
+            max_tokens: 30,
+        };
+        const results = await Promise.all([0, 1, 2].map((i) => s.post('/invoke', { ...body, temperature: i }, key)));
+        for (const { status, text, json } of results) {
+            assert.equal(status, 200, text);
+            isText(json.data.response);
+            assert.equal(json.model, 'stories15m');
+            assert.equal(json.usage.completion_tokens, 30);
+            assert.ok(json.data.confidence > 0 && json.data.confidence <= 1, text);
+        }
+        const [greedy, , wild] = results.map((res) => res.json.data.confidence);
+        assert.ok(greedy > wild, `${greedy} > ${wild}: the likeliest tokens are likelier than others`);
+        const bad = await s.post('/invoke', { ...body, model: 'gpt-5' }, key);
+        assert.equal(bad.json.error.error_code, 'INVALID_MODEL');
+    });
+
     s.test('several prompts are answered with real text', async () => {
         const prompts = [
             'Once upon a time there was a fox',
