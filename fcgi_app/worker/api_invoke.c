@@ -31,7 +31,8 @@ static bool refuse_key(struct exchange *x)
     return false;
 }
 
-/* It goes into a header, so nothing may be in it that means something there. */
+/* It goes into a header, so nothing may be in it that means something there; nor anything that JSON writes
+ * otherwise, since it must be found, to be struck out, in what a provider says of it. */
 static bool get_key(struct exchange *x, const cJSON *root, struct slice *ret_key)
 {
     struct slice key = {0};
@@ -40,7 +41,7 @@ static bool get_key(struct exchange *x, const cJSON *root, struct slice *ret_key
     if (key.p && (key.n <= 3 || memcmp(key.p, "sk-", 3) != 0))
         return refuse_key(x);
     for (size_t i = 0; i < key.n; i++)
-        if (key.p[i] <= ' ' || key.p[i] >= 0x7f)
+        if (key.p[i] <= ' ' || key.p[i] >= 0x7f || strchr("\"\\'<>&", key.p[i]))
             return refuse_key(x);
     if (key.p && request_lists(x->request.prefer, "respond-async")) {
         problem_respond(x, PROBLEM_ASYNC_WITH_KEY, KEY_FIELD,

@@ -236,7 +236,7 @@ describe('POST /invoke with an OpenAI provider', () => {
 
     s.test('400: a key of another form, as in source 4, and never shown again', async () => {
         const id = '550e8400-e29b-41d4-a716-446655440000';
-        const bad = ['pk-wrong-canary-1', 'sk-', '', ' sk-canary', 'sk-can ary', 'sk-canary\r\nX: y', 'SK-canary', 'sk-é'];
+        const bad = ['pk-wrong-canary-1', 'sk-', '', ' sk-canary', 'sk-can ary', 'sk-canary\r\nX: y', 'SK-canary', 'sk-é', 'sk-"can', 'sk-\\can'];
         for (const key of [...bad, `sk-${'x'.repeat(498)}`, 7, ['sk-canary'], { key: 'sk-canary' }, true]) {
             const res = await invoke(s, { user_prompt: 'Why?', request_id: id, openai_api_key: key });
             assertError(res, 400);
