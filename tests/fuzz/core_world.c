@@ -159,6 +159,14 @@ static void log_record(void *arg, enum sink_stream stream, struct slice record)
                "an event that is no JSON: %.*s", (int)record.n, record.p);
 }
 
+static void publish(void *arg, enum sink_topic topic, struct slice key, struct slice record)
+{
+    struct json_fault fault;
+    (void)arg, (void)topic;
+    FUZZ_CHECK(key.n, "a record without a key");
+    FUZZ_CHECK(json_scan(record, &fault) == 0, "a record that is no JSON: %.*s", (int)record.n, record.p);
+}
+
 static int key_prepare(void *arg, const struct saved_key *key, struct err *e)
 {
     struct core_world *w = arg;
@@ -189,6 +197,7 @@ void core_world_open(struct core_world *w, unsigned kind)
                                .commit = commit,
                                .send = send_call,
                                .log = log_record,
+                               .publish = publish,
                                .key_prepare = key_prepare,
                                .key_settle = key_settle};
     struct saved_key none = {0};

@@ -127,6 +127,7 @@ static int start_once(struct world *w, enum stage dies_at, bool *ret_up, struct 
                                .commit = disk_commit,
                                .send = upstream_port_send,
                                .log = watch_log,
+                               .publish = watch_publish,
                                .key_prepare = port_key_prepare,
                                .key_settle = port_key_settle};
     struct store_read *r;

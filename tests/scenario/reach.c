@@ -80,6 +80,8 @@ static const char *const points[] = {
     "a call of a model service",
     "there is no call of several",
     "a call is sent again",
+    "a prompt ends because nobody waits for it",
+    "the state is published",
     "a part is asked for again",
     "an id runs again after a failure",
     "an id runs again after its time",

@@ -8,6 +8,7 @@
 
 #include "process.h"
 #include "reach.h"
+#include "json/scan.h"
 
 static struct sight *sight_add(struct world *w, struct sights *s)
 {
@@ -79,6 +80,20 @@ void watch_log(void *arg, enum sink_stream stream, struct slice record)
         REACH("a call of the mock");
     } else if (contains(record, "\"event\":\"RETRY\""))
         REACH("a call is sent again");
+}
+
+void watch_publish(void *arg, enum sink_topic topic, struct slice key, struct slice record)
+{
+    struct world *w = arg;
+    struct json_fault fault;
+    if (process_is_dead(w))
+        return;
+    if (!key.n || json_scan(record, &fault) < 0 || contains(record, "\n"))
+        world_blame(w, "a record for Kafka without a key, or one that is no JSON in one line");
+    if (topic == SINK_REQUESTS && contains(record, "\"outcome\":\"cancelled\""))
+        REACH("a prompt ends because nobody waits for it");
+    else if (topic == SINK_METRICS)
+        REACH("the state is published");
 }
 
 void watch_call(struct world *w, const struct call *call)

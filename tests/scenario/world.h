@@ -274,6 +274,7 @@ void client_read_all(struct world *w);
 
 /* watch.c: the log port. */
 void watch_log(void *arg, enum sink_stream stream, struct slice record);
+void watch_publish(void *arg, enum sink_topic topic, struct slice key, struct slice record);
 void watch_call(struct world *w, const struct call *call);
 
 /* rules.c */
