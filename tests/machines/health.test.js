@@ -6,7 +6,7 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { Machines, useMachines, settled, timesPaid, until, STRETCH } = require('./machines');
+const { Machines, useMachines, timesPaid, until, STRETCH } = require('./machines');
 const { Redis } = require('./redis');
 const { ROOT, BUILD, cleanEnvironment } = require('../integration/harness');
 
@@ -23,7 +23,6 @@ async function withOne(options, body) {
     }
 }
 const alone = (name, body) => test(name, { timeout: 120000 * STRETCH }, body);
-const wake = (machine) => settled(machine.ask('wakes the coordinator', {}, { check: false }));
 
 describe('one machine and its Redis', () => {
     const m = useMachines({ n: 1, redis: { socket: true } });
@@ -64,8 +63,8 @@ for (const [what, redis] of [
     ['no append-only file', { args: ['--appendonly', 'no'] }],
 ])
     alone(`${what}: it works, and says that the promise holds per machine`, () =>
-        withOne({ redis, share: false }, async (machine) => {
-            await wake(machine);
+        withOne({ redis, share: false }, async (machine, m) => {
+            await m.wake(machine);
             const { reason } = await machine.says('ok', /appendfsync|appendonly/);
             assert.match(reason, /machine/i, 'whose promise it is then');
             assert.equal((await machine.ask('works', { request_id: 'works' })).status, 200);
@@ -95,8 +94,8 @@ for (const [what, password] of [
     alone(`${what}: the reason says so and shows none`, () =>
         withOne(
             { redis: { password: 'canary-right-password' }, url: (m) => m.redis.url({ password }), share: false },
-            async (machine) => {
-                await wake(machine);
+            async (machine, m) => {
+                await m.wake(machine);
                 await machine.says('down', /password/i);
                 const { text } = await machine.get('/health');
                 assert.doesNotMatch(text, /canary/);
@@ -123,8 +122,8 @@ async function cluster() {
 alone('a node of a Redis Cluster that does not have our keys: its redirection is followed', async () => {
     const { nodes, foreign } = await cluster();
     try {
-        await withOne({ url: () => foreign.url(), share: false }, async (machine) => {
-            await wake(machine);
+        await withOne({ url: () => foreign.url(), share: false }, async (machine, m) => {
+            await m.wake(machine);
             await machine.says('ok');
             assert.equal((await machine.ask('works', { request_id: 'works' })).status, 200);
             const held = await Promise.all(nodes.map((node) => node.command('DBSIZE')));
@@ -139,7 +138,7 @@ alone('a replica, which only reads', async () => {
     const main = await Redis.start();
     try {
         await withOne({ redis: { args: ['--replicaof', '127.0.0.1', String(main.port)] }, share: false }, async (machine, m) => {
-            await wake(machine);
+            await m.wake(machine);
             await machine.says('down', /replica/i);
             await m.redis.command('REPLICAOF', 'NO', 'ONE');
             await machine.says('ok');

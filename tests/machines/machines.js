@@ -96,7 +96,7 @@ class Machines {
     /*
      * n: how many (2); onLoss: redis.on_loss (refuse); redis: options of Redis; lateRedis: it is not started; share: false
      * does not wait until all have it; env: more environment of all, or (number, machines) => of one; url: (machines) =>
-     * what to call Redis by; provider, conf: as for Stack.
+     * what to call Redis by; key: an API key that may ask prompts; provider, conf: as for Stack.
      */
     constructor(options = {}) {
         this.options = options;
@@ -143,10 +143,16 @@ class Machines {
         await sleep(HEALTH_KEPT_MS);
         await Promise.all(
             this.all.filter((machine) => !machine.dead && !machine.frozen).map(async (machine) => {
-                if (!machine.coordinatorPid()) await settled(machine.ask('wakes the coordinator', {}, { check: false }));
+                if (!machine.coordinatorPid()) await this.wake(machine);
                 await machine.stands('it has Redis', (s) => s.status === 'ok', timeoutMs);
             }),
         );
+    }
+
+    /* Its coordinator starts with the first prompt. */
+    async wake(machine) {
+        const { key } = this.options;
+        await settled(machine.ask('wakes the coordinator', {}, { check: false, headers: key ? { 'X-API-Key': key } : {} }));
     }
 
     /* Between two tests: whatever the last one left, all are there and share. */

@@ -92,7 +92,7 @@ describe('put on one machine', () => {
 });
 
 describe('secrets', () => {
-    const m = useMachines({ env: { API_KEY: SECRETS.client, ADMIN_KEY: SECRETS.admin } });
+    const m = useMachines({ key: SECRETS.client, env: { API_KEY: SECRETS.client, ADMIN_KEY: SECRETS.admin } });
     const admin = { headers: { 'X-API-Key': SECRETS.admin } };
     const client = { headers: { 'X-API-Key': SECRETS.client } };
 
