@@ -62,7 +62,9 @@ class SpreadLoad extends Load {
             [8, this.leaver],
             [14, this.again],
         ];
-        this.wild = [[20, this.overlapping], ...this.scenarios];
+        /* Whether an answer is given again for another id depends on who was there to tell it. */
+        const sure = this.scenarios.filter(([, scenario]) => scenario !== this.echo);
+        this.wild = [[20, this.overlapping], ...sure];
         this.scenarios = this.calm;
     }
 
