@@ -108,6 +108,8 @@ describe('the service', () => {
             { headers: { Prefer: 'respond-async' } },
         );
         await s.post('/generate', { prompt: 'documented' });
+        await s.post('/invoke', { user_prompt: 'documented?', metadata: { a: 1 } });
+        await s.post('/invoke', { user_prompt: 'documented?', model: 'none' });
         await s.post('/chat', { chat_id: '1', user_prompt: 'documented?' });
         await s.post('/chat/batched', { queries: [{ chat_id: '1', user_prompt: 'documented?' }, {}] });
         for (const path of [
