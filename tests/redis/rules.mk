@@ -16,3 +16,5 @@ redis: ## lib/shared against a real redis-server: how fast, then tests under Add
 	@$(BUILDER) redis-program
 	@$(BUILDER) $(SANITIZE) redis-program
 	@T=$(T) tests/redis/run $(BUILD)/tests/redis build/asan/tests/redis
+
+$(BUILD)/obj/tests/redis/memory.o: CFLAGS += -fno-sanitize=all -fno-builtin
