@@ -124,6 +124,18 @@ static void passwords(void)
     snprintf(url, sizeof(url), "unix://pool:t0psecret@%s", server.socket);
     machine_start(&a, 2, url);
     machine_stop(&a);
+    /* As etc/redis.md has it. */
+    freeReplyObject(server_ask(
+        &server, "ACL SETUSER carpool on >t0psecret ~{carpool}:* +@all -@dangerous +info +config|get"));
+    snprintf(url, sizeof(url), "unix://carpool:t0psecret@%s", server.socket);
+    machine_start(&a, 4, url);
+    CHECK(a.standing.keeps && drive_arrive(&a, key_of(1), key_of(2), true).rc == 0);
+    CHECK(drive_claim(&a, key_of(1), false).claimed);
+    drive_settle(&a, key_of(1), SHARED_DONE, "v");
+    shared_tell_deletion(a.s, SLICE_LITERAL("id"));
+    drive_for_ms(500);
+    CHECK(drive_look(&a, key_of(1)).record.state == SHARED_DONE && a.standings == 1);
+    machine_stop(&a);
     static const char *const wrong[] = {":hunter2@", "pool:hunter2@", "nobody:hunter2@", ""};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         snprintf(url, sizeof(url), "unix://%s%s", wrong[i], server.socket);
