@@ -221,8 +221,12 @@ static void on_open_keys(struct shared *s, struct shared_op *op, const struct re
     (void)op;
     struct slice cursor = reply_text(reply_at(reply, 0));
     const struct redisReply *found = reply_at(reply, 1);
-    if (!reply || !cursor.p || cursor.n > 20)
+    if (!reply)
         return;
+    if (!cursor.p || cursor.n > 20) {
+        session_fail(s, ERR_CLOSED, "cannot be understood: it lists a set strangely.");
+        return;
+    }
     uint8_t keys[OPEN_STEP][SHARED_KEY_SIZE];
     size_t n = 0;
     for (size_t i = 0; reply_at(found, i); i++) {

@@ -23,10 +23,13 @@ static void put_machine(struct shared *s)
     connection_argument(s->connection, s->options.machine.bytes, sizeof(s->options.machine.bytes));
 }
 
-/* A record at i and whether its machine is alive at i + 1 of an answer. */
+/* A record at i and whether its machine is alive at i + 1 of an answer. Nothing at all there is no answer of
+ * a script. */
 static int take_record(const struct shared *s, const struct redisReply *reply, size_t i,
                        struct shared_record *ret_record)
 {
+    if (!reply_at(reply, i))
+        return ERR_CORRUPT;
     return record_decode(reply_text(reply_at(reply, i)), reply_number(reply_at(reply, i + 1)) != 0,
                          &s->options.machine, ret_record);
 }
@@ -113,10 +116,9 @@ static void on_claimed(struct shared *s, struct shared_op *op, const struct redi
     c->rc = op->rc;
     for (size_t i = 0; i < c->members_n; i++) {
         struct shared_claim_member *m = &c->members[i];
-        const struct redisReply *raw = reply_at(reply, 2 * i);
-        m->ret_claimed = reply_is_nothing(raw);
+        m->ret_claimed = reply_is_nothing(reply_at(reply, 2 * i));
         m->ret_record = (struct shared_record){.state = SHARED_FREE};
-        if (reply && !m->ret_claimed && (!raw || take_record(s, reply, 2 * i, &m->ret_record) < 0))
+        if (reply && !m->ret_claimed && take_record(s, reply, 2 * i, &m->ret_record) < 0)
             c->rc = ERR_CORRUPT;
     }
     c->done(c, s->options.arg);

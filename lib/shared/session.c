@@ -216,8 +216,9 @@ static void refuse(struct shared *s, const struct shared_op *op, const char *tex
     for (; text[n] && n < sizeof(start) - 1; n++)
         start[n] = text[n] >= ' ' && text[n] <= '~' ? text[n] : '?';
     start[n] = 0;
-    if (op == &s->steps[STEP_AUTH]) {
-        /* The server may repeat what it was given. */
+    if (op == &s->steps[STEP_AUTH] && !strstr(text, "max number of clients") &&
+        strncmp(text, "DENIED ", 7) != 0) {
+        /* Not quoted: the server may repeat what it was given. */
         session_fail(s, ERR_PERM, "refuses the user or the password of the URL.");
         return;
     }

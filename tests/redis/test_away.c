@@ -255,6 +255,19 @@ static void loading(void)
     server_fini(&server);
 }
 
+/* What it says before it has heard anything is not about the password. */
+static void too_many_clients(void)
+{
+    char url[160];
+    server_start(&server, "--maxclients", "1", NULL);
+    snprintf(url, sizeof(url), "unix://:hunter2@%s", server.socket);
+    machine_init(&a, 1, url);
+    machine_open(&a);
+    WAIT(faults(&a, "max number of clients"));
+    machine_stop(&a);
+    server_fini(&server);
+}
+
 static void scripts_lost(void)
 {
     server_start(&server, NULL);
@@ -321,6 +334,7 @@ const struct test away_tests[] = {{"urls", urls},
                                   {"replica", replica},
                                   {"no_memory_left", no_memory_left},
                                   {"loading", loading},
+                                  {"too_many_clients", too_many_clients},
                                   {"scripts_lost", scripts_lost},
                                   {"connection_killed", connection_killed},
                                   {"stopped_ourselves", stopped_ourselves},
