@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/meta.h"
 
 void counter_add(struct counter **table, const char *name, uint64_t delta)
 {
@@ -65,6 +66,7 @@ void commit_op_free(struct commit_op *op)
         settings_patch_wipe(op->overrides);
     free(op->overrides);
     free(op->settings);
+    free(op->news);
     free(op->delete_id);
     if (op->drop && op->owner)
         op->drop(op->owner);
@@ -73,12 +75,38 @@ void commit_op_free(struct commit_op *op)
 
 bool commit_op_writes(const struct commit_op *op)
 {
-    return op->requests_n || op->chats_n || op->counters || op->settings;
+    return op->requests_n || op->chats_n || op->counters || op->settings || op->news;
 }
 
 static int apply_settings(struct store_write *w, struct commit_op *op, struct err *e)
 {
-    return op->settings ? settings_save(w, op->overrides, op->settings, e) : 0;
+    int rc = op->settings ? settings_save(w, op->overrides, op->settings, e) : 0;
+    return rc == 0 && op->shared_version ? meta_put_settings_version(w, op->shared_version, e) : rc;
+}
+
+static int apply_news(struct store_write *w, const struct commit_op *op, struct err *e)
+{
+    const struct commit_news *n = op->news;
+    char position[META_POSITION_SIZE] = "";
+    uint64_t version;
+    int rc = n ? meta_shared(store_write_as_read(w), position, &version, e) : 0;
+    if (n && rc == 0 && strcmp(position, n->position) == 0)
+        return 0; /* an earlier try reached the disk */
+    for (size_t i = 0; n && rc == 0 && i < n->deletions_n; i++) {
+        uint32_t deleted;
+        bool more;
+        rc = chats_delete_request(w, n->deletions[i], UINT32_MAX, op->expiry_us / US_PER_S, &deleted, &more,
+                                  e);
+        if (rc == ERR_INVAL)
+            rc = 0; /* no id that this version knows */
+    }
+    for (size_t i = 0; n && rc == 0 && i < n->differences_n; i++) {
+        const struct commit_difference *d = &n->differences[i];
+        rc = counters_add(w, d->name, d->day, d->delta, e);
+        if (rc == ERR_CORRUPT || rc == ERR_INVAL)
+            rc = 0; /* a figure lost */
+    }
+    return n && rc == 0 ? meta_put_position(w, n->position, e) : rc;
 }
 
 static int apply_delete(struct store_write *w, struct commit_op *op, struct err *e)
@@ -143,6 +171,8 @@ static int apply(struct store_write *w, struct commit_op *op, struct err *e)
         rc = apply_chat(w, op, &op->chats[i], e);
     if (rc == 0)
         rc = apply_settings(w, op, e);
+    if (rc == 0)
+        rc = apply_news(w, op, e);
     if (rc == 0)
         rc = apply_delete(w, op, e);
     return rc == 0 ? apply_sweep(w, op, e) : rc;

@@ -42,6 +42,18 @@ struct commit_chat {
     uint64_t cache_until_s;   /* real time */
 };
 
+/* What other machines did (shared/shared.h), to be done here, too. One allocation; texts lend from it. */
+struct commit_news {
+    char position[64];
+    size_t differences_n, deletions_n;
+    struct commit_difference {
+        uint32_t day;
+        struct slice name;
+        uint64_t delta;
+    } * differences;
+    struct slice *deletions; /* request ids */
+};
+
 /*
  * One operation: any of its parts may be empty. What its pointers lend must stay as it is until the operation
  * comes back. Invariant: on one list at a time (the thread's queue, its group, or the finished ones).
@@ -73,6 +85,9 @@ struct commit_op {
 
     struct settings_patch *overrides; /* settings change; owned */
     struct settings *settings;        /* with it; owned */
+
+    uint64_t shared_version;  /* that the settings have among several machines; 0: none */
+    struct commit_news *news; /* owned */
 
     char *delete_id;          /* request id whose chats go; owned */
     uint32_t delete_max;      /* at most that many in this operation */

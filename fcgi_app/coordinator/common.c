@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "coordinator/news.h"
 #include "coordinator/record.h"
 #include "store/meta.h"
 
@@ -49,6 +50,29 @@ static void port_settle(void *arg, const struct shared_ending *endings, size_t n
     shared_settle(((struct program *)arg)->shared, endings, n);
 }
 
+static void port_tell_counters(void *arg, uint32_t day, const struct shared_difference *differences, size_t n)
+{
+    shared_tell_counters(((struct program *)arg)->shared, day, differences, n);
+}
+
+static void port_tell_deletion(void *arg, struct slice request_id)
+{
+    shared_tell_deletion(((struct program *)arg)->shared, request_id);
+}
+
+static int port_chat_keys(void *arg, struct slice request_id, uint8_t (*ret_keys)[REQUEST_KEY_SIZE],
+                          size_t max, size_t *ret_n)
+{
+    struct program *p = arg;
+    struct store_read *r;
+    int rc = store_read_begin(p->store, &r, NULL);
+    if (rc < 0)
+        return rc;
+    rc = chats_request_keys(r, request_id, ret_keys, max, ret_n, NULL);
+    store_read_end(r);
+    return rc;
+}
+
 void common_ports(struct program *p, struct core_ports *ports)
 {
     if (!p->conf->redis.enabled)
@@ -57,6 +81,9 @@ void common_ports(struct program *p, struct core_ports *ports)
     ports->claim = port_claim;
     ports->look = port_look;
     ports->settle = port_settle;
+    ports->tell_counters = port_tell_counters;
+    ports->tell_deletion = port_tell_deletion;
+    ports->chat_keys = port_chat_keys;
 }
 
 /* ---- what it says ---- */
@@ -84,7 +111,7 @@ static void on_settings(void *arg, uint64_t version, struct slice document)
 
 static void on_news(void *arg, const struct shared_news *news)
 {
-    (void)arg, (void)news;
+    core_shared_news(&((struct program *)arg)->core, news);
 }
 
 /* ---- opening and closing ---- */
@@ -106,11 +133,25 @@ static void wait_for_standing(struct program *p)
     uv_run(&p->loop, UV_RUN_NOWAIT);
 }
 
+/* Where this machine was when it left. */
+static int read_place(struct program *p, char ret_position[META_POSITION_SIZE], uint64_t *ret_version,
+                      struct err *e)
+{
+    struct store_read *r;
+    int rc = store_read_begin(p->store, &r, e);
+    if (rc < 0)
+        return rc;
+    rc = meta_shared(r, ret_position, ret_version, e);
+    store_read_end(r);
+    return rc;
+}
+
 int common_open(struct program *p, uint64_t epoch, struct err *e)
 {
+    char position[META_POSITION_SIZE] = "";
     struct shared_options options = {.url = p->conf->redis.url,
                                      .epoch = epoch,
-                                     .position = "",
+                                     .position = position,
                                      .answer_ms = ANSWER_MS,
                                      .record_ttl_s = (uint32_t)record_kept_s(&p->core),
                                      .on_standing = on_standing,
@@ -121,6 +162,8 @@ int common_open(struct program *p, uint64_t epoch, struct err *e)
     if (!p->conf->redis.enabled)
         return 0;
     int rc = meta_machine(p->store, epoch, &options.machine, e);
+    if (rc == 0)
+        rc = read_place(p, position, &options.settings_version, e);
     if (rc == 0)
         rc = shared_open(&p->loop, &options, &p->shared, e);
     if (rc == 0)
@@ -141,6 +184,7 @@ bool common_is_told(struct program *p)
     if (p->telling == TOLD || p->core.shared.reach != SHARED_THERE)
         return true;
     if (p->telling == NOT_TOLD) {
+        news_tell(&p->core);
         /* Commands go one after the other: when this one is answered, those before it were. */
         p->last_member = (struct shared_look_member){.key = nobody};
         p->last = (struct shared_look){.done = on_told, .members = &p->last_member, .members_n = 1};

@@ -19,6 +19,7 @@
 #include "coordinator/inquiry.h"
 #include "coordinator/intake.h"
 #include "coordinator/machines.h"
+#include "coordinator/news.h"
 #include "coordinator/probe.h"
 #include "coordinator/publish.h"
 #include "coordinator/status.h"
@@ -47,6 +48,8 @@ int core_init(struct core *c, const struct conf *conf, const struct core_ports *
     c->shared = (struct core_shared){
         .reach = ports->arrive ? SHARED_AWAY : SHARED_OFF, .away_us = now_us, .look_at_us = UINT64_MAX};
     list_init(&c->shared.inquiries);
+    list_init(&c->shared.deletions);
+    list_init(&c->shared.news);
     int rc = control_init(c, r, saved_key, e);
     if (rc == 0)
         rc = intake_recover(c, r, now_us, e);
@@ -87,6 +90,7 @@ void core_fini(struct core *c)
         free(p);
     }
     counters_free(&c->counters);
+    news_fini(c);
     counters_free(&c->totals);
     heap_fini(&c->timers);
     heap_fini(&c->deadlines);
@@ -118,6 +122,7 @@ void core_link_fini(struct core *c, struct core_link *l, uint64_t now_us)
         intake_leave(c, LIST_ENTRY(list_first(&l->waiters), struct waiter, link_node), now_us);
     pool_leave(c, l);
     inquiry_forget(c, l, 0);
+    delete_forget_link(c, l);
     control_forget_link(c, l);
     list_for_each (it, &c->asked) {
         struct commit_op *op = LIST_ENTRY(it, struct commit_op, asked_node);
@@ -237,6 +242,8 @@ void core_committed(struct core *c, struct commit_op *op, uint64_t now_us)
         c->store_fault.code = 0;
     if (op->rc == 0 && c->ports.publish)
         publish_counted(c, op);
+    if (op->rc == 0 && c->shared.reach != SHARED_OFF)
+        news_counted(c, op);
     op->done(c, op, now_us);
     if (op->kept)
         return;

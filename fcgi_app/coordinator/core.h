@@ -81,6 +81,11 @@ struct core_shared {
     bool looking;            /* a look at what runs elsewhere is on its way */
     uint64_t look_at_us;     /* the next one; UINT64_MAX: nothing runs elsewhere */
     struct list inquiries;   /* struct inquiry.node */
+    struct list deletions;   /* struct deletion.node: that ask the other machines first (delete.c) */
+    struct list news;        /* struct commit_op.node: not yet handed in, since one is on its way */
+    bool news_going;
+    struct counter *untold; /* differences that the other machines have not heard of */
+    uint32_t untold_day;
 };
 
 struct core_ports {
@@ -119,6 +124,11 @@ struct core_ports {
     void (*claim)(void *arg, struct shared_claim *c);
     void (*look)(void *arg, struct shared_look *l);
     void (*settle)(void *arg, const struct shared_ending *endings, size_t n);
+    void (*tell_counters)(void *arg, uint32_t day, const struct shared_difference *differences, size_t n);
+    void (*tell_deletion)(void *arg, struct slice request_id);
+    /* The keys of the chats of that request id in this machine's store. */
+    int (*chat_keys)(void *arg, struct slice request_id, uint8_t (*ret_keys)[REQUEST_KEY_SIZE], size_t max,
+                     size_t *ret_n);
 };
 
 struct core {
@@ -199,6 +209,7 @@ void core_looked(struct core *c, struct shared_look *l, uint64_t now_us);
 /* What the server that they share says by itself; as the calls of struct shared_options. */
 void core_shared_standing(struct core *c, const struct shared_standing *standing, uint64_t now_us);
 void core_shared_open(struct core *c, const uint8_t (*keys)[SHARED_KEY_SIZE], size_t n);
+void core_shared_news(struct core *c, const struct shared_news *news);
 
 /* Does what has fallen due. Once after each round of events. */
 void core_turn(struct core *c, uint64_t now_us);

@@ -214,13 +214,14 @@ void machines_met(struct core *c, struct job *j, const struct shared_record *r, 
     follow(c, j, machines_meet(c, j, r), now_us);
 }
 
-/* Nothing stands against it. An answer that is given again becomes the id's, so of the machines that could
- * give one to an id that a client chose only one does. */
-static void arrived_free(struct core *c, struct job *j, const struct shared_arrival *a, uint64_t now_us)
+/* An answer that is given again becomes the id's, so of the machines that could give one to an id that a
+ * client chose only one does. */
+void machines_go_on(struct core *c, struct job *j, struct slice cached, uint64_t now_us)
 {
-    struct slice cached = a->rc < 0 ? (struct slice){0} : a->cached;
-    bool alone = (is_fresh(j) && machines_may_go_without(c)) || a->rc < 0 || c->draining;
-    if (alone || (!cached.p && !cached_has(c, j)) || !machines_claim_given(c, j, cached))
+    bool there = c->shared.reach == SHARED_THERE && !c->draining;
+    bool alone = is_fresh(j) && machines_may_go_without(c);
+    bool given = cached.p || cached_has(c, j);
+    if (!there || alone || !given || !machines_claim_given(c, j, cached))
         intake_go_on(c, j, cached, now_us);
 }
 
@@ -235,10 +236,12 @@ static void arrived(struct core *c, struct asking *q, uint64_t now_us)
         machines_end(c, j);
     else if (a->rc < 0 && !machines_may_go_without(c))
         machines_refuse(c, j, REFUSAL_SHARED_DOWN);
-    else if (met == MEETS_NOTHING)
-        arrived_free(c, j, a, now_us);
-    else
+    else if (met != MEETS_NOTHING)
         follow(c, j, met, now_us);
+    else if (a->rc < 0)
+        intake_go_on(c, j, (struct slice){0}, now_us);
+    else if (!a->cached.p || !machines_look_given(c, j, a->cached))
+        machines_go_on(c, j, (struct slice){0}, now_us);
 }
 
 void core_arrived(struct core *c, struct shared_arrival *a, uint64_t now_us)

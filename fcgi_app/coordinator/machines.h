@@ -46,6 +46,11 @@ void machines_end(struct core *c, struct job *j);
 /* The same for a job that is ASKING and is to be given an answer again (cached: the server's; absent: one of
  * this machine). False: there is no memory for it. */
 bool machines_claim_given(struct core *c, struct job *j, struct slice cached);
+/* Nothing stands against j, which is ASKING, and the server has an answer that may be given to it again,
+ * unless the chat it is of was deleted. False: there is no memory to find out. */
+bool machines_look_given(struct core *c, struct job *j, struct slice cached);
+/* The answer was looked at (absent: there is none that may be given). */
+void machines_go_on(struct core *c, struct job *j, struct slice cached, uint64_t now_us);
 /* A job that is ASKING meets what another machine has of it. Takes it. */
 void machines_met(struct core *c, struct job *j, const struct shared_record *r, uint64_t now_us);
 

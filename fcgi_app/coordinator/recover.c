@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "coordinator/intake.h"
 #include "coordinator/machines.h"
+#include "coordinator/news.h"
 #include "coordinator/probe.h"
 #include "coordinator/publish.h"
 #include "coordinator/record.h"
@@ -190,6 +191,7 @@ void core_maintain(struct core *c, uint64_t now_us)
     c->sink_counted = c->sink_dropped;
     if (machines_hold(c) && now_us - c->shared.away_us >= US_PER_S)
         intake_refuse_held(c);
+    news_tell(c);
     intake_unpark(c, now_us);
     probe_ask(c, now_us);
     if (c->ports.publish)

@@ -72,6 +72,11 @@ int chats_scan(struct store_read *r, const struct chats_filter *filter, const st
                uint32_t max_visited, bool (*each)(void *arg, const struct chat *c), void *arg,
                struct uuid *ret_last, bool *ret_more, struct err *e);
 
+/* The keys of the requests whose chats have that request id, up to max of them, each once a chat. */
+MUST_CHECK
+int chats_request_keys(struct store_read *r, struct slice request_id, uint8_t (*ret_keys)[REQUEST_KEY_SIZE],
+                       size_t max, size_t *ret_n, struct err *e);
+
 /* Deletes up to max_chats chats of that request id, in all trust groups, with their index entries, and
  * replaces the request records they belong to by tombstones (requests.h) that expire as those would have.
  * *ret_deleted counts; *ret_more when some are left. */

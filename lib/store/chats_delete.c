@@ -70,6 +70,36 @@ static int first_of_request(struct store_write *w, struct slice request_id, stru
     return rc;
 }
 
+int chats_request_keys(struct store_read *r, struct slice request_id, uint8_t (*ret_keys)[REQUEST_KEY_SIZE],
+                       size_t max, size_t *ret_n, struct err *e)
+{
+    static const struct uuid none;
+    struct table_cursor c;
+    struct chat_index start;
+    struct slice key, value;
+    size_t n = 0;
+    bool behind = false;
+    if (request_id.n > CHAT_NAME_MAX)
+        return err_set(e, ERR_INVAL, "A request id has at most %d bytes.", CHAT_NAME_MAX);
+    int rc = table_cursor_open(r, TABLE_CHATS_BY_REQUEST, &c, e);
+    if (rc)
+        return rc;
+    rc = table_seek(&c, chat_index_key(&start, request_id, &none), &key, &value, e);
+    while (!rc && n < max) {
+        bool match = chat_index_match(key, request_id, &behind);
+        if (behind)
+            break;
+        if (match && value.n == REQUEST_KEY_SIZE)
+            memcpy(ret_keys[n++], value.p, REQUEST_KEY_SIZE);
+        rc = table_next(&c, &key, &value, e);
+    }
+    table_cursor_close(&c);
+    if (rc && rc != ERR_NOT_FOUND)
+        return rc;
+    *ret_n = n;
+    return 0;
+}
+
 static int delete_one(struct store_write *w, struct slice request_id, const struct uuid *id,
                       const uint8_t key[REQUEST_KEY_SIZE], uint64_t now_s, struct err *e)
 {

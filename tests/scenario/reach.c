@@ -164,6 +164,8 @@ static const char *const points[] = {
     "the server fences a machine's earlier life off",
     "a claim takes what may have been paid for",
     "a claim is lost to another machine",
+    "a machine hears of a deletion",
+    "a machine hears of figures",
     "a watch sees answer",
     "a watch sees refusal",
     "refused SHARED_DOWN",

@@ -122,7 +122,7 @@ static void note_call(struct world *w, const struct call *call, size_t i, enum v
         known->repairs += fate != VERDICT_FAILED;
     } else if (known->failed && !j->retries && !j->repairs)
         REACH("an id runs again after a failure");
-    if (known->gone && !rules_is_past(w, known->told_until_s))
+    if (known->gone && !rules_without_promise(w) && !rules_is_past(w, known->told_until_s))
         world_blame(w, "%.*s is sent though it was deleted", (int)j->submit.request_id.n,
                     j->submit.request_id.p);
     if (!known->bought)

@@ -21,10 +21,11 @@ struct ledger {
     /* what was told */
     bool told, going, gone; /* an answer; a deletion was asked for; it was told done */
     uint8_t digest[DIGEST_SIZE];
-    uint64_t told_until_s;    /* as long the answer (or the tombstone) stands */
-    struct world *keeper;     /* whose store has the answer; NULL: a machine that no script can see */
-    const struct world *home; /* the machine of who was told */
-    size_t client;            /* in its clients: who that was */
+    uint64_t told_until_s;       /* as long the answer (or the tombstone) stands */
+    const struct world *deleter; /* gone: where that was told; others hear of it in a moment */
+    struct world *keeper;        /* whose store has the answer; NULL: a machine that no script can see */
+    const struct world *home;    /* the machine of who was told */
+    size_t client;               /* in its clients: who that was */
 };
 
 /* One for all machines. */

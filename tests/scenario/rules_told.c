@@ -31,15 +31,20 @@ static void note_told(struct world *w, struct client *c, struct slice told, uint
     digest_of(told, digest);
     if (stands(w, known) && memcmp(digest, known->digest, DIGEST_SIZE) != 0 && !rules_without_promise(w))
         world_blame(w, "%s is told another answer than was told before", c->name);
-    if (known->gone && !rules_is_past(w, known->told_until_s))
+    if (known->gone && known->deleter == w && !rules_is_past(w, known->told_until_s) &&
+        !rules_without_promise(w))
         world_blame(w, "%s is told an answer that was deleted", c->name);
     if (known->told && rules_is_past(w, known->told_until_s))
         known->going = known->gone = false;
     memcpy(known->digest, digest, DIGEST_SIZE);
     known->told = true;
-    for (size_t i = 0; i < w->clients_n; i++) /* deletions that are on their way */
-        known->going |= w->clients[i].admin && w->clients[i].waiting &&
-                        slice_is(c->submit.request_id, w->clients[i].deletes);
+    for (const struct world *at = w; at; at = at == w ? w->twin : NULL)
+        for (size_t i = 0; i < at->clients_n; i++) /* deletions that are on their way */
+            known->going |= at->clients[i].admin && at->clients[i].waiting &&
+                            slice_is(c->submit.request_id, at->clients[i].deletes);
+    /* Deleted elsewhere, or the deletion failed on the way. */
+    known->going |=
+        server_deletes_later(w, c->submit.request_id) || strcmp(server_state(w, c), "deleted") == 0;
     known->told_until_s = expires_s;
     known->client = (size_t)(c - w->clients);
     known->home = w;
@@ -102,7 +107,7 @@ static void check_answer(struct world *w, struct client *c, struct slice told)
             world_blame(w, "%s is told an answer that is not stored: %s", c->name, e.text);
         return;
     }
-    if (w->elder_acts && record.state == REQUEST_DELETED) {
+    if ((w->elder_acts || w->twin) && record.state == REQUEST_DELETED) {
         disk_lookup_end(w); /* it was stored, and deleted while the elder was stopped before it told */
         return;
     }
@@ -151,8 +156,8 @@ static void check_refusal(struct world *w, struct client *c)
     /* Somebody who waits at the elder waits for a job of the elder's, which comes to nothing. */
     if (stands(w, known) && same && !c->elder)
         world_blame(w, "%s is told %s, but %s was told an answer", c->name, c->code, told->name);
-    if (known->gone && !rules_is_past(w, known->told_until_s) && strcmp(c->code, "REQUEST_DELETED") != 0 &&
-        !c->elder)
+    if (known->gone && known->deleter == w && !rules_is_past(w, known->told_until_s) &&
+        strcmp(c->code, "REQUEST_DELETED") != 0 && !c->elder)
         world_blame(w, "%s is told %s, but the answer was deleted", c->name, c->code);
 }
 
@@ -198,7 +203,7 @@ static bool is_of(const struct ledger *known, const char *request_id)
 void rules_deleting(struct world *w, const char *request_id)
 {
     struct ledger *known, *tmp;
-    HASH_ITER (hh, w->ledger, known, tmp)
+    HASH_ITER (hh, *rules_ledgers(w), known, tmp)
         if (is_of(known, request_id))
             known->going = true;
 }
@@ -206,22 +211,23 @@ void rules_deleting(struct world *w, const char *request_id)
 void rules_deleted(struct world *w, const char *request_id)
 {
     struct ledger *known, *tmp;
-    HASH_ITER (hh, w->ledger, known, tmp) {
+    HASH_ITER (hh, *rules_ledgers(w), known, tmp) {
         if (!is_of(known, request_id) || !known->going || rules_is_past(w, known->told_until_s))
             continue;
-        if (!known->keeper)
+        known->gone = true;
+        known->deleter = w;
+        if (known->keeper != w)
             continue;
         const char *state = disk_state(known->keeper, &known->home->clients[known->client]);
         if (strcmp(state, "deleted") != 0)
             world_blame(w, "%s was deleted, but its record says %s", request_id, state);
-        known->gone = true;
     }
 }
 
 void rules_chats_gone(struct world *w)
 {
     struct ledger *known, *tmp;
-    HASH_ITER (hh, w->ledger, known, tmp)
+    HASH_ITER (hh, *rules_ledgers(w), known, tmp)
         known->going = true;
 }
 
@@ -250,23 +256,24 @@ static void check_stored(struct world *w, const struct ledger *known)
 void rules_check_told(struct world *w)
 {
     struct ledger *known, *tmp;
-    HASH_ITER (hh, w->ledger, known, tmp) {
+    HASH_ITER (hh, *rules_ledgers(w), known, tmp) {
         if (stands(w, known))
             check_stored(w, known);
         else if (known->told && !known->going)
             REACH("an answer expires");
-        else if (known->gone && known->keeper && !rules_is_past(w, known->told_until_s) &&
+        else if (known->gone && known->keeper && !rules_without_promise(w) &&
+                 (known->keeper == known->deleter || w->ended) && !rules_is_past(w, known->told_until_s) &&
                  strcmp(disk_state(known->keeper, &known->home->clients[known->client]), "deleted") != 0)
             world_blame(w, "what was deleted of %s is %s", known->home->clients[known->client].name,
                         disk_state(known->keeper, &known->home->clients[known->client]));
     }
 }
 
-const struct client *rules_next_told(const struct world *w, size_t *at)
+const struct client *rules_next_told(struct world *w, size_t *at)
 {
     size_t i = 0;
     struct ledger *known, *tmp;
-    HASH_ITER (hh, w->ledger, known, tmp)
+    HASH_ITER (hh, *rules_ledgers(w), known, tmp)
         if (i++ >= *at && stands(w, known)) {
             *at = i;
             return &known->home->clients[known->client];

@@ -1,11 +1,15 @@
 /* See server.h. */
 #include "server.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "process.h"
 #include "reach.h"
+#include "store/chats.h"
+#include "store/counters.h"
+#include "store/meta.h"
 
 #define ALIVE_US     (3 * US_PER_S) /* after its connection broke, a machine counts as alive so long */
 #define MACHINES_MAX 4
@@ -24,7 +28,18 @@ struct record {
     uint64_t cache_until_us;
 };
 
+/* A piece of news, as it was told. */
+struct item {
+    unsigned machine;
+    uint64_t at_us;
+    uint32_t day; /* 0: a deletion */
+    char name[COUNTER_NAME_MAX];
+    uint64_t delta;
+};
+
 struct server {
+    struct item *news;
+    size_t news_n, news_cap;
     struct record *records;
     struct record *cached; /* by cache key: the value is the chat, good until its time */
     uint64_t fence[MACHINES_MAX];
@@ -33,7 +48,7 @@ struct server {
     bool was_away;
 };
 
-enum what { ASKS, CLAIMS, LOOKS, SETTLES };
+enum what { ASKS, CLAIMS, LOOKS, SETTLES, TELLS };
 
 /* A command and its answer. */
 struct trip {
@@ -41,6 +56,8 @@ struct trip {
     enum what what;
     void *op;            /* owned by the core; a SETTLES has none */
     struct record ended; /* SETTLES: what it says */
+    struct item *told;   /* TELLS */
+    size_t told_n;
     uint64_t there_us, back_us;
     bool carried;
     int rc;
@@ -50,6 +67,7 @@ struct trip {
 
 struct connection {
     struct list trips;
+    size_t news_at; /* of the news this process has had so many */
     uint64_t fence;
     bool there;
 };
@@ -77,6 +95,7 @@ void server_free(struct server *s)
         forget(&s->records, r);
     HASH_ITER (hh, s->cached, r, tmp)
         forget(&s->cached, r);
+    free(s->news);
     free(s);
 }
 
@@ -197,6 +216,20 @@ static void carry_ending(struct world *w, const struct record *e)
         forget(&w->server->records, r);
 }
 
+static void carry_news(struct world *w, const struct trip *t)
+{
+    struct server *s = w->server;
+    for (size_t i = 0; i < t->told_n; i++) {
+        if (s->news_n == s->news_cap) {
+            s->news_cap = s->news_cap ? 2 * s->news_cap : 64;
+            s->news = realloc(s->news, s->news_cap * sizeof(*s->news));
+        }
+        s->news[s->news_n] = t->told[i];
+        s->news[s->news_n].machine = w->machine;
+        s->news[s->news_n++].at_us = w->now_us;
+    }
+}
+
 static void carry(struct world *w, struct trip *t)
 {
     t->carried = true;
@@ -211,6 +244,8 @@ static void carry(struct world *w, struct trip *t)
         carry_claim(w, t, t->op);
     else if (t->what == SETTLES)
         carry_ending(w, &t->ended);
+    else if (t->what == TELLS)
+        carry_news(w, t);
     else {
         struct shared_look *l = t->op;
         for (size_t i = 0; i < l->members_n; i++)
@@ -288,6 +323,55 @@ static void port_settle(void *arg, const struct shared_ending *endings, size_t n
     }
 }
 
+static void tell_news(struct world *w, const struct item *items, size_t n)
+{
+    if (process_is_dead(w))
+        return;
+    struct trip *t = calloc(1, sizeof(*t));
+    t->what = TELLS;
+    t->told = malloc(n * sizeof(*items));
+    memcpy(t->told, items, n * sizeof(*items));
+    t->told_n = n;
+    send(w, t);
+}
+
+static void port_tell_counters(void *arg, uint32_t day, const struct shared_difference *differences, size_t n)
+{
+    struct item *items = calloc(n, sizeof(*items));
+    for (size_t i = 0; i < n; i++) {
+        items[i].day = day;
+        items[i].delta = differences[i].delta;
+        memcpy(items[i].name, differences[i].name.p, differences[i].name.n);
+    }
+    tell_news(arg, items, n);
+    free(items);
+}
+
+/* The real one tries again until it is told: what is on its way when the connection breaks gets there here.
+ */
+static void port_tell_deletion(void *arg, struct slice request_id)
+{
+    struct world *w = arg;
+    struct item item = {.at_us = w->now_us};
+    struct trip t = {.told = &item, .told_n = 1};
+    memcpy(item.name, request_id.p, request_id.n);
+    if (!process_is_dead(w))
+        carry_news(w, &t);
+}
+
+static int port_chat_keys(void *arg, struct slice request_id, uint8_t (*ret_keys)[REQUEST_KEY_SIZE],
+                          size_t max, size_t *ret_n)
+{
+    struct world *w = arg;
+    struct store_read *r;
+    int rc = store_read_begin(w->store, &r, NULL);
+    if (rc < 0)
+        return rc;
+    rc = chats_request_keys(r, request_id, ret_keys, max, ret_n, NULL);
+    store_read_end(r);
+    return rc;
+}
+
 void server_ports(struct world *w, struct core_ports *ports)
 {
     if (!w->server)
@@ -296,6 +380,9 @@ void server_ports(struct world *w, struct core_ports *ports)
     ports->claim = port_claim;
     ports->look = port_look;
     ports->settle = port_settle;
+    ports->tell_counters = port_tell_counters;
+    ports->tell_deletion = port_tell_deletion;
+    ports->chat_keys = port_chat_keys;
 }
 
 /* ---- coming back ---- */
@@ -306,6 +393,7 @@ static void trip_free(struct trip *t)
     while (t->lent_n)
         free(t->lent[--t->lent_n]);
     free(t->ended.value);
+    free(t->told);
     free(t);
 }
 
@@ -325,11 +413,53 @@ static void hand_back(struct world *w, struct trip *t)
     trip_free(t);
 }
 
+/* When the next news of others come. */
+static uint64_t news_due_us(const struct world *w)
+{
+    const struct server *s = w->server;
+    const struct connection *o = w->connection;
+    for (size_t i = o->news_at; o->there && i < s->news_n; i++)
+        if (s->news[i].machine != w->machine)
+            return s->news[i].at_us + w->server_us / 2;
+    return UINT64_MAX;
+}
+
+static void deliver_news(struct world *w)
+{
+    const struct server *s = w->server;
+    struct connection *o = w->connection;
+    size_t room = s->news_n - o->news_at;
+    struct shared_news news = {0};
+    news.differences = calloc(room, sizeof(*news.differences));
+    news.deletions = calloc(room, sizeof(*news.deletions));
+    for (size_t i = o->news_at; i < s->news_n; i++) {
+        const struct item *item = &s->news[i];
+        if (item->machine == w->machine)
+            continue;
+        if (!item->day) {
+            news.deletions[news.deletions_n++] = slice_of(item->name);
+            continue;
+        }
+        news.differences[news.differences_n].day = item->day;
+        news.differences[news.differences_n].name = slice_of(item->name);
+        news.differences[news.differences_n++].delta = item->delta;
+    }
+    if (news.deletions_n)
+        REACH("a machine hears of a deletion");
+    REACH("a machine hears of figures");
+    o->news_at = s->news_n;
+    snprintf(news.position, sizeof(news.position), "%zu", o->news_at);
+    core_shared_news(w->core, &news);
+    free(news.differences);
+    free(news.deletions);
+}
+
 uint64_t server_due_us(const struct world *w)
 {
     uint64_t due = UINT64_MAX;
     if (!w->connection)
         return due;
+    due = news_due_us(w);
     list_for_each (it, &w->connection->trips) {
         const struct trip *t = LIST_ENTRY(it, struct trip, node);
         uint64_t next = t->carried ? t->back_us : t->there_us;
@@ -355,6 +485,8 @@ void server_deliver(struct world *w)
     }
     list_for_each_safe (it, next, &back)
         hand_back(w, LIST_ENTRY(it, struct trip, node));
+    if (news_due_us(w) <= w->now_us)
+        deliver_news(w);
 }
 
 /* ---- connections ---- */
@@ -393,12 +525,34 @@ static void open_connection(struct world *w)
     say(w, true);
 }
 
+/* As the program does at its start. */
+static size_t news_place(struct world *w)
+{
+    struct store_read *r;
+    char position[META_POSITION_SIZE] = "";
+    uint64_t version;
+    if (store_read_begin(w->store, &r, NULL) < 0 || meta_shared(r, position, &version, NULL) < 0)
+        world_blame(w, "the place in the news cannot be read");
+    store_read_end(r);
+    return (size_t)atoi(position);
+}
+
+bool server_deletes_later(struct world *w, struct slice request_id)
+{
+    const struct server *s = w->server;
+    for (size_t i = s ? news_place(w) : 0; s && i < s->news_n; i++)
+        if (!s->news[i].day && s->news[i].machine != w->machine && slice_is(request_id, s->news[i].name))
+            return true;
+    return false;
+}
+
 void server_connect(struct world *w)
 {
     if (!w->server)
         return;
     w->connection = calloc(1, sizeof(*w->connection));
     list_init(&w->connection->trips);
+    w->connection->news_at = news_place(w);
     if (!w->server_lost)
         open_connection(w);
 }

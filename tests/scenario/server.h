@@ -37,6 +37,8 @@ bool server_has(struct world *w, const struct client *c, const char *state, bool
 const char *server_state(struct world *w, const struct client *c);
 /* The chat that the server has for the key; absent: none. */
 struct slice server_chat(struct world *w, const uint8_t key[REQUEST_KEY_SIZE]);
+/* Another machine has deleted that id, and this one has not taken the news in. */
+bool server_deletes_later(struct world *w, struct slice request_id);
 /* Whether a machine was ever without the server: then on_loss = local promises nothing any more. */
 bool server_was_away(const struct world *w);
 

@@ -6,12 +6,20 @@
 #define SETTLE_US (3600 * US_PER_S) /* in this time everything must have come to its end */
 #define QUIET_US  (2 * US_PER_S)
 
+static bool shared_quiet(const struct core *c)
+{
+    const struct core_shared *s = &c->shared;
+    return s->reach == SHARED_OFF ||
+           (list_empty(&s->inquiries) && list_empty(&s->deletions) && list_empty(&s->news) &&
+            !s->news_going && (s->reach != SHARED_THERE || !s->untold));
+}
+
 static bool quiet(const struct world *w)
 {
     const struct core *c = w->core;
     /* Until the next start, once it drains; what takes its record back waits for it. */
     bool parked = c->jobs_n[JOB_PARKED];
-    return core_idle(c) && list_empty(&c->shared.inquiries) && !c->waiters_n && !heap_peek(&c->deadlines) &&
+    return core_idle(c) && shared_quiet(c) && !c->waiters_n && !heap_peek(&c->deadlines) &&
            list_empty(&w->flights) && server_due_us(w) == UINT64_MAX && list_empty(&w->ops) &&
            list_empty(&w->fresh) && list_empty(&w->group) && (list_empty(&c->stuck_ops) || parked) &&
            (c->draining || !parked);
@@ -25,8 +33,9 @@ static bool all_quiet(const struct world *w)
 void settle_world(struct world *w)
 {
     uint64_t limit = world_time(w) + SETTLE_US;
-    if (w->commit_us > QUIET_US / 4 && w->at_random)
-        w->commit_us = QUIET_US / 4; /* or some sweep would always be under way */
+    for (struct world *each = w; each; each = each == w ? w->twin : NULL)
+        if (each->commit_us > QUIET_US / 4 && each->at_random)
+            each->commit_us = QUIET_US / 4; /* or some sweep would always be under way */
     do {
         world_run(w, world_time(w) + QUIET_US);
         for (int i = 0; i < 2 && (!list_empty(&w->group) || (w->twin && !list_empty(&w->twin->group))); i++)

@@ -196,6 +196,7 @@ struct world {
     struct sights batches, calls;
 
     struct world *twin;            /* another machine; NULL: there is none */
+    bool ended;                    /* nothing goes on any more: all have heard of all */
     bool asleep;                   /* nothing runs on this machine, while the other one goes on */
     unsigned machine;              /* 0, and 1 for the twin of that */
     struct server *server;         /* that they share (server.h); NULL: redis is not enabled */
@@ -293,7 +294,7 @@ void rules_check_told(struct world *w);
 /* rules_told.c: whoever was told an answer that still stands, for asking again; NULL: the end. at starts at
  * 0.
  */
-const struct client *rules_next_told(const struct world *w, size_t *at);
+const struct client *rules_next_told(struct world *w, size_t *at);
 
 /* rules_batch.c */
 void rules_sealed(struct world *w, const struct sight *seen, const struct batch *b);
