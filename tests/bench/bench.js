@@ -4,7 +4,7 @@
  * the ratios mean something elsewhere. Then: clients that wait, and what each of them costs in memory; and, where there is a model server
  * (LLAMA_SERVER, LLAMA_MODEL), a batch of queries against asking it directly (model.js).
  *
- *   ROUNDS=7 SECONDS=2 CLIENTS=64 WAITING=1000 node tests/bench/bench.js
+ *   ROUNDS=7 SECONDS=2 CLIENTS=64 WAITING=1000 CACHE=exact node tests/bench/bench.js
  */
 const { execFile } = require('node:child_process');
 const fs = require('node:fs');
@@ -22,7 +22,7 @@ const THREADS = 320;
 
 /* A stack whose lighttpd serves /echo as well. */
 async function start(env = {}) {
-  const stack = new Stack({ provider: 'mock', env });
+  const stack = new Stack({ provider: 'mock', env: { CARPOOL_CACHE_MODE: process.env.CACHE || 'exact', ...env } });
   const conf = path.join(stack.dir, 'bench.conf');
   fs.writeFileSync(conf, `include "${ROOT}/lighttpd.conf"
 $HTTP["url"] =~ "^/echo$" { fastcgi.server = ( "/" => ( "echo" => (
@@ -34,8 +34,10 @@ $HTTP["url"] =~ "^/echo$" { fastcgi.server = ( "/" => ( "echo" => (
   return stack;
 }
 
+let runs = 0;
+
 function wrk(stack, target, { script = 'summary.lua', clients = CLIENTS, seconds = SECONDS, timeout = 10 } = {}) {
-  const args = ['-t1', `-c${clients}`, `-d${seconds}s`, `--timeout`, `${timeout}s`, '-s', path.join(__dirname, script), `http://127.0.0.1:${stack.port}${target}`];
+  const args = ['-t1', `-c${clients}`, `-d${seconds}s`, `--timeout`, `${timeout}s`, '-s', path.join(__dirname, script), `http://127.0.0.1:${stack.port}${target}`, '--', String(++runs)];
   return new Promise((resolve, reject) => execFile('wrk', args, { encoding: 'utf8', cwd: ROOT }, (error, out) => {
     const line = /^JSON (.*)$/m.exec(out || '');
     if (error || !line) return reject(error || new Error(out));
