@@ -122,13 +122,15 @@ static int apply_delete(struct store_write *w, struct commit_op *op, struct err 
 
 static int apply_sweep(struct store_write *w, struct commit_op *op, struct err *e)
 {
-    uint32_t records = 0, chats = 0;
+    uint32_t records = 0, chats = 0, cached = 0;
     if (!op->sweep)
         return 0;
     int rc = requests_expire(w, op->expiry_us / US_PER_S, op->sweep_max, &records, e);
     if (rc == 0 && op->chats_before_us)
         rc = chats_drop_older(w, op->chats_before_us, op->sweep_max, &chats, e);
-    op->more = records == op->sweep_max || chats == op->sweep_max;
+    if (rc == 0)
+        rc = cache_sweep(w, op->cache_from, op->expiry_us / US_PER_S, op->cache_next, &cached, e);
+    op->more = records == op->sweep_max || chats == op->sweep_max || cached > CACHE_SWEEP_MAX / 4;
     return rc;
 }
 

@@ -166,6 +166,7 @@ struct core {
     struct counter *counters;  /* differences not yet committed */
     struct buf scratch;        /* for one record at a time */
     bool sweeping, sweep_more; /* a sweep is on its way; the last one left some: another follows at once */
+    uint8_t cache_swept_to[CACHE_KEY_SIZE];
     bool draining;
     bool fenced;               /* another coordinator took over: leave at once */
     struct err store_fault;    /* code 0: the store works */

@@ -185,7 +185,8 @@ static void prompts(struct metrics *m)
     counter_by_priority(m, "carpool_prompts_total", "requests", "Prompts taken in.");
     counter_family(m, "carpool_endpoint_prompts_total", "endpoints.", "endpoint", NULL,
                    "Prompts taken in, by where they came in.");
-    counter_by_priority(m, "carpool_answers_total", "answered", "Prompts answered, by a call or from the cache.");
+    counter_by_priority(m, "carpool_answers_total", "answered",
+                        "Prompts answered, by a call or from the cache.");
     http_responses(m);
     time_histogram(m, "carpool_latency_seconds", "latency", "From a prompt's intake to its answer.");
     time_histogram(m, "carpool_queue_seconds", "queue", "From a prompt's intake to the start of its batch.");

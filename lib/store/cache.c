@@ -5,7 +5,7 @@
 
 #include "base/bytes.h"
 #include "store/chats.h"
-#include "store/expiry.h"
+#include "store/table.h"
 
 #define ENTRY_VERSION 1
 
@@ -47,43 +47,57 @@ int cache_get(struct store_read *r, const uint8_t key[CACHE_KEY_SIZE], uint64_t 
     return rc ? rc : chats_get(r, &found.chat_id, ret_chat, e);
 }
 
-/* Another entry's place is taken over, and its time with it. */
-static int replace(struct store_write *w, const uint8_t key[CACHE_KEY_SIZE], struct slice old_value,
-                   struct slice value, struct err *e)
-{
-    struct entry old;
-    int rc = decode(old_value, &old) ? 0 : expiry_delete(w, old.expires_s, key, e);
-    return rc ? rc : table_put(w, TABLE_CACHE, key_slice(key), value, e);
-}
-
 int cache_put(struct store_write *w, const uint8_t key[CACHE_KEY_SIZE], const struct uuid *chat_id,
               uint64_t expires_s, struct err *e)
 {
-    struct slice old;
     struct buf *b = table_scratch(w);
     bytes_put_u8(b, ENTRY_VERSION);
     bytes_put_u64(b, expires_s);
     bytes_put_fixed(b, chat_id->bytes, sizeof(chat_id->bytes));
     if (buf_failed(b))
         return err_set(e, ERR_NOMEM, "Out of memory.");
-    int rc = table_insert(w, TABLE_CACHE, key_slice(key), buf_slice(b), &old, e);
-    if (rc == ERR_EXISTS)
-        rc = replace(w, key, old, buf_slice(b), e);
-    return rc ? rc : expiry_put(w, EXPIRY_CACHE, expires_s, key, e);
+    return table_put(w, TABLE_CACHE, key_slice(key), buf_slice(b), e);
 }
 
-int cache_expire(struct store_write *w, const uint8_t key[CACHE_KEY_SIZE], uint64_t now_s, bool *ret_deleted,
-                 struct err *e)
+/* The keys of a step that are to go. A cursor is not to meet what is deleted under it. */
+struct step {
+    uint8_t keys[CACHE_SWEEP_MAX][CACHE_KEY_SIZE];
+    uint32_t n;
+    uint8_t next[CACHE_KEY_SIZE];
+};
+
+static int look(struct store_read *r, const uint8_t from[CACHE_KEY_SIZE], uint64_t now_s, struct step *s,
+                struct err *e)
 {
-    struct slice value;
+    struct table_cursor c;
+    struct slice key, value;
     struct entry found;
-    *ret_deleted = false;
-    int rc = table_get(store_write_as_read(w), TABLE_CACHE, key_slice(key), &value, e);
+    uint32_t seen = 0;
+    int rc = table_cursor_open(r, TABLE_CACHE, &c, e);
     if (rc)
-        return rc == ERR_NOT_FOUND ? 0 : rc;
-    if (!decode(value, &found) && found.expires_s > now_s)
-        return 0;
-    rc = table_delete(w, TABLE_CACHE, key_slice(key), e);
-    *ret_deleted = !rc;
-    return rc;
+        return rc;
+    rc = table_seek(&c, key_slice(from), &key, &value, e);
+    for (; !rc && seen < CACHE_SWEEP_MAX; rc = table_next(&c, &key, &value, e), seen++) {
+        bool stays = !decode(value, &found) && found.expires_s > now_s;
+        if (key.n == CACHE_KEY_SIZE && !stays)
+            memcpy(s->keys[s->n++], key.p, CACHE_KEY_SIZE);
+    }
+    if (!rc && key.n == CACHE_KEY_SIZE)
+        memcpy(s->next, key.p, CACHE_KEY_SIZE);
+    table_cursor_close(&c);
+    return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+int cache_sweep(struct store_write *w, const uint8_t from[CACHE_KEY_SIZE], uint64_t now_s,
+                uint8_t ret_next[CACHE_KEY_SIZE], uint32_t *ret_dropped, struct err *e)
+{
+    struct step s = {0};
+    int rc = look(store_write_as_read(w), from, now_s, &s, e);
+    for (uint32_t i = 0; !rc && i < s.n; i++)
+        rc = table_delete(w, TABLE_CACHE, key_slice(s.keys[i]), e);
+    if (rc)
+        return rc;
+    memcpy(ret_next, s.next, CACHE_KEY_SIZE);
+    *ret_dropped = s.n;
+    return 0;
 }

@@ -8,8 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "store/cache.h"
-#include "store/expiry.h"
+#include "store/table.h"
 
 #define RECORD_VERSION 1
 
@@ -25,8 +24,10 @@ enum record_flags {
 /* Where expires_s stands in a record: it is patched in place when an old one's is kept. */
 #define EXPIRES_AT 4
 
-_Static_assert(EXPIRY_KEY_SIZE == REQUEST_KEY_SIZE && EXPIRY_KEY_SIZE == CACHE_KEY_SIZE,
-               "the table of expiry times has keys of one size");
+/* Key of `expiry`: when, big-endian, and which. Its value is empty. */
+struct expiry_key {
+    uint8_t bytes[8 + REQUEST_KEY_SIZE];
+};
 
 static const struct uuid no_uuid;
 
@@ -38,6 +39,14 @@ static bool is_set(const struct uuid *id)
 static struct slice key_slice(const uint8_t key[REQUEST_KEY_SIZE])
 {
     return table_bytes(key, REQUEST_KEY_SIZE);
+}
+
+static struct slice expiry_slice(struct expiry_key *k, uint64_t expires_s,
+                                 const uint8_t key[REQUEST_KEY_SIZE])
+{
+    bytes_store_be64(k->bytes, expires_s);
+    memcpy(k->bytes + 8, key, REQUEST_KEY_SIZE);
+    return table_bytes(k->bytes, sizeof(k->bytes));
 }
 
 static bool is_unfinished(enum request_state s)
@@ -124,6 +133,7 @@ static int replace(struct store_write *w, const uint8_t key[REQUEST_KEY_SIZE], s
                    bool *ret_was_unfinished, struct err *e)
 {
     struct request_record old;
+    struct expiry_key k;
     int rc = 0;
     if (decode(old_value, &old, NULL))
         old = (struct request_record){.state = REQUEST_DISPATCHED};
@@ -133,9 +143,9 @@ static int replace(struct store_write *w, const uint8_t key[REQUEST_KEY_SIZE], s
         uint64_t kept = htole64(old.expires_s);
         memcpy(encoded->data + EXPIRES_AT, &kept, sizeof(kept));
     } else {
-        rc = expiry_delete(w, old.expires_s, key, e);
+        rc = table_delete(w, TABLE_EXPIRY, expiry_slice(&k, old.expires_s, key), e);
         if (!rc)
-            rc = expiry_put(w, EXPIRY_REQUEST, record->expires_s, key, e);
+            rc = table_put(w, TABLE_EXPIRY, expiry_slice(&k, record->expires_s, key), SLICE_LITERAL(""), e);
     }
     return rc ? rc : table_put(w, TABLE_REQUESTS, key_slice(key), buf_slice(encoded), e);
 }
@@ -143,6 +153,7 @@ static int replace(struct store_write *w, const uint8_t key[REQUEST_KEY_SIZE], s
 int requests_put(struct store_write *w, const uint8_t key[REQUEST_KEY_SIZE],
                  const struct request_record *record, uint64_t now_s, struct err *e)
 {
+    struct expiry_key k;
     struct slice old;
     bool was_unfinished = false, unfinished = is_unfinished(record->state);
     struct buf *b = table_scratch(w);
@@ -151,7 +162,7 @@ int requests_put(struct store_write *w, const uint8_t key[REQUEST_KEY_SIZE],
         return err_set(e, ERR_NOMEM, "Out of memory.");
     int rc = table_insert(w, TABLE_REQUESTS, key_slice(key), buf_slice(b), &old, e);
     if (!rc)
-        rc = expiry_put(w, EXPIRY_REQUEST, record->expires_s, key, e);
+        rc = table_put(w, TABLE_EXPIRY, expiry_slice(&k, record->expires_s, key), SLICE_LITERAL(""), e);
     else if (rc == ERR_EXISTS)
         rc = replace(w, key, old, b, record, now_s, &was_unfinished, e);
     if (!rc && unfinished && !was_unfinished)
@@ -164,11 +175,12 @@ int requests_put(struct store_write *w, const uint8_t key[REQUEST_KEY_SIZE],
 int requests_delete(struct store_write *w, const uint8_t key[REQUEST_KEY_SIZE], struct err *e)
 {
     struct request_record old;
+    struct expiry_key k;
     int rc = get_any(store_write_as_read(w), key, &old, e);
     if (rc == ERR_NOT_FOUND)
         return 0;
     if (!rc)
-        rc = expiry_delete(w, old.expires_s, key, e);
+        rc = table_delete(w, TABLE_EXPIRY, expiry_slice(&k, old.expires_s, key), e);
     if (rc && rc != ERR_CORRUPT)
         return rc;
     rc = table_delete(w, TABLE_REQUESTS, key_slice(key), e);
@@ -219,37 +231,47 @@ int requests_unfinished(struct store_read *r, uint64_t epoch,
     return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
-/* Drops the record if it has expired. An entry that a damaged record left behind may point to one that lives
- * on. */
-static int expire_record(struct store_write *w, const uint8_t key[REQUEST_KEY_SIZE], uint64_t now_s,
-                         bool *ret_dropped, struct err *e)
+/* The earliest entry of `expiry`, if its time has come. */
+static int next_expired(struct store_write *w, uint64_t now_s, struct expiry_key *ret_key, struct err *e)
 {
-    struct request_record record;
-    *ret_dropped = false;
-    int rc = get_any(store_write_as_read(w), key, &record, e);
-    if (rc == ERR_NOT_FOUND || (!rc && record.expires_s > now_s))
-        return 0;
-    rc = requests_delete(w, key, e);
-    *ret_dropped = !rc;
-    return rc;
+    struct table_cursor c;
+    struct slice key, value;
+    int rc = table_cursor_open(store_write_as_read(w), TABLE_EXPIRY, &c, e);
+    if (rc)
+        return rc;
+    rc = table_seek(&c, (struct slice){0}, &key, &value, e);
+    table_cursor_close(&c);
+    if (rc)
+        return rc;
+    if (key.n != sizeof(ret_key->bytes))
+        return err_set(e, ERR_CORRUPT, "The table of expiry times has a foreign key.");
+    if (bytes_load_be64((const uint8_t *)key.p) > now_s)
+        return ERR_NOT_FOUND;
+    memcpy(ret_key->bytes, key.p, sizeof(ret_key->bytes));
+    return 0;
 }
 
 int requests_expire(struct store_write *w, uint64_t now_s, uint32_t max_records, uint32_t *ret_dropped,
                     struct err *e)
 {
-    struct expiry_entry due;
+    struct expiry_key k;
+    struct request_record record;
     uint32_t dropped = 0;
     int rc = 0;
-    while (!rc && dropped < max_records) {
-        bool gone = false;
-        rc = expiry_next(w, now_s, &due, e);
+    while (dropped < max_records) {
+        rc = next_expired(w, now_s, &k, e);
         if (!rc)
-            rc = expiry_delete(w, due.at_s, due.key, e);
-        if (!rc && due.kind == EXPIRY_CACHE)
-            rc = cache_expire(w, due.key, now_s, &gone, e);
-        else if (!rc)
-            rc = expire_record(w, due.key, now_s, &gone, e);
-        dropped += gone;
+            rc = table_delete(w, TABLE_EXPIRY, table_bytes(k.bytes, sizeof(k.bytes)), e);
+        if (rc)
+            break;
+        /* An entry that a damaged record left behind may point to one that lives on. */
+        rc = get_any(store_write_as_read(w), k.bytes + 8, &record, e);
+        if (rc == ERR_NOT_FOUND || (!rc && record.expires_s > now_s))
+            continue;
+        rc = requests_delete(w, k.bytes + 8, e);
+        if (rc)
+            break;
+        dropped++;
     }
     if (rc && rc != ERR_NOT_FOUND)
         return rc;

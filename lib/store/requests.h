@@ -58,7 +58,7 @@ int requests_unfinished(struct store_read *r, uint64_t epoch,
                                      const struct request_record *record),
                         void *arg, struct err *e);
 
-/* Drops at most max_records records and entries of the cache (cache.h) whose time has come. */
+/* Drops at most max_records records whose time has come. */
 MUST_CHECK
 int requests_expire(struct store_write *w, uint64_t now_s, uint32_t max_records, uint32_t *ret_dropped,
                     struct err *e);

@@ -223,21 +223,17 @@ static int print_unfinished(struct store_read *r, struct line *l, struct slice k
     return 0;
 }
 
-/* The key is a time in front of a request's key, or of one of the cache. */
+/* The key is a time in front of a request's key. */
 static int print_expiry(struct store_read *r, struct line *l, struct slice key, struct err *e)
 {
+    (void)r, (void)e;
     if (key.n != 8 + REQUEST_KEY_SIZE) {
         print_damage(l, "expiry", key, "A key of another size.");
         return 0;
     }
-    struct slice of;
-    int rc = table_get(r, TABLE_EXPIRY, key, &of, e);
-    if (rc)
-        return rc;
     struct json_writer *w = begin(l, "expiry");
     json_field_u64(w, "at_s", bytes_load_be64((const uint8_t *)key.p));
     field_hex(w, "key", key.p + 8, REQUEST_KEY_SIZE);
-    json_field_cstr(w, "of", of.n ? "cache" : "request");
     end(l);
     return 0;
 }

@@ -140,7 +140,6 @@ function story() {
         record('d', 'unknown'),
         ...s.again('g', 'one'),
         { kind: 'cache', key: 'of one', expires_s: 5, chat_id: 'chat-a' },
-        { kind: 'expiry', key: 'of one', at_s: 5, of: 'cache' },
     ]);
     s.now += 1000;
     return s;
@@ -316,9 +315,6 @@ describe('the tables of the store', () => {
     const odd = (what, damage) => caught('STORE', what, damage);
     odd('a finished request without a chat', (s) => (entry(s, 'request', 'a').chat_id = 'none'));
     odd('two chats of one request', (s) => s.entries.push({ ...entry(s, 'chat', 'a'), id: 'twin' }));
-    odd('an entry of the cache that never leaves', (s) => (entry(s, 'cache', 'of one').expires_s = 6));
-    odd('a time for an entry of the cache that is not there', (s) =>
-        s.entries.push({ kind: 'expiry', key: 'of two', at_s: 5, of: 'cache' }));
     odd('an answer that is given again and again', (s) => (entry(s, 'cache', 'of one').chat_id = 'chat-g'));
     odd('a damaged record', (s) => (s.extra = [{ kind: 'damaged', table: 'requests', key: 'a', why: 'cut' }]));
     odd('an unfinished entry of a finished record', (s) => (s.extra = [{ kind: 'unfinished', key: 'a' }]));

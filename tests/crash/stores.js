@@ -11,9 +11,8 @@ function tablesOf(entries) {
         records: new Map(of('request').map((record) => [record.key, record])),
         chats: new Map(of('chat').map((chat) => [chat.id, chat])),
         unfinished: of('unfinished').map((entry) => entry.key),
-        expiry: of('expiry').filter((entry) => entry.of !== 'cache'),
+        expiry: of('expiry'),
         cache: of('cache'),
-        cacheExpiry: of('expiry').filter((entry) => entry.of === 'cache'),
         damaged: of('damaged'),
     };
 }

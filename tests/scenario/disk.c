@@ -10,6 +10,7 @@
 #include "reach.h"
 #include "store/chats.h"
 #include "store/counters.h"
+#include "store/table.h"
 
 uint64_t disk_real_us(const struct world *w)
 {
@@ -204,6 +205,18 @@ const char *disk_state(struct world *w, const struct client *c)
         return rc == ERR_NOT_FOUND ? "none" : "unreadable";
     disk_lookup_end(w);
     return names[record.state];
+}
+
+uint64_t disk_cache_entries(struct world *w)
+{
+    struct store_read *r;
+    uint64_t n = 0;
+    if (store_read_begin(w->store, &r, NULL) < 0)
+        return 0;
+    if (table_count(r, TABLE_CACHE, &n, NULL) < 0)
+        n = 0;
+    store_read_end(r);
+    return n;
 }
 
 uint64_t disk_counter(struct world *w, const char *name)

@@ -255,6 +255,15 @@ static void expect_provider(struct script *s, struct line *l)
         script_fail(s, "expected a provider that %s, got %s", l->n > 1 ? l->words[1] : "?", seen);
 }
 
+/* CACHE n: entries that there are now. */
+static void expect_cache(struct script *s, struct line *l)
+{
+    uint64_t seen = disk_cache_entries(&s->world), expected = l->n > 1 ? strtoull(l->words[1], NULL, 10) : 0;
+    if (seen != expected)
+        script_fail(s, "expected %llu entries in the cache, got %llu", (unsigned long long)expected,
+                    (unsigned long long)seen);
+}
+
 /* COUNTER name n: as stored, after the next housekeeping. */
 static void expect_counter(struct script *s, struct line *l)
 {
@@ -277,7 +286,8 @@ void expect_run(struct script *s, struct line *l)
                  {"ANSWER", expect_answer}, {"REFUSAL", expect_refusal},   {"QUEUED", expect_queued},
                  {"DONE", expect_done},     {"DENIED", expect_denied},     {"PROGRESS", expect_progress},
                  {"STATE", expect_state},   {"NONE", expect_none},         {"COUNTER", expect_counter},
-                 {"KEYS", expect_keys},     {"PROVIDER", expect_provider}, {"SHARED", expect_shared}};
+                 {"KEYS", expect_keys},     {"PROVIDER", expect_provider}, {"SHARED", expect_shared},
+                 {"CACHE", expect_cache}};
     for (size_t i = 0; l->n && i < ARRAY_LEN(kinds); i++)
         if (strcmp(l->words[0], kinds[i].name) == 0) {
             kinds[i].run(s, l);

@@ -245,6 +245,7 @@ void disk_flush(struct world *w, enum survives what);
 void disk_forget_chats(struct world *w);
 /* "none" or the state of its record. */
 const char *disk_state(struct world *w, const struct client *c);
+uint64_t disk_cache_entries(struct world *w);
 uint64_t disk_counter(struct world *w, const char *name);
 uint64_t disk_real_us(const struct world *w);
 

@@ -4,8 +4,8 @@
 #include <lmdb.h>
 
 #include "store/chats.h"
-#include "store/expiry.h"
 #include "store/requests.h"
+#include "store/table.h"
 #include "store_fixture.h"
 
 TestSuite(cache, .init = fixture_setup, .fini = fixture_teardown);
@@ -70,22 +70,30 @@ static uint64_t count(enum table t)
     return n;
 }
 
-struct expire {
+struct sweep {
     uint64_t now_s;
-    uint32_t max, dropped;
+    uint8_t at[CACHE_KEY_SIZE];
+    uint32_t dropped;
 };
 
-static int expire_body(struct store_write *w, void *arg, struct err *e)
+static int sweep_body(struct store_write *w, void *arg, struct err *e)
 {
-    struct expire *x = arg;
-    return requests_expire(w, x->now_s, x->max, &x->dropped, e);
+    struct sweep *x = arg;
+    return cache_sweep(w, x->at, x->now_s, x->at, &x->dropped, e);
 }
 
-static uint32_t expire(uint64_t now_s, uint32_t max)
+/* A step from x->at. */
+static uint32_t sweep(struct sweep *x)
 {
-    struct expire x = {now_s, max, 77};
-    WRITE(expire_body, &x);
-    return x.dropped;
+    x->dropped = 77;
+    WRITE(sweep_body, x);
+    return x->dropped;
+}
+
+static uint32_t sweep_first(uint64_t now_s)
+{
+    struct sweep x = {.now_s = now_s};
+    return sweep(&x);
 }
 
 Test(cache, finds_what_was_put_until_it_expires)
@@ -104,14 +112,12 @@ Test(cache, a_newer_answer_replaces_and_has_a_time_of_its_own)
     answer(1, 1, "old", 100);
     answer(1, 2, "new", 300);
     cr_assert_str_eq(found(1, 99), "new");
-    cr_assert_eq(count(TABLE_EXPIRY), 1);
-    cr_assert_eq(expire(299, 10), 0);
+    cr_assert_eq(sweep_first(299), 0);
     cr_assert_str_eq(found(1, 299), "new");
     answer(1, 3, "newest", 250);
     cr_assert_str_eq(found(1, 250), "");
-    cr_assert_eq(expire(250, 10), 1);
+    cr_assert_eq(sweep_first(250), 1);
     cr_assert_eq(count(TABLE_CACHE), 0);
-    cr_assert_eq(count(TABLE_EXPIRY), 0);
     cr_assert_eq(count(TABLE_CHATS), 3, "chats are not its business");
 }
 
@@ -130,7 +136,34 @@ Test(cache, without_the_chat_there_is_no_answer)
     cr_assert_str_eq(found(1, 0), "");
     answer(1, 2, "another", 200);
     cr_assert_str_eq(found(1, 150), "another");
-    cr_assert_eq(count(TABLE_EXPIRY), 1);
+}
+
+Test(cache, is_swept_round_and_round_in_bounded_steps)
+{
+    struct sweep x = {.now_s = 100};
+    static const uint8_t start[CACHE_KEY_SIZE];
+    cr_assert_eq(sweep(&x), 0, "an empty one");
+    for (uint8_t i = 0; i < 200; i++)
+        answer(i, i, "x", i % 2 ? 100 : 200);
+    uint32_t dropped = 0;
+    for (int step = 0; step < 3; step++) {
+        cr_assert_eq(sweep(&x), CACHE_SWEEP_MAX / 2);
+        cr_assert_eq(x.at[0], (step + 1) * CACHE_SWEEP_MAX);
+        dropped += x.dropped;
+    }
+    cr_assert_eq(sweep(&x), 4);
+    cr_assert_arr_eq(x.at, start, sizeof(start), "it begins again");
+    cr_assert_eq(count(TABLE_CACHE), 200 - dropped - 4);
+    x.now_s = 200;
+    cr_assert_eq(sweep(&x), CACHE_SWEEP_MAX);
+    cr_assert_eq(sweep(&x), 100 - CACHE_SWEEP_MAX);
+    cr_assert_eq(count(TABLE_CACHE), 0);
+}
+
+static int damage_body(struct store_write *w, void *arg, struct err *e)
+{
+    uint8_t key[CACHE_KEY_SIZE] = {1};
+    return table_put(w, TABLE_CACHE, table_bytes(key, sizeof(key)), slice_of(arg), e);
 }
 
 static int put_record(struct store_write *w, void *arg, struct err *e)
@@ -138,26 +171,6 @@ static int put_record(struct store_write *w, void *arg, struct err *e)
     uint8_t key[REQUEST_KEY_SIZE] = {*(uint8_t *)arg};
     struct request_record r = {.state = REQUEST_DONE, .expires_s = 100};
     return requests_put(w, key, &r, 1, e);
-}
-
-/* A request and an entry may even have the same key and time. */
-Test(cache, is_swept_with_the_requests_in_bounded_steps)
-{
-    for (uint8_t i = 0; i < 100; i++) {
-        WRITE(put_record, &i);
-        answer((uint8_t)(i + 100), i, "x", 100);
-    }
-    cr_assert_eq(expire(99, 1000), 0);
-    cr_assert_eq(expire(100, 60), 60);
-    cr_assert_eq(count(TABLE_CACHE) + count(TABLE_REQUESTS), 140);
-    cr_assert_eq(expire(100, 1000), 140);
-    cr_assert_eq(count(TABLE_CACHE) + count(TABLE_REQUESTS) + count(TABLE_EXPIRY), 0);
-}
-
-static int damage_body(struct store_write *w, void *arg, struct err *e)
-{
-    uint8_t key[CACHE_KEY_SIZE] = {1};
-    return table_put(w, TABLE_CACHE, table_bytes(key, sizeof(key)), slice_of(arg), e);
 }
 
 Test(cache, what_cannot_be_read_is_none_and_goes)
@@ -168,9 +181,8 @@ Test(cache, what_cannot_be_read_is_none_and_goes)
     answer(1, 2, "two", 200);
     cr_assert_str_eq(found(1, 0), "two");
     WRITE(damage_body, (char[]){"?"});
-    cr_assert_eq(expire(100, 10), 1, "the first one's entry finds something that is no answer");
-    cr_assert_eq(expire(200, 10), 0);
-    cr_assert_eq(count(TABLE_CACHE) + count(TABLE_EXPIRY), 0);
+    cr_assert_eq(sweep_first(1), 1);
+    cr_assert_eq(count(TABLE_CACHE), 0);
 }
 
 /* A store of before there was a cache: a writer gives it the table, and all that is there stays. */
