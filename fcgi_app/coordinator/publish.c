@@ -163,10 +163,11 @@ void publish_metrics(struct core *c, uint64_t now_us)
     end(c, &w, SINK_METRICS, slice_of(key));
 }
 
-/* A histogram is hundreds of counters. */
+/* A histogram is hundreds of counters, each named by ten digits at its end (store/counters.h). */
 static bool is_bucket(const char *name)
 {
-    return strncmp(name, "latency.", 8) == 0 || strncmp(name, "queue.", 6) == 0;
+    const char *last = strrchr(name, '.');
+    return last && strspn(last + 1, "0123456789") == 10 && !last[11];
 }
 
 void publish_counted(struct core *c, const struct commit_op *op)

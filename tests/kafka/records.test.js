@@ -171,6 +171,7 @@ nodeTest.describe('records', () => {
         assert.equal(sum(m), answered);
         assert.equal(m.pid, s.coordinatorPid());
         assert.equal(m.totals['cache.hits'], 1);
+    assert.ok(!Object.keys(m.totals).some((name) => /\.[0-9]{10}$/.test(name)), 'no buckets of histograms');
         assert.equal(m.kafka.status, 'ok');
         const found = cluster.records.find((r) => r.json === m);
         assert.equal(found.key, `${m.host}/${m.pid}`);
