@@ -5,7 +5,6 @@
  */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/version.h"
@@ -90,7 +89,7 @@ static void write_responses(struct stats *s)
     const struct tally *statuses = report_tally(&s->report, "http.", TALLY_FIRST);
     uint64_t of_class[ARRAY_LEN(classes)] = {0};
     for (size_t i = 0; i < statuses->n; i++) {
-        int class = atoi(statuses->rows[i].key.p) / 100;
+        int class = statuses->rows[i].key.p[0] - '0';
         if (class >= 2 && class <= 5)
             of_class[class - 2] += statuses->rows[i].sum;
     }

@@ -71,6 +71,8 @@ async function throughput() {
     health: () => wrk(stack, '/health'),
     settings: () => wrk(stack, '/v1/settings'),
     analytics: () => wrk(stack, '/v1/analytics'),
+    stats: () => wrk(stack, '/stats'),
+    metrics: () => wrk(stack, '/metrics'),
     'echo (POST)': () => wrk(stack, '/echo', { script: 'prompt.lua' }),
     'fresh prompt': () => wrk(stack, '/v1/query', { script: 'prompt.lua' }),
   };

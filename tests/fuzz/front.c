@@ -216,10 +216,8 @@ enum wire_type front_expected(struct slice uri)
     static const struct {
         const char *part;
         enum wire_type type;
-    } answers[] = {{"/query", WIRE_ANSWER},
-                   {"/invoke", WIRE_ANSWER},
-                   {"/requests/", WIRE_PROGRESS},
-                   {"/health", WIRE_STATUS}};
+    } answers[] = {{"/query", WIRE_ANSWER},  {"/invoke", WIRE_ANSWER}, {"/requests/", WIRE_PROGRESS},
+                   {"/health", WIRE_STATUS}, {"/stats", WIRE_STATUS},  {"/metrics", WIRE_STATUS}};
     for (size_t i = 0; i < ARRAY_LEN(answers); i++)
         if (fuzz_holds(uri, slice_of(answers[i].part)))
             return answers[i].type;
