@@ -64,6 +64,8 @@ s.test('tokens are those the provider reported', async () => {
     const [call] = s.fake.calls;
     const sum = (json) => Object.values(json.tokens).reduce((n, v) => n + (typeof v === 'number' ? v : 0), 0);
     const after = await analytics();
+    assert.deepEqual([after.cost_usd, after.unpriced_models], [null, ['fake-model']], 'no price, no cost');
+    assert.equal(after.tokens.by_model[0].cost_usd, null);
     assert.equal(
         after.tokens.total - before.tokens.total,
         call.tokens,

@@ -16,6 +16,8 @@ const PARTS = { histogram: ['_bucket', '_sum', '_count'] };
 /* Base units are seconds, bytes and the like. */
 const DERIVED_UNITS = /_(ms|us|milliseconds|microseconds|minutes|hours|kib|mib|kilobytes|megabytes|cents|percent)(_|$)/;
 
+const ESCAPES = { '\\': '\\', '"': '"', n: '\n' };
+
 const numberOf = (text) => (/Inf$/.test(text) ? (text[0] === '-' ? -Infinity : Infinity) : Number(text));
 
 class Reader {
@@ -92,7 +94,7 @@ class Reader {
             const [all, name, raw] = /^([^=]*)="((?:[^"\\]|\\.)*)"/.exec(rest) ?? this.fail('a bad label');
             if (!LABEL_NAME.test(name) || name.startsWith('__')) this.fail('a bad name of a label');
             if (Object.hasOwn(labels, name)) this.fail('a label twice');
-            labels[name] = raw.replace(/\\(.)/g, (_, c) => ({ '\\': '\\', '"': '"', n: '\n' })[c] ?? this.fail('a bad escape'));
+            labels[name] = raw.replace(/\\(.)/g, (_, c) => ESCAPES[c] ?? this.fail('a bad escape'));
             rest = rest.slice(all.length);
             if (!rest) return labels;
             if (!rest.startsWith(',')) this.fail('labels without a comma');

@@ -79,4 +79,5 @@ for (const [name, bad, reason] of [
 ])
     test(`refused: ${name}`, () => assert.throws(() => parseExposition(text(bad)), reason));
 
-test('refused: an unfinished line', () => assert.throws(() => parseExposition(text(GOOD).slice(0, -1)), /does not end/));
+test('refused: an unfinished line', () =>
+    assert.throws(() => parseExposition(text(GOOD).slice(0, -1)), /does not end/));

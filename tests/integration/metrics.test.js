@@ -69,7 +69,9 @@ describe('figures', () => {
         });
         const m = await scrape(s);
         const by = (object, name, label, more) =>
-            Object.entries(object).forEach(([key, n]) => assert.equal(m.sum(name, { [label]: key, ...more }), n, `${name} ${key}`));
+            Object.entries(object).forEach(([key, n]) =>
+                assert.equal(m.sum(name, { [label]: key, ...more }), n, `${name} ${key}`),
+            );
         by(stats.requests.by_priority, 'carpool_prompts_total', 'priority');
         by(stats.requests.by_endpoint, 'carpool_endpoint_prompts_total', 'endpoint');
         by(stats.calls.by_priority, 'carpool_provider_calls_total', 'priority');
@@ -104,22 +106,23 @@ describe('figures', () => {
 
     s.test('times fall into their buckets, exactly', async () => {
         const m0 = await scrape(s);
-        const results = await Promise.all(Array.from({ length: 4 }, (_, i) => s.ask(`timed ${i}`, { priority: 'MEDIUM' })));
+        const results = await send(4, 'MEDIUM');
         const m1 = await scrape(s);
         const latencies = results.map((res) => res.json.latency_ms / 1000);
         const grown = (name, labels) => m1.value(name, labels) - m0.value(name, labels);
-        const buckets = m1.samples.filter((x) => x.name === 'carpool_latency_seconds_bucket' && x.labels.priority === 'medium');
+        const bucketsOf = (name) => m1.samples.filter((x) => x.name === name && x.labels.priority === 'medium');
+        const buckets = bucketsOf('carpool_latency_seconds_bucket');
         assert.ok(buckets.length >= 15);
         for (const { labels } of buckets) {
             const le = labels.le === '+Inf' ? Infinity : Number(labels.le);
-            assert.equal(grown('carpool_latency_seconds_bucket', labels), latencies.filter((v) => v < le).length, labels.le);
+            const below = latencies.filter((v) => v < le).length;
+            assert.equal(grown('carpool_latency_seconds_bucket', labels), below, labels.le);
         }
         const sum = latencies.reduce((a, b) => a + b, 0);
         const seen = grown('carpool_latency_seconds_sum', { priority: 'medium' });
         assert.ok(Math.abs(seen - sum) < 1e-5, `${seen}, not ${sum}`);
         assert.equal(grown('carpool_latency_seconds_count', { priority: 'medium' }), 4);
-        const fill = m1.samples.filter((x) => x.name === 'carpool_batch_members_bucket' && x.labels.priority === 'medium');
-        for (const { labels, value } of fill)
+        for (const { labels, value } of bucketsOf('carpool_batch_members_bucket'))
             assert.equal(value, labels.le === '+Inf' || Number(labels.le) >= 4 ? 2 : 0, 'two batches of four');
         assert.equal(m1.value('carpool_batch_members_sum', { priority: 'medium' }), 8);
     });
@@ -133,7 +136,8 @@ describe('figures', () => {
         const m1 = await scrape(s);
         const before = m0.samples.filter((x) => /_(total|count|sum|bucket)$/.test(x.name));
         assert.ok(before.length > 200);
-        for (const { name, labels, value } of before) assert.ok(m1.value(name, labels) >= value, `${name}${JSON.stringify(labels)}`);
+        for (const { name, labels, value } of before)
+            assert.ok(m1.value(name, labels) >= value, `${name}${JSON.stringify(labels)}`);
         assert.ok(m1.value('process_start_time_seconds') > m0.value('process_start_time_seconds'));
     });
 
@@ -189,7 +193,11 @@ describe('etc/grafana/carpool.json', () => {
     const plain = (expr) =>
         expr.replaceAll('$instance', 'x').replaceAll('$__rate_interval', '5m').replaceAll('$__range', '1h');
     let m;
-    const s = useStack({ provider: 'openai', env: env({ CARPOOL_PROVIDER_MODEL: MODEL }), conf: `[prices]\n${prices.join('\n')}\n` });
+    const s = useStack({
+        provider: 'openai',
+        env: env({ CARPOOL_PROVIDER_MODEL: MODEL }),
+        conf: `[prices]\n${prices.join('\n')}\n`,
+    });
     before(async () => {
         /* Something in every family, so that its labels can be seen. */
         s.fake.next({ do: 'status', status: 429 });

@@ -167,6 +167,7 @@ describe('what was done', () => {
         assert.equal((await s.ask('second time lucky', { priority: 'HIGH' })).status, 200);
         s.fake.next({ do: 'filter' });
         const filtered = await s.ask('unspeakable', { priority: 'HIGH' });
+        const refused = filtered.json.error;
         await s.ask('x', { priority: 'urgent' });
         await s.post('/v1/query', '{', {});
         await s.get('/nowhere');
@@ -185,7 +186,7 @@ describe('what was done', () => {
             'tokens_saved total': 3 * once + shared,
             'retries total': 3,
             'retries by_reason PROVIDER_RATE_LIMITED': 2,
-            [`retries by_reason ${Object.keys(after.retries.by_reason).find((r) => r !== 'PROVIDER_RATE_LIMITED')}`]: 1,
+            'retries by_reason PROVIDER_UNAVAILABLE': 1,
             'retries by_attempt 1': 2,
             'retries by_attempt 2': 1,
         });
@@ -194,12 +195,12 @@ describe('what was done', () => {
             'errors by_type validation_error': 2,
             'errors by_type not_found_error': 1,
             'errors by_type method_error': 1,
-            [`errors by_type ${filtered.json.error.error_type}`]: filtered.json.error.error_type === 'validation_error' ? 3 : 1,
+            [`errors by_type ${refused.error_type}`]: refused.error_type === 'validation_error' ? 3 : 1,
             'errors by_code INVALID_PRIORITY': 1,
             'errors by_code INVALID_JSON': 1,
             'errors by_code NOT_FOUND': 1,
             'errors by_code METHOD_NOT_ALLOWED': 1,
-            [`errors by_code ${filtered.json.error.error_code}`]: 1,
+            [`errors by_code ${refused.error_code}`]: 1,
         });
         assert.deepEqual(pick(all, /^responses by_status (4|5)|^responses by_route other/), {
             'responses by_status 400': 2 + (filtered.status === 400),
@@ -293,7 +294,7 @@ describe('what was done', () => {
         const after = await statsOf(s);
         assert.deepEqual(stored(after), stored(before));
         for (const [route, count] of Object.entries(before.responses.by_route))
-            assert.ok(after.responses.by_route[route] >= count, `${route}: ${after.responses.by_route[route]} < ${count}`);
+            assert.ok(after.responses.by_route[route] >= count, `${route}: ${JSON.stringify(after.responses)}`);
         await s.ask('one more', { priority: 'HIGH' });
         assert.equal((await statsOf(s)).requests.total, before.requests.total + 1);
     });
@@ -305,7 +306,7 @@ describe('of all processes together', () => {
     s.test('what four workers did adds up, whichever is asked', async () => {
         const N = 120;
         await inParallel(N, 24, async (i) => {
-            const res = i % 3 ? await s.ask(`p ${i}`, { priority: 'HIGH' }) : await s.ask(`p ${i}`, { priority: 'none' });
+            const res = await s.ask(`p ${i}`, { priority: i % 3 ? 'HIGH' : 'none' });
             assert.equal(res.status, i % 3 ? 200 : 400);
         });
         const json = await until('all are told', async () => {
