@@ -120,7 +120,7 @@ describe('figures', () => {
         }
         const sum = latencies.reduce((a, b) => a + b, 0);
         const seen = grown('carpool_latency_seconds_sum', { priority: 'medium' });
-        assert.ok(Math.abs(seen - sum) < 1e-5, `${seen}, not ${sum}`);
+        assert.ok(Math.abs(seen - sum) < 5e-7, `${seen}, not ${sum}`);
         assert.equal(grown('carpool_latency_seconds_count', { priority: 'medium' }), 4);
         for (const { labels, value } of bucketsOf('carpool_batch_members_bucket'))
             assert.equal(value, labels.le === '+Inf' || Number(labels.le) >= 4 ? 2 : 0, 'two batches of four');
