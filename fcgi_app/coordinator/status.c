@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "coordinator/machines.h"
 #include "coordinator/record.h"
 #include "json/write.h"
 
@@ -19,6 +20,15 @@ static void write_part(struct json_writer *w, const char *name, const struct err
     json_object_end(w);
 }
 
+/* What the state of the Redis that machines share means for those who ask. */
+static const char *meaning_of(const struct core *c)
+{
+    if (c->shared.reach == SHARED_THERE)
+        return "What is promised of a request id holds on each machine by itself meanwhile.";
+    return machines_may_go_without(c) ? "Each machine goes on by itself meanwhile."
+                                      : "This machine refuses new request ids meanwhile.";
+}
+
 /* The Redis that machines share. One that may forget is there, and says so. */
 static void write_shared(struct json_writer *w, const struct core *c)
 {
@@ -27,10 +37,12 @@ static void write_shared(struct json_writer *w, const struct core *c)
     json_key(w, "redis");
     json_object_begin(w);
     json_field_cstr(w, "status", standings[c->shared.reach]);
-    if (c->shared.fault.code)
-        json_field_cstr(w, "reason", c->shared.fault.text);
-    else if (c->shared.reach == SHARED_AWAY)
-        json_field_cstr(w, "reason", "it has not answered yet");
+    if (c->shared.fault.code || c->shared.reach == SHARED_AWAY) {
+        struct err reason;
+        err_set(&reason, ERR_CLOSED, "%s %s",
+                c->shared.fault.code ? c->shared.fault.text : "It has not answered yet.", meaning_of(c));
+        json_field_cstr(w, "reason", reason.text);
+    }
     json_object_end(w);
 }
 

@@ -64,7 +64,8 @@ m.test('killed while others wait for it on the other machine: they hear 424, too
     await m.a.die();
     await mine;
     for (const res of await Promise.all(waiting)) assert.equal(res.status, 424, res.text);
-    assert.equal((await read).json.status, 'unknown');
+    const told = await read;
+    assert.equal(told.json.status, 'unknown', told.text);
     assert.equal(timesPaid(m.fake, 'prompt of awaited'), 1);
 });
 
