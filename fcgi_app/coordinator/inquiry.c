@@ -41,6 +41,21 @@ void inquiry_begin(struct core *c, struct core_link *l, uint64_t id, const struc
     machines_look_by(c, now_us);
 }
 
+void inquiry_take_watchers(struct core *c, struct job *j, uint64_t now_us)
+{
+    list_for_each_safe (it, next, &j->waiters) {
+        struct waiter *w = LIST_ENTRY(it, struct waiter, job_node);
+        if (!w->watches)
+            continue;
+        uint64_t end_us = w->deadline.at_us;
+        struct wire_watch watch = {.wait_ms =
+                                       end_us > now_us ? (uint32_t)((end_us - now_us) / US_PER_MS) : 0};
+        memcpy(watch.key, j->submit.key, sizeof(watch.key));
+        inquiry_begin(c, w->link, w->id, &watch, now_us);
+        waiter_free(c, w);
+    }
+}
+
 static void tell_chat(struct core *c, const struct inquiry *q, struct slice chat)
 {
     struct wire_answer answer = {.flags = ANSWER_REPLAYED, .chat = chat};

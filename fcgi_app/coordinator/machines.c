@@ -35,6 +35,7 @@ void machines_refuse(struct core *c, struct job *j, enum refusal why)
 {
     core_count_refusal(c, refusal_get(why));
     job_refuse(j, refusal_get(why));
+    inquiry_take_watchers(c, j, c->ports.mono_us(c->ports.arg));
     machines_end(c, j);
 }
 
@@ -102,7 +103,7 @@ enum meeting machines_meet(const struct core *c, struct job *j, const struct sha
     return MEETS_END;
 }
 
-void machines_end_met(struct core *c, struct job *j)
+void machines_end_met(struct core *c, struct job *j, uint64_t now_us)
 {
     uint64_t answers = 0;
     struct wire_refusal refusal;
@@ -118,6 +119,7 @@ void machines_end_met(struct core *c, struct job *j)
         core_count_refusal(c, &refusal);
     if (chat_decode(buf_slice(&j->chat), &chat) == 0)
         core_count(c, "saved.tokens", "replay", answers * (chat.prompt_tokens + chat.completion_tokens));
+    inquiry_take_watchers(c, j, now_us);
     machines_end(c, j);
 }
 
@@ -199,7 +201,7 @@ static void met_running(struct core *c, struct job *j, uint64_t now_us)
 static void follow(struct core *c, struct job *j, enum meeting met, uint64_t now_us)
 {
     if (met == MEETS_END)
-        machines_end_met(c, j);
+        machines_end_met(c, j, now_us);
     else if (c->draining)
         machines_refuse(c, j, REFUSAL_DRAINING);
     else {
