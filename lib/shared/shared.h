@@ -62,11 +62,12 @@ struct shared_record {
     struct slice value;
 };
 
-/* A bucket that fills evenly, per_minute a minute, and holds as much at most. */
+/* A bucket that fills evenly, per_minute a minute, and holds as much at most. A cost above that is taken when
+ * it is full, and owed. The ret_ are 0 where a record or a cached answer made it unnecessary to look. */
 struct shared_bucket {
     const char *name;    /* whose; at most 100 bytes */
     uint32_t per_minute; /* never 0 */
-    int64_t cost;        /* taken if it is there; may be negative in shared_charge */
+    int64_t cost;        /* taken if it is there; 0 only looks; may be negative in shared_charge */
     int64_t ret_remaining;
     uint32_t ret_reset_ms; /* until it is full */
     uint32_t ret_wait_ms;  /* until cost is there; 0: it was taken, if no other bucket was short */
@@ -109,7 +110,8 @@ struct shared_claim {
 
 /* How requests of this machine ended, after that is durable here; bytes are copied before shared_settle
  * returns. State FREE: the record goes, the id may run again. What another machine holds by now is left alone
- * (but a deletion). cache_key: the value may be given for other ids, too, for cache_ttl_s. */
+ * (but a deletion), and a tombstone stays. cache_key: the value may be given for other ids, too, for
+ * cache_ttl_s; with DELETED, no longer. key NULL: only that. */
 struct shared_ending {
     const uint8_t *key, *fingerprint;
     enum shared_state state; /* FREE, DONE, FAILED, UNKNOWN, DELETED */

@@ -1,6 +1,7 @@
 /*
  * What the files of lib/shared have in common. session.c: that there is a connection, and what
- * ends it; handshake.c: who we are there; promise.c: records and buckets; exchange.c: settings and news.
+ * ends it, refused.c among it; handshake.c: who we are there; promise.c: records and buckets; exchange.c:
+ * settings and news.
  */
 #ifndef CARPOOL_SHARED_SHARED_PRIVATE_H
 #define CARPOOL_SHARED_SHARED_PRIVATE_H
@@ -91,6 +92,8 @@ void session_key(struct shared *s, const char *kind, const void *rest, size_t n)
 struct shared_op *session_unanswered(struct shared *s);
 /* Gives the connection up. */
 void session_fail(struct shared *s, enum err_code code, const char *format, ...) PRINTF_LIKE(3, 4);
+/* refused.c: the server has answered op with an error. */
+void session_refused(struct shared *s, const struct shared_op *op, const char *text);
 /* op's done is due, with rc, when the loop comes round. */
 void session_end(struct shared *s, struct shared_op *op, int rc);
 
