@@ -50,6 +50,17 @@ static void port_settle(void *arg, const struct shared_ending *endings, size_t n
     shared_settle(((struct program *)arg)->shared, endings, n);
 }
 
+static void on_put(struct shared_settings_put *put, void *arg)
+{
+    core_settings_put(&((struct program *)arg)->core, put, clock_mono_us());
+}
+
+static void port_settings_put(void *arg, struct shared_settings_put *put)
+{
+    put->done = on_put;
+    shared_settings_put(((struct program *)arg)->shared, put);
+}
+
 static void port_tell_counters(void *arg, uint32_t day, const struct shared_difference *differences, size_t n)
 {
     shared_tell_counters(((struct program *)arg)->shared, day, differences, n);
@@ -84,6 +95,7 @@ void common_ports(struct program *p, struct core_ports *ports)
     ports->tell_counters = port_tell_counters;
     ports->tell_deletion = port_tell_deletion;
     ports->chat_keys = port_chat_keys;
+    ports->settings_put = port_settings_put;
 }
 
 /* ---- what it says ---- */
@@ -106,7 +118,7 @@ static void on_open(void *arg, const uint8_t (*keys)[SHARED_KEY_SIZE], size_t n)
 
 static void on_settings(void *arg, uint64_t version, struct slice document)
 {
-    (void)arg, (void)version, (void)document;
+    core_shared_settings(&((struct program *)arg)->core, version, document);
 }
 
 static void on_news(void *arg, const struct shared_news *news)

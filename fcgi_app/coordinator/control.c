@@ -6,10 +6,13 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "coordinator/change.h"
 #include "coordinator/guard.h"
 #include "coordinator/probe.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
+#include "store/meta.h"
 #include "json/read.h"
 
 struct provider_ref *provider_ref_take(struct provider_ref *p)
@@ -93,8 +96,12 @@ static bool url_allowed(const struct core *c, const char *url)
 
 int control_init(struct core *c, struct store_read *r, const struct saved_key *saved_key, struct err *e)
 {
+    char position[META_POSITION_SIZE];
     int rc = settings_load_overrides(r, &c->overrides, e);
     if (rc < 0 && rc != ERR_NOT_FOUND)
+        return rc;
+    rc = meta_shared(r, position, &c->shared.settings_version, e);
+    if (rc < 0)
         return rc;
     c->saved_key = *saved_key;
     enum provider_kind kind = settings_provider(c->conf, &c->overrides, saved_key->text[0] != 0);
@@ -137,19 +144,7 @@ struct commit_op *control_publish(struct core *c)
     return op;
 }
 
-/* A change of settings. Changes are made one after the other, each from what the one before left in force. */
-struct settings_change {
-    struct list node;       /* in core.changes */
-    struct core_link *link; /* who asked; NULL once it is gone */
-    uint64_t id;
-    struct settings_patch patch; /* as it was asked for */
-    struct settings_patch overrides;
-    struct settings settings;
-    struct saved_key saved_key;
-    struct provider_ref *provider;
-};
-
-static void change_free(struct settings_change *change)
+void change_free(struct settings_change *change)
 {
     if (!change)
         return;
@@ -179,24 +174,28 @@ void control_fini(struct core *c)
     }
     list_for_each_safe (it, next, &c->changes)
         change_free(LIST_ENTRY(it, struct settings_change, node));
+    agree_fini(c);
     batcher_free(c->batcher);
     provider_ref_drop(c->provider);
     sodium_memzero(&c->saved_key, sizeof(c->saved_key));
 }
 
-static void refuse_change(struct core *c, const struct settings_change *change, enum refusal why)
+void change_refuse(struct core *c, struct settings_change *change, enum refusal why)
 {
     if (change->link)
         core_refuse(c, change->link, change->id, refusal_get(why));
 }
 
-static void start_change(struct core *c);
+void change_drop_key(struct core *c, const struct settings_change *change)
+{
+    if (change->patch.has_api_key)
+        c->ports.key_settle(c->ports.arg, &change->saved_key, false);
+}
 
-/* Done with the first change; the next one begins. */
-static void end_change(struct core *c, struct settings_change *change)
+void change_end(struct core *c, struct settings_change *change)
 {
     change_free(change);
-    start_change(c);
+    change_start(c);
 }
 
 static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_us)
@@ -205,9 +204,16 @@ static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_
     /* Once fenced, what is prepared is the successor's: it dropped ours when it started. */
     if (change->patch.has_api_key && op->rc != ERR_FENCED)
         c->ports.key_settle(c->ports.arg, &change->saved_key, op->rc == 0);
+    if (op->rc < 0 && change->whole && op->rc != ERR_FENCED) {
+        agree_again(c, change);
+        change_start(c);
+        return;
+    }
     if (op->rc < 0)
-        refuse_change(c, change, REFUSAL_STORE_DOWN);
+        change_refuse(c, change, REFUSAL_STORE_DOWN);
     else {
+        if (change->shared_version)
+            agree_reached(c, change->shared_version);
         c->overrides = change->overrides;
         c->settings = *op->settings;
         bool other = change->provider->endpoint != c->provider->endpoint;
@@ -223,7 +229,7 @@ static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_
         if (change->link)
             core_answer_done(c, change->link, change->id);
     }
-    end_change(c, change);
+    change_end(c, change);
 }
 
 static void refuse_setting(struct core *c, const struct settings_change *change, uint16_t status,
@@ -244,7 +250,12 @@ static bool prepare_change(struct core *c, struct settings_change *change)
     struct err e = {0};
     const struct settings_patch *patch = &change->patch;
     change->overrides = c->overrides;
-    settings_patch_merge(&change->overrides, patch);
+    if (change->whole)
+        change->overrides = *patch;
+    else
+        settings_patch_merge(&change->overrides, patch);
+    provider_ref_drop(change->provider);
+    change->provider = NULL;
     settings_patch_wipe(&change->overrides); /* the key goes into its file */
     change->saved_key = c->saved_key;
     if (patch->has_api_key)
@@ -256,7 +267,7 @@ static bool prepare_change(struct core *c, struct settings_change *change)
     settings_resolve(c->conf, &change->overrides, key, &change->settings);
     change->provider = provider_ref_new(c, &change->settings, key);
     if (!change->provider)
-        refuse_change(c, change, REFUSAL_NO_MEMORY);
+        change_refuse(c, change, REFUSAL_NO_MEMORY);
     else if (!provider_model_ok(change->settings.provider, slice_of(change->settings.model)))
         refuse_setting(c, change, 400, "model",
                        "gemini takes model names of A-Z a-z 0-9 . _ - / only, such as gemini-2.0-flash.");
@@ -284,24 +295,39 @@ static struct commit_op *change_op(const struct settings_change *change)
     }
     *op->overrides = change->overrides;
     *op->settings = change->settings;
+    op->shared_version = change->shared_version;
     return op;
 }
 
-/* Begins the first of the changes; those that cannot be made are refused on the way. */
-static void start_change(struct core *c)
+void change_commit(struct core *c, struct settings_change *change)
+{
+    struct commit_op *op = change_op(change);
+    if (op) {
+        change->state = CHANGE_COMMITTING;
+        op->owner = change;
+        core_commit(c, op);
+        return;
+    }
+    change_drop_key(c, change);
+    change_refuse(c, change, REFUSAL_NO_MEMORY);
+    change_end(c, change);
+}
+
+/* Those that cannot be made are refused on the way. */
+void change_start(struct core *c)
 {
     while (!list_empty(&c->changes) && !c->fenced) {
         struct settings_change *change = LIST_ENTRY(list_first(&c->changes), struct settings_change, node);
+        if (change->state != CHANGE_NEW)
+            return;
         if (prepare_change(c, change)) {
-            struct commit_op *op = change_op(change);
-            if (op) {
-                op->owner = change;
-                core_commit(c, op);
-                return;
-            }
-            if (change->patch.has_api_key)
-                c->ports.key_settle(c->ports.arg, &change->saved_key, false);
-            refuse_change(c, change, REFUSAL_NO_MEMORY);
+            if (c->shared.reach == SHARED_OFF || agree_begin(c, change) == AGREEMENT_GO)
+                change_commit(c, change);
+            return;
+        }
+        if (change->whole) {
+            log_error("The settings that another machine has put cannot be in force on this one.");
+            agree_reached(c, change->shared_version);
         }
         change_free(change);
     }
@@ -330,9 +356,7 @@ int control_settings_put(struct core *c, struct core_link *l, const struct wire_
         change_free(change);
         return 0;
     }
-    bool first = list_empty(&c->changes);
     list_append(&c->changes, &change->node);
-    if (first)
-        start_change(c);
+    change_start(c);
     return 0;
 }

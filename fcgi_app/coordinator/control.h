@@ -24,4 +24,11 @@ int control_settings_put(struct core *c, struct core_link *l, const struct wire_
 struct provider_ref *provider_ref_take(struct provider_ref *p);
 void provider_ref_drop(struct provider_ref *p);
 
+/* agree.c: what other machines have put is put here once the disk takes it; nobody waits for ever. About once
+ * a second. */
+void agree_maintain(struct core *c, uint64_t now_us);
+/* The server is there, or away, from now on. */
+void agree_standing(struct core *c);
+void agree_fini(struct core *c);
+
 #endif

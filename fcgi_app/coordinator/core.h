@@ -84,7 +84,10 @@ struct core_shared {
     struct list deletions;   /* struct deletion.node: that ask the other machines first (delete.c) */
     struct list news;        /* struct commit_op.node: not yet handed in, since one is on its way */
     bool news_going;
-    struct counter *untold; /* differences that the other machines have not heard of */
+    uint64_t settings_version;         /* of the machines' settings: in force here */
+    struct settings_patch unpublished; /* put here while the server was away */
+    struct settings_change *unapplied; /* another machine's, that the disk did not take; NULL: none */
+    struct counter *untold;            /* differences that the other machines have not heard of */
     uint32_t untold_day;
 };
 
@@ -126,6 +129,7 @@ struct core_ports {
     void (*settle)(void *arg, const struct shared_ending *endings, size_t n);
     void (*tell_counters)(void *arg, uint32_t day, const struct shared_difference *differences, size_t n);
     void (*tell_deletion)(void *arg, struct slice request_id);
+    void (*settings_put)(void *arg, struct shared_settings_put *put);
     /* The keys of the chats of that request id in this machine's store. */
     int (*chat_keys)(void *arg, struct slice request_id, uint8_t (*ret_keys)[REQUEST_KEY_SIZE], size_t max,
                      size_t *ret_n);
@@ -207,10 +211,12 @@ void core_probed(struct core *c, const struct provider_response *response, uint6
 void core_arrived(struct core *c, struct shared_arrival *a, uint64_t now_us);
 void core_claimed(struct core *c, struct shared_claim *claim, uint64_t now_us);
 void core_looked(struct core *c, struct shared_look *l, uint64_t now_us);
+void core_settings_put(struct core *c, struct shared_settings_put *put, uint64_t now_us);
 /* What the server that they share says by itself; as the calls of struct shared_options. */
 void core_shared_standing(struct core *c, const struct shared_standing *standing, uint64_t now_us);
 void core_shared_open(struct core *c, const uint8_t (*keys)[SHARED_KEY_SIZE], size_t n);
 void core_shared_news(struct core *c, const struct shared_news *news);
+void core_shared_settings(struct core *c, uint64_t version, struct slice document);
 
 /* Does what has fallen due. Once after each round of events. */
 void core_turn(struct core *c, uint64_t now_us);

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "coordinator/cached.h"
+#include "coordinator/control.h"
 #include "coordinator/inquiry.h"
 #include "coordinator/intake.h"
 #include "coordinator/refusal.h"
@@ -304,4 +305,6 @@ void core_shared_standing(struct core *c, const struct shared_standing *standing
         c->shared.away_us = now_us;
         inquiry_end_all(c);
     }
+    if (was_there != standing->there)
+        agree_standing(c);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/control.h"
 #include "coordinator/intake.h"
 #include "coordinator/machines.h"
 #include "coordinator/news.h"
@@ -195,6 +196,7 @@ void core_maintain(struct core *c, uint64_t now_us)
     if (machines_hold(c) && now_us - c->shared.away_us >= US_PER_S)
         intake_refuse_held(c);
     news_tell(c);
+    agree_maintain(c, now_us);
     intake_unpark(c, now_us);
     probe_ask(c, now_us);
     if (c->ports.publish)

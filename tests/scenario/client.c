@@ -275,7 +275,8 @@ static void settings_done(struct world *w, const struct client *c)
         return;
     w->settled_us = w->now_us;
     w->key_told = w->key;
-    memcpy(w->model, c->model, sizeof(w->model));
+    if (!w->twin) /* which may put another one at any time */
+        memcpy(w->model, c->model, sizeof(w->model));
 }
 
 static void take_frame(struct world *w, struct client *c, const struct wire_frame *frame)

@@ -166,6 +166,8 @@ static const char *const points[] = {
     "a claim is lost to another machine",
     "a machine hears of a deletion",
     "a machine hears of figures",
+    "a machine hears of settings",
+    "another machine has put settings before",
     "a watch sees answer",
     "a watch sees refusal",
     "refused SHARED_DOWN",

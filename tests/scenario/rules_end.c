@@ -142,8 +142,25 @@ static bool shares_figures(const struct world *w)
     return w->server && !server_was_away(w) && whole;
 }
 
+/* What is put on one machine is in force on both. What was put without the server goes with a crash. */
+static void check_settings(struct world *w)
+{
+    const struct world *t = w->twin;
+    bool whole = !w->crashes && !w->takeovers && !w->lossy && !t->crashes && !t->takeovers && !t->lossy;
+    if (w->conf.redis.on_loss == REDIS_LOSS_LOCAL && server_was_away(w) && !whole)
+        return;
+    const struct settings_patch *a = &w->core->overrides, *b = &t->core->overrides;
+    bool same = memcmp(a->priority, b->priority, sizeof(a->priority)) == 0 && a->has_model == b->has_model &&
+                a->has_provider == b->has_provider && a->provider == b->provider &&
+                strcmp(a->model, b->model) == 0;
+    if (!same)
+        world_blame(w, "the machines have different settings");
+}
+
 void rules_final(struct world *w)
 {
+    if (w->twin && w->server)
+        check_settings(w);
     w->ended = true;
     check_core(w);
     check_clients(w);

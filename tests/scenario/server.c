@@ -40,6 +40,8 @@ struct item {
 struct server {
     struct item *news;
     size_t news_n, news_cap;
+    uint64_t settings_version;
+    char settings[8192];
     struct record *records;
     struct record *cached; /* by cache key: the value is the chat, good until its time */
     uint64_t fence[MACHINES_MAX];
@@ -48,7 +50,7 @@ struct server {
     bool was_away;
 };
 
-enum what { ASKS, CLAIMS, LOOKS, SETTLES, TELLS };
+enum what { ASKS, CLAIMS, LOOKS, SETTLES, TELLS, PUTS };
 
 /* A command and its answer. */
 struct trip {
@@ -67,7 +69,8 @@ struct trip {
 
 struct connection {
     struct list trips;
-    size_t news_at; /* of the news this process has had so many */
+    uint64_t settings_version; /* the newest that this process has had */
+    size_t news_at;            /* of the news this process has had so many */
     uint64_t fence;
     bool there;
 };
@@ -230,6 +233,19 @@ static void carry_news(struct world *w, const struct trip *t)
     }
 }
 
+static void carry_settings(struct world *w, struct trip *t, struct shared_settings_put *p)
+{
+    struct server *s = w->server;
+    p->ret_version = s->settings_version;
+    if (s->settings_version > p->based_on) {
+        t->rc = ERR_EXISTS;
+        REACH("another machine has put settings before");
+        return;
+    }
+    p->ret_version = s->settings_version = p->based_on + 1;
+    snprintf(s->settings, sizeof(s->settings), "%.*s", (int)p->document.n, p->document.p);
+}
+
 static void carry(struct world *w, struct trip *t)
 {
     t->carried = true;
@@ -246,6 +262,8 @@ static void carry(struct world *w, struct trip *t)
         carry_ending(w, &t->ended);
     else if (t->what == TELLS)
         carry_news(w, t);
+    else if (t->what == PUTS)
+        carry_settings(w, t, t->op);
     else {
         struct shared_look *l = t->op;
         for (size_t i = 0; i < l->members_n; i++)
@@ -323,6 +341,11 @@ static void port_settle(void *arg, const struct shared_ending *endings, size_t n
     }
 }
 
+static void port_settings_put(void *arg, struct shared_settings_put *p)
+{
+    send_op(arg, PUTS, p);
+}
+
 static void tell_news(struct world *w, const struct item *items, size_t n)
 {
     if (process_is_dead(w))
@@ -383,6 +406,7 @@ void server_ports(struct world *w, struct core_ports *ports)
     ports->tell_counters = port_tell_counters;
     ports->tell_deletion = port_tell_deletion;
     ports->chat_keys = port_chat_keys;
+    ports->settings_put = port_settings_put;
 }
 
 /* ---- coming back ---- */
@@ -406,6 +430,12 @@ static void hand_back(struct world *w, struct trip *t)
     } else if (t->what == CLAIMS) {
         ((struct shared_claim *)t->op)->rc = t->rc;
         core_claimed(w->core, t->op, w->now_us);
+    } else if (t->what == PUTS) {
+        struct shared_settings_put *p = t->op;
+        p->rc = t->rc;
+        if (t->rc == 0)
+            w->connection->settings_version = p->ret_version;
+        core_settings_put(w->core, p, w->now_us);
     } else if (t->what == LOOKS) {
         ((struct shared_look *)t->op)->rc = t->rc;
         core_looked(w->core, t->op, w->now_us);
@@ -421,13 +451,25 @@ static uint64_t news_due_us(const struct world *w)
     for (size_t i = o->news_at; o->there && i < s->news_n; i++)
         if (s->news[i].machine != w->machine)
             return s->news[i].at_us + w->server_us / 2;
-    return UINT64_MAX;
+    /* A put of this machine is answered before it would hear of it. */
+    bool puts = false;
+    list_for_each (it, &o->trips)
+        puts |= LIST_ENTRY(it, struct trip, node)->what == PUTS;
+    return o->there && !puts && s->settings_version > o->settings_version ? w->now_us : UINT64_MAX;
 }
 
 static void deliver_news(struct world *w)
 {
     const struct server *s = w->server;
     struct connection *o = w->connection;
+    if (s->settings_version > o->settings_version) {
+        o->settings_version = s->settings_version;
+        world_say(w, "-- settings of version %llu come", (unsigned long long)s->settings_version);
+        REACH("a machine hears of settings");
+        core_shared_settings(w->core, s->settings_version, slice_of(s->settings));
+    }
+    if (o->news_at == s->news_n)
+        return;
     size_t room = s->news_n - o->news_at;
     struct shared_news news = {0};
     news.differences = calloc(room, sizeof(*news.differences));
@@ -526,12 +568,11 @@ static void open_connection(struct world *w)
 }
 
 /* As the program does at its start. */
-static size_t news_place(struct world *w)
+static size_t news_place(struct world *w, uint64_t *ret_settings_version)
 {
     struct store_read *r;
     char position[META_POSITION_SIZE] = "";
-    uint64_t version;
-    if (store_read_begin(w->store, &r, NULL) < 0 || meta_shared(r, position, &version, NULL) < 0)
+    if (store_read_begin(w->store, &r, NULL) < 0 || meta_shared(r, position, ret_settings_version, NULL) < 0)
         world_blame(w, "the place in the news cannot be read");
     store_read_end(r);
     return (size_t)atoi(position);
@@ -540,7 +581,8 @@ static size_t news_place(struct world *w)
 bool server_deletes_later(struct world *w, struct slice request_id)
 {
     const struct server *s = w->server;
-    for (size_t i = s ? news_place(w) : 0; s && i < s->news_n; i++)
+    uint64_t version;
+    for (size_t i = s ? news_place(w, &version) : 0; s && i < s->news_n; i++)
         if (!s->news[i].day && s->news[i].machine != w->machine && slice_is(request_id, s->news[i].name))
             return true;
     return false;
@@ -552,7 +594,7 @@ void server_connect(struct world *w)
         return;
     w->connection = calloc(1, sizeof(*w->connection));
     list_init(&w->connection->trips);
-    w->connection->news_at = news_place(w);
+    w->connection->news_at = news_place(w, &w->connection->settings_version);
     if (!w->server_lost)
         open_connection(w);
 }
