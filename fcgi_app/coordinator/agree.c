@@ -179,6 +179,13 @@ void agree_again(struct core *c, struct settings_change *change)
 {
     list_remove(&change->node);
     change->state = CHANGE_NEW;
+    change->link = NULL;
+    if (!change->whole) { /* without the key, which was dropped */
+        change->patch = change->overrides;
+        settings_patch_wipe(&change->patch);
+        change->patch.has_api_key = false;
+        change->whole = true;
+    }
     if (c->shared.unapplied)
         change_free(c->shared.unapplied); /* this one is newer */
     c->shared.unapplied = change;
@@ -214,6 +221,7 @@ static void publish(struct core *c)
         return; /* the next time */
     list_init(&change->node);
     change->patch = c->shared.unpublished;
+    change->patch.has_api_key = false;
     c->shared.unpublished = (struct settings_patch){0};
     list_append(&c->changes, &change->node);
     change_start(c);

@@ -51,7 +51,8 @@ enum agreement { AGREEMENT_GO, AGREEMENT_LATER };
 enum agreement agree_begin(struct core *c, struct settings_change *change);
 /* What the machines have put is in force here, in that version; or it never can be. */
 void agree_reached(struct core *c, uint64_t version);
-/* Another machine's change could not be made durable: tried again with the next housekeeping. Takes it. */
+/* A change that the machines have agreed on could not be made durable here: tried again with the next
+ * housekeeping, for nobody. Takes it. */
 void agree_again(struct core *c, struct settings_change *change);
 
 #endif

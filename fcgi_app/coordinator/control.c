@@ -204,14 +204,14 @@ static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_
     /* Once fenced, what is prepared is the successor's: it dropped ours when it started. */
     if (change->patch.has_api_key && op->rc != ERR_FENCED)
         c->ports.key_settle(c->ports.arg, &change->saved_key, op->rc == 0);
-    if (op->rc < 0 && change->whole && op->rc != ERR_FENCED) {
+    if (op->rc < 0)
+        change_refuse(c, change, REFUSAL_STORE_DOWN);
+    if (op->rc < 0 && change->shared_version && op->rc != ERR_FENCED) {
         agree_again(c, change);
         change_start(c);
         return;
     }
-    if (op->rc < 0)
-        change_refuse(c, change, REFUSAL_STORE_DOWN);
-    else {
+    if (op->rc == 0) {
         if (change->shared_version)
             agree_reached(c, change->shared_version);
         c->overrides = change->overrides;
@@ -310,7 +310,11 @@ void change_commit(struct core *c, struct settings_change *change)
     }
     change_drop_key(c, change);
     change_refuse(c, change, REFUSAL_NO_MEMORY);
-    change_end(c, change);
+    if (change->shared_version) {
+        agree_again(c, change);
+        change_start(c);
+    } else
+        change_end(c, change);
 }
 
 /* Those that cannot be made are refused on the way. */

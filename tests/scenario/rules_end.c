@@ -149,9 +149,8 @@ static void check_settings(struct world *w)
     bool whole = !w->crashes && !w->takeovers && !w->lossy && !t->crashes && !t->takeovers && !t->lossy;
     if (w->conf.redis.on_loss == REDIS_LOSS_LOCAL && server_was_away(w) && !whole)
         return;
-    const struct settings_patch *a = &w->core->overrides, *b = &t->core->overrides;
-    bool same = memcmp(a->priority, b->priority, sizeof(a->priority)) == 0 && a->has_model == b->has_model &&
-                a->has_provider == b->has_provider && a->provider == b->provider &&
+    const struct settings *a = &w->core->settings, *b = &t->core->settings;
+    bool same = memcmp(a->priority, b->priority, sizeof(a->priority)) == 0 && a->provider == b->provider &&
                 strcmp(a->model, b->model) == 0;
     if (!same)
         world_blame(w, "the machines have different settings");
