@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "coordinator/call.h"
 #include "coordinator/hash.h"
+#include "coordinator/rate.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 
@@ -119,6 +120,7 @@ static int give(struct core *c, struct job *j, const struct chat *found, uint64_
     struct commit_op *op = commit_op_new(1, 1, given);
     if (!op)
         return ERR_NOMEM;
+    rate_return(c, j); /* the machines' server had no such answer, but this machine has */
     int rc = record_given(c, j, found, now_us, &op->chats[0].chat);
     if (rc < 0) {
         commit_op_free(op);

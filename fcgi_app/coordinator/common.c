@@ -84,6 +84,11 @@ static int port_chat_keys(void *arg, struct slice request_id, uint8_t (*ret_keys
     return rc;
 }
 
+static void port_charge(void *arg, const struct shared_bucket *buckets, size_t n)
+{
+    shared_charge(((struct program *)arg)->shared, buckets, n);
+}
+
 void common_ports(struct program *p, struct core_ports *ports)
 {
     if (!p->conf->redis.enabled)
@@ -96,6 +101,7 @@ void common_ports(struct program *p, struct core_ports *ports)
     ports->tell_deletion = port_tell_deletion;
     ports->chat_keys = port_chat_keys;
     ports->settings_put = port_settings_put;
+    ports->charge = port_charge;
 }
 
 /* ---- what it says ---- */

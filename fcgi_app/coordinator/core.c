@@ -22,6 +22,7 @@
 #include "coordinator/news.h"
 #include "coordinator/probe.h"
 #include "coordinator/publish.h"
+#include "coordinator/rate.h"
 #include "coordinator/status.h"
 
 #define LINK_OUT_MAX (96u << 20)
@@ -39,6 +40,7 @@ int core_init(struct core *c, const struct conf *conf, const struct core_ports *
     list_init(&c->changes);
     list_init(&c->stuck_ops);
     list_init(&c->dirty_links);
+    list_init(&c->rates.by_use);
     heap_init(&c->timers);
     heap_init(&c->deadlines);
     buf_init(&c->scratch, SCRATCH_MAX);
@@ -83,6 +85,7 @@ void core_fini(struct core *c)
         call_free(c, LIST_ENTRY(it, struct call, all_node));
     free_all_jobs(c);
     control_fini(c);
+    rate_fini(c);
     probe_fini(c);
     struct pool *p, *tmp;
     HASH_ITER (hh, c->pools, p, tmp) {

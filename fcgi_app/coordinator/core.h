@@ -43,6 +43,8 @@ struct core_link {
     struct buf out;
 };
 
+struct rate_entry; /* rate.c */
+
 /* The provider in force, kept alive by the calls that use it. */
 struct provider_ref {
     unsigned refs;
@@ -133,6 +135,7 @@ struct core_ports {
     /* The keys of the chats of that request id in this machine's store. */
     int (*chat_keys)(void *arg, struct slice request_id, uint8_t (*ret_keys)[REQUEST_KEY_SIZE], size_t max,
                      size_t *ret_n);
+    void (*charge)(void *arg, const struct shared_bucket *buckets, size_t n);
 };
 
 struct core {
@@ -150,6 +153,10 @@ struct core {
     struct guard guard;
     struct probe probe;
     struct core_shared shared;
+    struct {
+        struct rate_entry *by_name; /* uthash */
+        struct list by_use;         /* the one used least lately first */
+    } rates;
     struct batcher *batcher;
     struct job *by_key;     /* uthash of every job but reaped ones */
     uint64_t payload_bytes; /* of all of them */

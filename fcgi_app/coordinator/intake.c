@@ -11,6 +11,7 @@
 #include "coordinator/guard.h"
 #include "coordinator/hash.h"
 #include "coordinator/machines.h"
+#include "coordinator/rate.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
 
@@ -148,6 +149,14 @@ static int admit_async(struct core *c, const struct job *j, enum refusal *ret_wh
     return rc;
 }
 
+/* It was refused on its way into the queue, and leaves nothing behind. */
+static void drop(struct core *c, struct job *j)
+{
+    rate_return(c, j);
+    job_leave(c, j);
+    job_free(j);
+}
+
 /* A prompt that nobody runs yet and no record stands against. */
 static void start(struct core *c, struct core_link *l, uint64_t id, struct job *j, uint64_t now_us)
 {
@@ -165,14 +174,19 @@ static void start(struct core *c, struct core_link *l, uint64_t id, struct job *
         return;
     int rc;
     struct wire_refusal refusal;
+    struct rate_refusal limited;
+    if (rate_refuses(c, j, now_us, &limited)) {
+        core_refuse(c, l, id, &limited.refusal);
+        drop(c, j);
+        return;
+    }
     if (job_is_async(j)) {
         rc = admit_async(c, j, &why);
         if (rc == 0)
             rc = accept_async(c, l, id, j);
     } else if (guard_refuses(c, j, now_us, &refusal)) {
         core_refuse(c, l, id, &refusal);
-        job_leave(c, j);
-        job_free(j);
+        drop(c, j);
         return;
     } else {
         rc = job_add_waiter(c, j, l, id, false, j->deadline_us);
@@ -185,8 +199,7 @@ static void start(struct core *c, struct core_link *l, uint64_t id, struct job *
         return;
     }
     refuse(c, l, id, why);
-    job_leave(c, j);
-    job_free(j);
+    drop(c, j);
 }
 
 void intake_accept(struct core *c, struct job *j)
@@ -207,6 +220,7 @@ void intake_go_on(struct core *c, struct job *j, struct slice shared_cached, uin
 {
     enum refusal why = REFUSAL_NO_MEMORY;
     struct wire_refusal refusal;
+    struct rate_refusal limited;
     bool asked = j->state == JOB_ASKING;
     int rc = ERR_AGAIN;
     if (!asked && job_is_async(j)) {
@@ -219,19 +233,26 @@ void intake_go_on(struct core *c, struct job *j, struct slice shared_cached, uin
         why = REFUSAL_STORE_DOWN;
     else if (asked && cached_go_on(c, j, shared_cached, now_us))
         return;
-    else if (job_is_async(j)) {
+    else if (asked && !j->charged && rate_refuses(c, j, now_us, &limited)) {
+        core_count_refusal(c, &limited.refusal);
+        job_refuse(j, &limited.refusal);
+        machines_end(c, j);
+        return;
+    } else if (job_is_async(j)) {
         rc = admit_async(c, j, &why);
         if (rc == 0)
             rc = accept_async(c, NULL, 0, j);
     } else if (guard_refuses(c, j, now_us, &refusal)) {
+        rate_return(c, j);
         job_refuse(j, &refusal);
         machines_end(c, j);
         return;
     } else
         rc = intake_queue(c, j, now_us, &why);
-    if (rc < 0)
+    if (rc < 0) {
+        rate_return(c, j);
         machines_refuse(c, j, why);
-    else if (asked)
+    } else if (asked)
         core_count(c, "requests", priority_key(j->submit.priority), 1);
 }
 

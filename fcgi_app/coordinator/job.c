@@ -10,6 +10,7 @@
 #include "coordinator/intake.h"
 #include "coordinator/machines.h"
 #include "coordinator/publish.h"
+#include "coordinator/rate.h"
 
 #define RECORD_MAX (64u << 20)
 
@@ -81,6 +82,8 @@ void job_set_state(struct core *c, struct job *j, enum job_state state)
     list_remove(&j->node);
     if (state == JOB_REAPED && j->state != JOB_STATES)
         job_leave(c, j);
+    if (state == JOB_REAPED && j->charged)
+        rate_settle(c, j);
     if (state == JOB_REAPED && c->shared.reach != SHARED_OFF)
         machines_over(c, j);
     j->state = state;
@@ -179,6 +182,7 @@ static void tell(struct core *c, const struct job *j, const struct waiter *w)
                                               : w->joined ? ANSWER_JOINED
                                                           : 0,
                                      .timing = j->timing,
+                                     .limits = j->limits,
                                      .chat = buf_slice(&j->chat)};
         mark = wire_frame_begin(out, WIRE_ANSWER, w->id);
         wire_answer_encode(out, &answer);

@@ -34,6 +34,9 @@ enum job_state {
     JOB_STATES
 };
 
+/* Whose buckets a job has taken from (rate.h). */
+enum rate_charged { RATE_FREE, RATE_OWN, RATE_SHARED };
+
 /* Somebody who waits for a job: for its answer (SUBMIT) or for its end (WATCH). Invariant: on the lists of
  * its job and of its link. */
 struct waiter {
@@ -73,6 +76,8 @@ struct job {
     uint64_t cache_version;
     uint8_t cache_key[CACHE_KEY_SIZE];
     uint64_t prompt_tokens, completion_tokens; /* shares of all its calls so far */
+    enum rate_charged charged;                 /* member.tokens of tokens, until it has ended */
+    struct wire_limits limits;                 /* what was left then */
     /* Among several machines (machines.h). */
     bool claimed;            /* by this one: it may be sent */
     bool noted;              /* the server may hold a record of it by this machine that says it goes on */

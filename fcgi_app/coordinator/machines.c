@@ -13,12 +13,14 @@
 #include "coordinator/control.h"
 #include "coordinator/inquiry.h"
 #include "coordinator/intake.h"
+#include "coordinator/rate.h"
 #include "coordinator/refusal.h"
 
 /* An arrival on its way. */
 struct asking {
     struct shared_arrival arrival;
     struct job *job;
+    struct rate_list rates;
 };
 
 bool machines_may_go_without(const struct core *c)
@@ -149,6 +151,11 @@ static struct asking *asking_new(const struct core *c, struct job *j)
                                          .cache_key = cached_applies(c, j) ? j->cache_key : NULL,
                                          .fingerprint = j->submit.fingerprint,
                                          .queued = job_is_async(j)};
+    if (rate_applies(c)) {
+        rate_list(c, j, &q->rates);
+        q->arrival.buckets = q->rates.buckets;
+        q->arrival.buckets_n = q->rates.n;
+    }
     return q;
 }
 
@@ -165,7 +172,7 @@ bool machines_ask(struct core *c, struct core_link *l, uint64_t id, struct job *
     bool away = c->shared.reach != SHARED_THERE;
     if (away && machines_may_go_without(c))
         return false;
-    if (!away && is_fresh(j) && !job_is_async(j) && !cached_applies(c, j))
+    if (!away && is_fresh(j) && !job_is_async(j) && !cached_applies(c, j) && !rate_applies(c))
         return false; /* nobody else can have it, and there is nothing else to ask */
     struct asking *q = away ? NULL : asking_new(c, j);
     if (q && add_asker(c, l, id, j) == 0) {
@@ -228,14 +235,30 @@ void machines_go_on(struct core *c, struct job *j, struct slice cached, uint64_t
         intake_go_on(c, j, cached, now_us);
 }
 
+/* What the server made of the buckets, if it got as far as to them. True: a refusal is in the job. */
+static bool is_limited(struct core *c, const struct asking *q, enum meeting met)
+{
+    struct rate_refusal refusal;
+    const struct shared_arrival *a = &q->arrival;
+    if (!q->rates.n || a->rc < 0 || met != MEETS_NOTHING || a->record.state != SHARED_FREE || a->cached.p)
+        return false;
+    if (!rate_decide(c, q->job, &q->rates, a->limited, true, &refusal))
+        return false;
+    core_count_refusal(c, &refusal.refusal);
+    job_refuse(q->job, &refusal.refusal);
+    return true;
+}
+
 static void arrived(struct core *c, struct asking *q, uint64_t now_us)
 {
     struct job *j = q->job;
     const struct shared_arrival *a = &q->arrival;
     enum meeting met = a->rc < 0 ? MEETS_NOTHING : machines_meet(c, j, &a->record);
     /* It may be noted there also when nobody heard that it is. */
-    j->noted |= a->queued && met == MEETS_NOTHING;
-    if (!job_is_async(j) && !job_is_awaited(j))
+    j->noted |= a->queued && met == MEETS_NOTHING && !a->limited;
+    if (is_limited(c, q, met))
+        machines_end(c, j);
+    else if (!job_is_async(j) && !job_is_awaited(j))
         machines_end(c, j);
     else if (a->rc < 0 && !machines_may_go_without(c))
         machines_refuse(c, j, REFUSAL_SHARED_DOWN);

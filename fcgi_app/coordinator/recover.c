@@ -12,6 +12,7 @@
 #include "coordinator/news.h"
 #include "coordinator/probe.h"
 #include "coordinator/publish.h"
+#include "coordinator/rate.h"
 #include "coordinator/record.h"
 
 #define SWEEP_STEP                                                                                           \
@@ -199,6 +200,7 @@ void core_maintain(struct core *c, uint64_t now_us)
     agree_maintain(c, now_us);
     intake_unpark(c, now_us);
     probe_ask(c, now_us);
+    rate_tend(c, now_us);
     if (c->ports.publish)
         publish_metrics(c, now_us);
     list_for_each_safe (it, next, &c->stuck_ops)

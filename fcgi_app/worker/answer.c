@@ -1,6 +1,8 @@
 /* Rendered answers; see answer.h. */
 #include "worker/answer.h"
 
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "worker/exchange.h"
 #include "worker/prompt.h"
@@ -35,6 +37,45 @@ void answer_write(struct json_writer *w, const struct chat *c)
     json_object_end(w);
 }
 
+#define DURATION_SIZE 32
+
+/* "6m0s", "1.2s", "12ms": as Go writes a duration, which OpenAI does. */
+static void format_duration(uint32_t ms, char ret_text[DURATION_SIZE])
+{
+    if (ms && ms < 1000) {
+        snprintf(ret_text, DURATION_SIZE, "%ums", ms);
+        return;
+    }
+    uint32_t minutes = ms / 60000, seconds = ms / 1000 % 60, rest = ms % 1000;
+    int n = minutes ? snprintf(ret_text, DURATION_SIZE, "%um", minutes) : 0;
+    n += snprintf(ret_text + n, (size_t)(DURATION_SIZE - n), "%u", seconds);
+    if (rest) {
+        n += snprintf(ret_text + n, (size_t)(DURATION_SIZE - n), ".%03u", rest);
+        while (ret_text[n - 1] == '0')
+            n--;
+    }
+    snprintf(ret_text + n, (size_t)(DURATION_SIZE - n), "s");
+}
+
+void answer_limit_headers(struct exchange *x, const struct wire_limits *l)
+{
+    static const struct {
+        const char *limit, *remaining, *reset;
+    } names[] = {
+        {"x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"},
+        {"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"}};
+    const struct wire_limit *both[] = {&l->requests, &l->tokens};
+    char reset[DURATION_SIZE];
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+        if (!both[i]->per_minute)
+            continue;
+        format_duration(both[i]->reset_ms, reset);
+        response_header(&x->response, names[i].limit, "%u", both[i]->per_minute);
+        response_header(&x->response, names[i].remaining, "%u", both[i]->remaining);
+        response_header(&x->response, names[i].reset, "%s", reset);
+    }
+}
+
 #define MS(us) ((double)(us) / (double)US_PER_MS)
 
 void answer_headers(struct exchange *x, const struct prompt_result *p)
@@ -43,6 +84,7 @@ void answer_headers(struct exchange *x, const struct prompt_result *p)
                     "accept;dur=%.3f, queue;dur=%.3f, upstream;dur=%.3f, split;dur=%.3f, commit;dur=%.3f",
                     MS(p->accept_us), MS(p->timing.queue_us), MS(p->timing.upstream_us),
                     MS(p->timing.split_us), MS(p->timing.commit_us));
+    answer_limit_headers(x, &p->limits);
     if (p->replayed)
         response_header(&x->response, "Idempotent-Replayed", "true");
 }

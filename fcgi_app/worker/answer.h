@@ -15,7 +15,9 @@ struct prompt_result;
 void answer_write_members(struct json_writer *w, const struct chat *c, const char *completed_at);
 /* The response object of POST /v1/query. */
 void answer_write(struct json_writer *w, const struct chat *c);
-/* Server-Timing, and Idempotent-Replayed where it is due. */
+/* Server-Timing, the limits, and Idempotent-Replayed where it is due. */
 void answer_headers(struct exchange *x, const struct prompt_result *p);
+/* x-ratelimit-limit-requests and its like, in OpenAI's names and forms; nothing for a limit that is none. */
+void answer_limit_headers(struct exchange *x, const struct wire_limits *l);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "worker/answer.h"
 #include "worker/exchange.h"
 #include "worker/state.h"
 
@@ -108,6 +109,7 @@ static void respond(struct exchange *x, const struct wire_refusal *r, struct sli
     x->response.content_type = "application/json";
     if (r->retry_after_ms)
         response_header(&x->response, "Retry-After", "%u", (r->retry_after_ms + 999) / 1000);
+    answer_limit_headers(x, &r->limits);
     if (r->status == 401)
         response_header(&x->response, "WWW-Authenticate", "Bearer realm=\"carpool\"");
     if (x->shape == ERROR_CHAT)

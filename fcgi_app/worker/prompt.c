@@ -209,6 +209,7 @@ static bool take_answer(struct exchange *x, const struct wire_frame *frame, stru
         !chat_decode(answer.chat, &ret->chat)) {
         ret->replayed = (answer.flags & ANSWER_REPLAYED) != 0;
         ret->timing = answer.timing;
+        ret->limits = answer.limits;
         return true;
     }
     if (frame->type == WIRE_REFUSAL && !wire_refusal_decode(frame->payload, &refusal)) {

@@ -26,6 +26,7 @@ struct prompt_result {
     bool replayed;      /* from a finished record */
     uint64_t accept_us; /* from the accepted connection to the hand-over */
     struct wire_timing timing;
+    struct wire_limits limits; /* none: nothing was taken */
     struct chat chat;
 };
 

@@ -73,12 +73,9 @@ static enum link_result hand_in(struct crowd *c, bool again, struct err *ret_why
     {                                                                                                        \
         s, sizeof(s) - 1                                                                                     \
     }
-#define WHY(status, type, code, sentence)                                                                    \
+#define WHY(status_, type, code, sentence)                                                                   \
     {                                                                                                        \
-        status, 0, TEXT(type), TEXT(code), TEXT(sentence),                                                   \
-        {                                                                                                    \
-            0                                                                                                \
-        }                                                                                                    \
+        .status = (status_), .error_type = TEXT(type), .error_code = TEXT(code), .message = TEXT(sentence)   \
     }
 
 static const struct wire_refusal unreadable =

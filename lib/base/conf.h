@@ -87,7 +87,8 @@ struct conf {
     struct {
         uint32_t queue_max, waiting_max;
         double tenant_share;
-        uint32_t requests_per_minute, tokens_per_minute; /* 0: none */
+        uint32_t requests_per_minute, tokens_per_minute; /* of an API key; 0: none */
+        uint32_t user_requests_per_minute, user_tokens_per_minute;
     } limits;
     struct {
         uint32_t attempts, base_ms, cap_ms;

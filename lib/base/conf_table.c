@@ -123,6 +123,8 @@ const struct conf_option conf_options[] = {
     {OPTION(limits, tenant_share), REAL(0.01, 1), DEFAULT("0.5")},
     {OPTION(limits, requests_per_minute), U32(0, 4000000000u), DEFAULT("0")},
     {OPTION(limits, tokens_per_minute), U32(0, 4000000000u), DEFAULT("0")},
+    {OPTION(limits, user_requests_per_minute), U32(0, 4000000000u), DEFAULT("0")},
+    {OPTION(limits, user_tokens_per_minute), U32(0, 4000000000u), DEFAULT("0")},
 
     {OPTION(retry, attempts), U32(0, 20), DEFAULT("3")},
     {OPTION(retry, base_ms), U32(1, 600000), DEFAULT("250")},

@@ -15,7 +15,7 @@
 #define SUBMIT_FIXED_SIZE (2 * REQUEST_KEY_SIZE + TRUST_GROUP_SIZE + 4 + 4 + 8 + 4)
 #define SUBMIT_TEXTS      9
 #define SUBMIT_FLAGS      (SUBMIT_ASYNC | SUBMIT_FRESH_ID | SUBMIT_ALONE | SUBMIT_NO_CACHE | SUBMIT_COMPLETION)
-#define ANSWER_FLAGS      (ANSWER_REPLAYED | ANSWER_JOINED)
+#define ANSWER_FLAGS      (ANSWER_REPLAYED | ANSWER_JOINED | ANSWER_LIMITS)
 
 const char *endpoint_path(enum endpoint e)
 {
@@ -142,27 +142,66 @@ int wire_submit_decode(struct slice payload, struct wire_submit *ret_m)
     return 0;
 }
 
+static void put_limits(struct buf *out, const struct wire_limits *m)
+{
+    const struct wire_limit *both[] = {&m->requests, &m->tokens};
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+        bytes_put_u32(out, both[i]->per_minute);
+        bytes_put_u32(out, both[i]->remaining);
+        bytes_put_u32(out, both[i]->reset_ms);
+    }
+}
+
+static void get_limits(struct bytes_reader *r, struct wire_limits *ret_m)
+{
+    struct wire_limit *both[] = {&ret_m->requests, &ret_m->tokens};
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+        both[i]->per_minute = bytes_get_u32(r);
+        both[i]->remaining = bytes_get_u32(r);
+        both[i]->reset_ms = bytes_get_u32(r);
+    }
+}
+
+/* A limit that is none has nothing to say, and no more is left of one than there is. */
+static bool limit_valid(const struct wire_limit *m)
+{
+    return m->remaining <= m->per_minute && (m->per_minute || !m->reset_ms);
+}
+
+static bool limits_valid(const struct wire_limits *m)
+{
+    return wire_limits_any(m) && limit_valid(&m->requests) && limit_valid(&m->tokens);
+}
+
 void wire_answer_encode(struct buf *out, const struct wire_answer *m)
 {
-    bytes_put_u8(out, (uint8_t)m->flags);
+    bool limits = wire_limits_any(&m->limits);
+    bytes_put_u8(out, (uint8_t)(m->flags & ~(unsigned)ANSWER_LIMITS) | (limits ? ANSWER_LIMITS : 0));
     bytes_put_u64(out, m->timing.queue_us);
     bytes_put_u64(out, m->timing.upstream_us);
     bytes_put_u64(out, m->timing.split_us);
     bytes_put_u64(out, m->timing.commit_us);
+    if (limits)
+        put_limits(out, &m->limits);
     bytes_put_text(out, m->chat);
 }
 
 int wire_answer_decode(struct slice payload, struct wire_answer *ret_m)
 {
     struct bytes_reader r;
-    struct wire_answer m;
+    struct wire_answer m = {0};
     bytes_reader_init(&r, payload);
     m.flags = bytes_get_u8(&r);
     m.timing.queue_us = bytes_get_u64(&r);
     m.timing.upstream_us = bytes_get_u64(&r);
     m.timing.split_us = bytes_get_u64(&r);
     m.timing.commit_us = bytes_get_u64(&r);
+    bool limits = m.flags & ANSWER_LIMITS;
+    if (limits)
+        get_limits(&r, &m.limits);
     m.chat = bytes_get_text(&r);
+    if (limits && !limits_valid(&m.limits))
+        return ERR_INVAL;
     if (!bytes_done(&r) || (m.flags & ~(unsigned)ANSWER_FLAGS) || !m.chat.p)
         return ERR_INVAL;
     *ret_m = m;
@@ -177,12 +216,14 @@ void wire_refusal_encode(struct buf *out, const struct wire_refusal *m)
     bytes_put_text(out, m->error_code);
     bytes_put_text(out, m->message);
     bytes_put_text(out, m->field);
+    if (wire_limits_any(&m->limits))
+        put_limits(out, &m->limits);
 }
 
 int wire_refusal_decode(struct slice payload, struct wire_refusal *ret_m)
 {
     struct bytes_reader r;
-    struct wire_refusal m;
+    struct wire_refusal m = {0};
     bytes_reader_init(&r, payload);
     m.status = bytes_get_u16(&r);
     m.retry_after_ms = bytes_get_u32(&r);
@@ -190,6 +231,11 @@ int wire_refusal_decode(struct slice payload, struct wire_refusal *ret_m)
     m.error_code = bytes_get_text(&r);
     m.message = bytes_get_text(&r);
     m.field = bytes_get_text(&r);
+    bool limits = !r.failed && !bytes_done(&r); /* only where there is something to say */
+    if (limits)
+        get_limits(&r, &m.limits);
+    if (limits && !limits_valid(&m.limits))
+        return ERR_INVAL;
     if (!bytes_done(&r) || m.status < 400 || m.status > 599 || !m.error_type.p || !m.error_code.p ||
         !m.message.p)
         return ERR_INVAL;

@@ -82,15 +82,31 @@ struct wire_timing {
     uint64_t queue_us, upstream_us, split_us, commit_us;
 };
 
+/* How one of the caller's limits stands. per_minute 0: there is none. */
+struct wire_limit {
+    uint32_t per_minute, remaining;
+    uint32_t reset_ms; /* until it is all there again */
+};
+/* The tightest of each kind that the prompt took from. */
+struct wire_limits {
+    struct wire_limit requests, tokens;
+};
+static inline bool wire_limits_any(const struct wire_limits *l)
+{
+    return l->requests.per_minute || l->tokens.per_minute;
+}
+
 enum answer_flags {
     ANSWER_REPLAYED = 1, /* from a finished record */
     ANSWER_JOINED = 2,   /* of a request that ran already when this one came */
+    ANSWER_LIMITS = 4,   /* limits says something; set by encode */
 };
 
 struct wire_answer {
     unsigned flags; /* enum answer_flags */
     struct wire_timing timing;
-    struct slice chat; /* a chat record as store/chat.h encodes it */
+    struct slice chat;         /* a chat record as store/chat.h encodes it */
+    struct wire_limits limits; /* unless ANSWER_LIMITS: none */
 };
 
 /* Why a prompt has no answer, in the words the client will read. */
@@ -99,9 +115,10 @@ struct wire_refusal {
     uint32_t retry_after_ms; /* 0: none */
     struct slice
         error_type; /* "validation_error", "rate_limit_error", "provider_error", "timeout_error", … */
-    struct slice error_code; /* "QUEUE_FULL", "OUTCOME_UNKNOWN", … */
-    struct slice message;    /* a sentence a person can act on */
-    struct slice field;      /* absent: none */
+    struct slice error_code;   /* "QUEUE_FULL", "OUTCOME_UNKNOWN", … */
+    struct slice message;      /* a sentence a person can act on */
+    struct slice field;        /* absent: none */
+    struct wire_limits limits; /* of a refusal for one of them */
 };
 
 struct wire_watch {

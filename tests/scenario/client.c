@@ -216,6 +216,7 @@ static void take_answer(struct world *w, struct client *c, struct slice payload)
     c->reply = REPLY_ANSWER;
     c->flags = answer.flags;
     c->cached = chat_decode(answer.chat, &chat) == 0 && chat.cached;
+    c->limits = answer.limits;
     w->replays += (answer.flags & ANSWER_REPLAYED) != 0;
     if (answer.flags & ANSWER_REPLAYED)
         REACH("told a replay");
@@ -240,6 +241,7 @@ static void take_refusal(struct world *w, struct client *c, struct slice payload
     c->reply = REPLY_REFUSAL;
     c->status = refusal.status;
     c->retry_after_ms = refusal.retry_after_ms;
+    c->limits = refusal.limits;
     snprintf(c->code, sizeof(c->code), "%.*s", (int)refusal.error_code.n, refusal.error_code.p);
     world_say(w, "%s is refused: %u %s", c->name, c->status, c->code);
     reach_word(c->admin ? "an administrator is refused" : "refused", c->code);

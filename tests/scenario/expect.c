@@ -123,12 +123,28 @@ static struct client *expect_reply(struct script *s, struct line *l, struct clie
     return c;
 }
 
-/* ANSWER name [at=] [replayed] [joined] [cached] */
+/* requests=left/limit@reset_ms tokens=left/limit@reset_ms; "none" for no limit */
+static void expect_limit(struct script *s, const struct line *l, const char *key, const struct wire_limit *m)
+{
+    char seen[64] = "none";
+    if (m->per_minute)
+        snprintf(seen, sizeof(seen), "%u/%u@%u", m->remaining, m->per_minute, m->reset_ms);
+    expect_text(s, l, key, seen);
+}
+
+static void expect_limits(struct script *s, const struct line *l, const struct client *c)
+{
+    expect_limit(s, l, "requests", &c->limits.requests);
+    expect_limit(s, l, "tokens", &c->limits.tokens);
+}
+
+/* ANSWER name [at=] [replayed] [joined] [cached] [requests=] [tokens=] */
 static void expect_answer(struct script *s, struct line *l)
 {
     struct client *c = expect_reply(s, l, expected_client(s, l), REPLY_ANSWER, "an answer");
     if (!c)
         return;
+    expect_limits(s, l, c);
     if (line_has(l, "replayed") != ((c->flags & ANSWER_REPLAYED) != 0))
         script_fail(s, "expected %s to be %s", c->name,
                     line_has(l, "replayed") ? "replayed" : "not replayed");
@@ -144,6 +160,7 @@ static void compare_refusal(struct script *s, struct line *l, const struct clien
     expect_number(s, l, "status", c->status);
     expect_text(s, l, "code", c->code);
     expect_number(s, l, "retry_after_ms", c->retry_after_ms);
+    expect_limits(s, l, c);
 }
 
 static void expect_refusal(struct script *s, struct line *l)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch/rate.h"
 #include "process.h"
 #include "reach.h"
 #include "store/chats.h"
@@ -37,12 +38,20 @@ struct item {
     uint64_t delta;
 };
 
+/* What is left of a rate limit, with the arithmetic of one machine's own. */
+struct tank {
+    UT_hash_handle hh;
+    char name[100];
+    struct rate_bucket bucket;
+};
+
 struct server {
     struct item *news;
     size_t news_n, news_cap;
     uint64_t settings_version;
     char settings[8192];
     struct record *records;
+    struct tank *tanks;
     struct record *cached; /* by cache key: the value is the chat, good until its time */
     uint64_t fence[MACHINES_MAX];
     bool here[MACHINES_MAX]; /* its connection is */
@@ -99,6 +108,11 @@ void server_free(struct server *s)
     HASH_ITER (hh, s->cached, r, tmp)
         forget(&s->cached, r);
     free(s->news);
+    struct tank *t, *next;
+    HASH_ITER (hh, s->tanks, t, next) {
+        HASH_DEL(s->tanks, t);
+        free(t);
+    }
     free(s);
 }
 
@@ -174,13 +188,45 @@ static void tell(const struct world *w, struct trip *t, const struct record *r, 
     ret->value = lend(t, r);
 }
 
+static struct rate_bucket *tank_of(struct server *s, const char *name)
+{
+    struct tank *t;
+    HASH_FIND_STR(s->tanks, name, t);
+    if (!t) {
+        t = calloc(1, sizeof(*t));
+        snprintf(t->name, sizeof(t->name), "%s", name);
+        HASH_ADD_STR(s->tanks, name, t);
+    }
+    return &t->bucket;
+}
+
+/* From all of them or from none. */
+static void carry_buckets(struct world *w, struct shared_arrival *a)
+{
+    for (size_t i = 0; i < a->buckets_n; i++) {
+        struct shared_bucket *b = &a->buckets[i];
+        b->ret_wait_ms = rate_wait_ms(tank_of(w->server, b->name), b->per_minute, b->cost, w->now_us);
+        a->limited |= b->ret_wait_ms > 0;
+    }
+    for (size_t i = 0; i < a->buckets_n; i++) {
+        struct shared_bucket *b = &a->buckets[i];
+        struct rate_bucket *t = tank_of(w->server, b->name);
+        if (!a->limited)
+            rate_take(t, b->per_minute, b->cost, w->now_us);
+        b->ret_remaining = rate_remaining(t, b->per_minute, w->now_us);
+        b->ret_reset_ms = rate_reset_ms(t, w->now_us);
+    }
+}
+
 static void carry_arrival(struct world *w, struct trip *t, struct shared_arrival *a)
 {
     tell(w, t, a->key ? find(w->server, a->key) : NULL, &a->record);
     const struct record *cached = a->cache_key ? find_in(w->server->cached, a->cache_key) : NULL;
     if (a->record.state == SHARED_FREE && cached && cached->cache_until_us > disk_real_us(w))
         a->cached = lend(t, cached);
-    if (a->key && a->record.state == SHARED_FREE && a->queued)
+    if (a->record.state == SHARED_FREE && !a->cached.p)
+        carry_buckets(w, a);
+    if (a->key && a->record.state == SHARED_FREE && a->queued && !a->limited)
         put(w->server, a->key, a->fingerprint, SHARED_QUEUED, w->machine, (struct slice){0});
 }
 
@@ -395,6 +441,16 @@ static int port_chat_keys(void *arg, struct slice request_id, uint8_t (*ret_keys
     return rc;
 }
 
+/* At once: nobody waits for it. */
+static void port_charge(void *arg, const struct shared_bucket *buckets, size_t n)
+{
+    struct world *w = arg;
+    bool heard =
+        !process_is_dead(w) && w->connection->there && w->connection->fence == w->server->fence[w->machine];
+    for (size_t i = 0; i < n && heard; i++)
+        rate_take(tank_of(w->server, buckets[i].name), buckets[i].per_minute, buckets[i].cost, w->now_us);
+}
+
 void server_ports(struct world *w, struct core_ports *ports)
 {
     if (!w->server)
@@ -407,6 +463,7 @@ void server_ports(struct world *w, struct core_ports *ports)
     ports->tell_deletion = port_tell_deletion;
     ports->chat_keys = port_chat_keys;
     ports->settings_put = port_settings_put;
+    ports->charge = port_charge;
 }
 
 /* ---- coming back ---- */

@@ -88,10 +88,11 @@ struct client {
     char deletes[64];     /* admin: the request id whose deletion it asked for; empty: none */
     bool deletes_running; /* it ran when that was asked */
     enum reply reply;
-    uint64_t replied_us; /* script time, as all below */
-    unsigned flags;      /* ANSWER: enum answer_flags */
-    bool cached;         /* ANSWER: one given again */
-    unsigned status;     /* REFUSAL */
+    uint64_t replied_us;       /* script time, as all below */
+    unsigned flags;            /* ANSWER: enum answer_flags */
+    bool cached;               /* ANSWER: one given again */
+    struct wire_limits limits; /* of either */
+    unsigned status;           /* REFUSAL */
     uint32_t retry_after_ms;
     char code[64];
     bool progress_seen;

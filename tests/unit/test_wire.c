@@ -156,15 +156,86 @@ static void same_text(struct slice a, struct slice b)
 
 Test(wire, answer)
 {
-    struct wire_answer a = {ANSWER_JOINED, {1, 2, 3, 1ull << 50}, SLICE_LITERAL("record")}, got;
+    struct wire_answer a = {.flags = ANSWER_JOINED,
+                            .timing = {1, 2, 3, 1ull << 50},
+                            .chat = SLICE_LITERAL("record")},
+                       got;
     wire_answer_encode(&out, &a);
     cr_assert_eq(wire_answer_decode(buf_slice(&out), &got), 0);
     cr_assert_eq(got.flags, ANSWER_JOINED);
     cr_assert(memcmp(&got.timing, &a.timing, sizeof(a.timing)) == 0);
     same_text(got.chat, a.chat);
     cr_assert_eq(wire_answer_decode((struct slice){out.data, out.len - 1}, &got), ERR_INVAL);
-    out.data[0] = 4;
+    out.data[0] = 8;
     cr_assert_eq(wire_answer_decode(buf_slice(&out), &got), ERR_INVAL);
+    out.data[0] = ANSWER_LIMITS;
+    cr_assert_eq(wire_answer_decode(buf_slice(&out), &got), ERR_INVAL, "it has none");
+}
+
+static void same_limits(const struct wire_limits *a, const struct wire_limits *b)
+{
+    cr_assert(memcmp(a, b, sizeof(*a)) == 0);
+}
+
+Test(wire, limits_travel_where_there_are_any)
+{
+    static const struct wire_limits limits[] = {
+        {{60, 59, 1000}, {4000000000u, 0, 300000}}, {{1, 1, 0}, {0}}, {{0}, {1000, 0, UINT32_MAX}}};
+    struct wire_answer a = {.chat = SLICE_LITERAL("record")}, got;
+    struct wire_refusal r = {.status = 429,
+                             .error_type = SLICE_LITERAL("rate_limit_error"),
+                             .error_code = SLICE_LITERAL("RATE_LIMITED"),
+                             .message = SLICE_LITERAL("Later.")},
+                        told;
+    wire_answer_encode(&out, &a);
+    size_t bare = out.len;
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        a.limits = r.limits = limits[i];
+        buf_clear(&out);
+        wire_answer_encode(&out, &a);
+        cr_assert_eq(out.len, bare + 24);
+        cr_assert_eq(wire_answer_decode(buf_slice(&out), &got), 0);
+        cr_assert_eq(got.flags, ANSWER_LIMITS);
+        same_limits(&got.limits, &limits[i]);
+        for (size_t n = 0; n < out.len; n++)
+            cr_assert_eq(wire_answer_decode((struct slice){out.data, n}, &got), ERR_INVAL);
+        buf_clear(&out);
+        wire_refusal_encode(&out, &r);
+        cr_assert_eq(wire_refusal_decode(buf_slice(&out), &told), 0);
+        same_limits(&told.limits, &limits[i]);
+        for (size_t n = 0; n < out.len; n++)
+            cr_assert_eq(wire_refusal_decode((struct slice){out.data, n}, &told),
+                         n == out.len - 24 ? 0 : ERR_INVAL);
+        buf_append_byte(&out, 0);
+        cr_assert_eq(wire_refusal_decode(buf_slice(&out), &told), ERR_INVAL);
+    }
+}
+
+Test(wire, limits_that_cannot_be)
+{
+    static const struct wire_limits wrong[] = {
+        {{60, 61, 0}, {0}}, {{0, 0, 5}, {1, 0, 0}}, {{0, 1, 0}, {1, 0, 0}}};
+    struct wire_answer a = {.chat = SLICE_LITERAL("record")}, got;
+    struct wire_refusal r = {.status = 429,
+                             .error_type = SLICE_LITERAL("x"),
+                             .error_code = SLICE_LITERAL("y"),
+                             .message = SLICE_LITERAL("z")},
+                        told;
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        a.limits = r.limits = wrong[i];
+        buf_clear(&out);
+        wire_answer_encode(&out, &a);
+        cr_assert_eq(wire_answer_decode(buf_slice(&out), &got), ERR_INVAL);
+        buf_clear(&out);
+        wire_refusal_encode(&out, &r);
+        cr_assert_eq(wire_refusal_decode(buf_slice(&out), &told), ERR_INVAL);
+    }
+    buf_clear(&out);
+    r.limits = (struct wire_limits){0};
+    wire_refusal_encode(&out, &r);
+    for (int i = 0; i < 24; i++)
+        buf_append_byte(&out, 0);
+    cr_assert_eq(wire_refusal_decode(buf_slice(&out), &told), ERR_INVAL, "limits that say nothing");
 }
 
 Test(wire, refusal)
