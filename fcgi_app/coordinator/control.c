@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/redact.h"
 #include "coordinator/change.h"
 #include "coordinator/guard.h"
 #include "coordinator/probe.h"
@@ -45,6 +46,8 @@ static struct provider_ref *provider_ref_new(const struct core *c, const struct 
     strcpy(p->base_url, s->base_url);
     strcpy(p->model, s->model);
     strcpy(p->key, key);
+    redact_remember(slice_of(key));
+    redact_remember(slice_of(s->base_url));
     p->provider = (struct provider){.kind = s->provider,
                                     .base_url = p->base_url,
                                     .model = p->model,

@@ -3,9 +3,9 @@
  * Source 2's tags: ENQUEUE, DISPATCH, BATCH_START, LLM_BATCH, BATCH_COMPLETE.
  */
 #include "base/clock.h"
+#include "base/redact.h"
 #include "coordinator/call.h"
 #include "coordinator/record.h"
-#include "provider/redact.h"
 #include "json/write.h"
 
 /* Begins an event line in the scratch buffer. */

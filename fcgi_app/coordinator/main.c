@@ -17,6 +17,7 @@
 #include "base/conf.h"
 #include "base/dir.h"
 #include "base/log.h"
+#include "base/redact.h"
 #include "base/version.h"
 #include "coordinator/holder.h"
 #include "coordinator/lock.h"
@@ -159,7 +160,7 @@ static int open_log(const struct conf *conf, bool background, struct err *e)
             return rc;
         snprintf(path, sizeof(path), "%s/coordinator.log", conf->log.dir);
     }
-    return log_open("carpoold", level, path, e);
+    return log_open("carpoold", conf->log.debug ? LOG_LEVEL_DEBUG : level, path, e);
 }
 
 static void on_ready(void *arg)
@@ -224,5 +225,6 @@ int main(int argc, char **argv)
     }
     conf_wipe(&conf);
     log_close();
+    redact_forget();
     return rc < 0 ? 1 : 0;
 }

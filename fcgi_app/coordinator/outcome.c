@@ -66,7 +66,9 @@ static void lose(struct settlement *s, const struct err *e)
 {
     for (size_t i = 0; i < s->n; i++) {
         struct job *j = s->jobs[i];
-        log_write(LOG_LEVEL_ERROR, j->batch->id_text, "The outcome of this batch cannot be stored: %s",
+        char id[CHAT_NAME_MAX + 1];
+        snprintf(id, sizeof(id), "%.*s", (int)j->submit.request_id.n, j->submit.request_id.p);
+        log_write(LOG_LEVEL_ERROR, id, "The outcome cannot be stored (batch %s): %s", j->batch->id_text,
                   e->text);
         buf_clear(&j->chat);
         job_refuse(j, refusal_get(REFUSAL_OUTCOME_UNKNOWN));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/uuid.h"
 #include "worker/route.h"
 #include "worker/state.h"
@@ -82,6 +83,9 @@ void exchange_run(struct exchange *x)
     route_run(x);
     exchange_id(x);
     response_send(&x->response);
+    log_write(LOG_LEVEL_DEBUG, exchange_id(x), "%.*s %.*s: %d", (int)x->request.method_text.n,
+              x->request.method_text.p, (int)x->path.n, x->path.p,
+              x->response.gone ? COUNTS_GONE : x->response.status);
     counts_add_response(&x->worker->counts, x->route, x->response.gone ? COUNTS_GONE : x->response.status);
     arena_reset(&x->arena);
 }

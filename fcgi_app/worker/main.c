@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/conf.h"
 #include "base/log.h"
+#include "base/redact.h"
 #include "base/socket_path.h"
 #include "base/version.h"
 #include "worker/fcgid.h"
@@ -306,5 +307,6 @@ int main(int argc, char **argv)
         fprintf(stderr, PROGRAM ": %s\n", e.text);
     conf_wipe(&conf);
     log_close();
+    redact_forget();
     return rc ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/conf_table.h"
+#include "base/redact.h"
 
 static int set_defaults(struct conf *c, struct err *e)
 {
@@ -115,6 +116,13 @@ static int settle(struct conf *c, struct err *e)
     return settle_paths(c, e);
 }
 
+static void remember_secrets(const struct conf *c)
+{
+    for (size_t i = 0; i < conf_options_n; i++)
+        if (conf_options[i].flags & CONF_SECRET)
+            redact_remember(slice_of((const char *)c + conf_options[i].offset));
+}
+
 int conf_load(const char *file, struct conf *ret_conf, struct err *e)
 {
     struct conf *c = calloc(1, sizeof(*c));
@@ -129,8 +137,11 @@ int conf_load(const char *file, struct conf *ret_conf, struct err *e)
         rc = conf_read_environment(c, e);
     if (!rc)
         rc = settle(c, e);
+    remember_secrets(c);
     if (!rc)
         *ret_conf = *c;
+    else if (e)
+        redact(e->text, strlen(e->text));
     conf_wipe(c);
     free(c);
     return rc;

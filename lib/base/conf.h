@@ -132,7 +132,8 @@ struct conf {
  * the rule, and the value that broke it. An unknown section or key, or a CARPOOL_ variable that is no option,
  * is an error; an empty variable counts as not set. Two provider keys (GEMINI_API_KEY and OPENAI_API_KEY)
  * without provider.kind, or provider.api_key without any: an error. Relative paths are made absolute, from
- * the current directory. Blocks on files only.
+ * the current directory. Blocks on files only. What is secret in it is remembered (redact.h), also on
+ * failure.
  */
 MUST_CHECK
 int conf_load(const char *file, struct conf *ret_conf, struct err *e);

@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/escape.h"
+#include "base/redact.h"
 #include "base/utf8.h"
 
 #define LINE_MAX_BYTES  4096
@@ -140,8 +141,10 @@ void log_write(enum log_level level, const char *request_id, const char *format,
     struct slice message = {text, n < 0 ? 0 : (size_t)n};
     if (message.n >= sizeof(text))
         message = utf8_truncate((struct slice){text, sizeof(text) - 1}, sizeof(text) - 2);
+    redact(text, message.n); /* before it is cut: of half a key nobody can tell what it is */
     storage[0] = 0;
     write_head(&line, level, request_id);
+    redact(storage, line.len);
     write_message(&line, message);
     memcpy(storage + line.len, LINE_TAIL, LINE_TAIL_BYTES);
     write_line(storage, line.len + LINE_TAIL_BYTES);

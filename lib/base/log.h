@@ -20,7 +20,8 @@ MUST_CHECK
 int log_level_parse(const char *text, enum log_level *ret_level);
 
 /* {"time":…,"level":…,"program":…,"pid":…,"request_id":…,"message":…}: one write(2) a line, thread-safe.
- * request_id may be NULL. Longer than 4 KiB is cut at a character. Never pass a secret. */
+ * request_id may be NULL. Longer than 4 KiB is cut at a character. Secrets are
+ * taken out (redact.h); do not rely on it. */
 void log_write(enum log_level level, const char *request_id, const char *format, ...) PRINTF_LIKE(3, 4);
 
 #define log_debug(...)   log_write(LOG_LEVEL_DEBUG, NULL, __VA_ARGS__)

@@ -143,8 +143,7 @@ static size_t write_all(int fd, struct iovec *iov, int n)
     return written;
 }
 
-/* The record at the front of the queue, or an absent one at its end. */
-static struct slice next_record(struct slice records)
+struct slice log_record_next(struct slice records)
 {
     uint32_t n;
     if (records.n < sizeof(n))
@@ -153,7 +152,7 @@ static struct slice next_record(struct slice records)
     return (struct slice){records.p + sizeof(n), n};
 }
 
-static void skip_record(struct slice *records, struct slice record)
+void log_record_skip(struct slice *records, struct slice record)
 {
     records->p += sizeof(uint32_t) + record.n;
     records->n -= sizeof(uint32_t) + record.n;
@@ -165,7 +164,8 @@ static int gather(const struct log_file *f, struct slice records, bool may_rotat
 {
     uint64_t size = f->size;
     int n = 0;
-    for (struct slice r; n < RECORDS_A_CALL && (r = next_record(records)).p; skip_record(&records, r)) {
+    for (struct slice r; n < RECORDS_A_CALL && (r = log_record_next(records)).p;
+         log_record_skip(&records, r)) {
         if (may_rotate && size && size + r.n > f->rotate_bytes)
             break;
         ret_iov[n++] = (struct iovec){(void *)r.p, r.n};
@@ -178,7 +178,7 @@ static int gather(const struct log_file *f, struct slice records, bool may_rotat
 static int settle(struct log_file *f, struct slice *records, size_t written)
 {
     int whole = 0;
-    for (struct slice r; (r = next_record(*records)).p && r.n <= written; skip_record(records, r)) {
+    for (struct slice r; (r = log_record_next(*records)).p && r.n <= written; log_record_skip(records, r)) {
         written -= r.n;
         f->size += r.n;
         whole++;
@@ -204,7 +204,7 @@ uint64_t log_file_write(struct log_file *f, struct slice records, uint64_t now_u
             fail(f, now_us);
     }
     uint64_t lost = 0;
-    for (struct slice r; (r = next_record(records)).p; skip_record(&records, r))
+    for (struct slice r; (r = log_record_next(records)).p; log_record_skip(&records, r))
         lost++;
     return lost;
 }

@@ -34,8 +34,13 @@ int log_file_open(struct log_file *f, const char *dir, const char *name, uint64_
                   unsigned rotate_keep, struct err *e);
 void log_file_close(struct log_file *f);
 
-/* Appends records, each a u32 of its length (in this machine's byte order) and its bytes, many with one call
- * of the system. No record is split between two files. Returns how many could not be written. */
+/* The first record of a queue of them, each a u32 of its length (in this machine's byte order) and its bytes,
+ * or an absent one at its end; the rest after it. */
+struct slice log_record_next(struct slice records);
+void log_record_skip(struct slice *records, struct slice record);
+
+/* Appends records, each as log_record_next() finds it, many with one call of the system. No record is split
+ * between two files. Returns how many could not be written. */
 uint64_t log_file_write(struct log_file *f, struct slice records, uint64_t now_us);
 
 #endif

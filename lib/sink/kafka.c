@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/redact.h"
 #include "sink/properties.h"
 
 #define SILENCE_US (2 * US_PER_S) /* no broker can be reached for so long: away */
@@ -138,6 +139,8 @@ static void on_log(const rd_kafka_t *producer, int level, const char *facility, 
 static int set_property(void *arg, const char *name, const char *value, struct err *e)
 {
     char said[256];
+    if (strstr(name, "password") || strstr(name, "secret"))
+        redact_remember(slice_of(value));
     switch (rd_kafka_conf_set(arg, name, value, said, sizeof(said))) {
     case RD_KAFKA_CONF_OK:
         return 0;

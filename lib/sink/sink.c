@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/redact.h"
 #include "sink/files.h"
 #include "sink/topics.h"
 
@@ -94,10 +95,15 @@ static bool wait_for_records(struct sink *s)
     return (s->queued || !s->closing) && !s->abandoned;
 }
 
+/* records: this thread's own bytes, from which secrets are taken out on the way. */
 static uint64_t write_stream(struct sink *s, unsigned i, struct slice records, uint64_t now_us)
 {
-    return i < SINK_STREAMS ? log_file_write(&s->files[i], records, now_us)
-                            : topics_write(s->topics, i - SINK_STREAMS, records, now_us);
+    if (i >= SINK_STREAMS)
+        return topics_write(s->topics, i - SINK_STREAMS, records, now_us);
+    struct slice rest = records;
+    for (struct slice r; (r = log_record_next(rest)).p; log_record_skip(&rest, r))
+        redact((char *)r.p, r.n);
+    return log_file_write(&s->files[i], records, now_us);
 }
 
 /* One round: everything that is queued, without the lock. */

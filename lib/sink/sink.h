@@ -8,6 +8,8 @@
  * so does a disk that fails, which is tried again each second. The caller never waits. Files may be moved
  * away or removed at any time; new ones are made within a second.
  *
+ * Secrets are taken out of every record on its way out (base/redact.h).
+ *
  * With Kafka (etc/kafka.md) there are records for three topics besides. What Kafka does not take or does not
  * acknowledge is appended to <topic>.jsonl in the same directory, under the same rules.
  */

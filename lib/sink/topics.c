@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/redact.h"
 #include "sink/files.h"
 #include "sink/kafka.h"
 
@@ -169,6 +170,8 @@ uint64_t topics_write(struct topics *t, enum sink_topic topic, struct slice reco
         memcpy(&n, records.p, sizeof(n));
         memcpy(&key_n, records.p + sizeof(n), sizeof(key_n));
         struct slice key = {records.p + HEAD_BYTES, key_n}, record = {key.p + key.n, n};
+        redact((char *)key.p, key.n);
+        redact((char *)record.p, record.n);
         if (!t->kafka || !kafka_send(t->kafka, topic, key, record))
             to_file(t, topic, record);
         records.p += HEAD_BYTES + key.n + record.n;

@@ -21,7 +21,8 @@ void topics_free(struct topics *t);
 #define TOPICS_HEAD_MAX 260
 struct slice topics_head(struct slice key, struct slice record, char ret_head[TOPICS_HEAD_MAX]);
 
-/* Records on their way out, each behind its head. Returns how many were lost. */
+/* Records on their way out, each behind its head; secrets are taken out of them in place. Returns how many
+ * were lost. */
 uint64_t topics_write(struct topics *t, enum sink_topic topic, struct slice records, uint64_t now_us);
 /* At least once a second: what became of earlier ones. Returns how many were lost. */
 uint64_t topics_turn(struct topics *t, uint64_t now_us);

@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -Ilib -o "$work/dump" tests/lint/conf_dump.c \
-    lib/base/conf*.c lib/base/err.c lib/base/utf8.c -linih -lsodium
+    lib/base/conf*.c lib/base/err.c lib/base/redact.c lib/base/utf8.c -linih -lsodium
 "$work/dump" >"$work/table"
 
 # A default is "#key = value" without a blank behind the #; a line with one is for people. [prices] has no options.
