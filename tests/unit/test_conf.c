@@ -290,7 +290,7 @@ Test(conf, describes_every_option)
     expect_loaded(NULL);
     plain = c;
     conf_describe(set_default, NULL);
-    cr_assert_eq(described, 73);
+    cr_assert_eq(described, 75);
     expect_loaded(NULL);
     cr_assert(c.provider.kind_chosen);
     c.provider.kind_chosen = false;
