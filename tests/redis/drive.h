@@ -107,7 +107,7 @@ struct test {
     void (*run)(void);
 };
 extern const struct test promise_tests[], limit_tests[], fence_tests[], away_tests[], exchange_tests[],
-    cluster_tests[], peer_tests[], memory_tests[];
+    cluster_tests[], peer_tests[], memory_tests[], chaos_tests[];
 void speed(void);
 
 #endif

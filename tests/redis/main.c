@@ -40,8 +40,8 @@ static bool passes(const struct test *t)
 
 int main(int argc, char **argv)
 {
-    const struct test *const all[] = {promise_tests, limit_tests,    fence_tests,   away_tests,
-                                      peer_tests,    exchange_tests, cluster_tests, memory_tests};
+    const struct test *const all[] = {promise_tests,  limit_tests,   fence_tests,  away_tests, peer_tests,
+                                      exchange_tests, cluster_tests, memory_tests, chaos_tests};
     unsigned passed = 0, failed = 0;
     signal(SIGPIPE, SIG_IGN);
     if (sodium_init() < 0)
