@@ -14,8 +14,8 @@
 #include "shared/shared_private.h"
 
 #define RETRY_MIN_MS 100
-#define RETRY_MAX_MS 5000
-#define STABLE_US    (5 * US_PER_S) /* a connection that held so long begins with short pauses again */
+#define RETRY_MAX_MS 2000
+#define STABLE_US    US_PER_S /* a connection that held so long begins with short pauses again */
 
 const struct redisReply *reply_at(const struct redisReply *reply, size_t i)
 {

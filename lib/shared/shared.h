@@ -199,7 +199,7 @@ struct shared_options {
     void *arg;
 };
 
-/* Begins to connect, and goes on trying until closed (100 ms .. 5 s, with jitter). ERR_INVAL: a URL that is
+/* Begins to connect, and goes on trying until closed (100 ms .. 2 s, with jitter). ERR_INVAL: a URL that is
  * none, or of a kind this build cannot speak (rediss://). Built without hiredis: ERR_INVAL, with a sentence.
  */
 MUST_CHECK

@@ -6,7 +6,7 @@
 
 #include "drive.h"
 
-#define PAIRS_MAX 64
+#define PAIRS_MAX 1024
 
 struct pair;
 /* One end: what is read here is written to the other, or held. */

@@ -1,12 +1,14 @@
 /*
  * Three machines claim and settle the same ids at random while the server is killed, frozen and started
- * again: never do two run an id at once, and one that is done is never run again. What the server
- * acknowledged is there. SEED=n for another life.
+ * again, and what the first one says is held back until long after it has connected anew: never do two run an
+ * id at once, and one that is done is never run again. What the server acknowledged is there. SEED=n for
+ * another life.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "drive.h"
+#include "relay.h"
 #include "server.h"
 
 #define MACHINES 3
@@ -111,25 +113,37 @@ static void end_some(struct player *p)
     tell(p, id);
 }
 
-static void disturb(void)
+/* What goes wrong next, and for how many ms that is left alone. */
+static unsigned disturb(void)
 {
-    static bool frozen;
-    switch (chance(frozen ? 2 : 6)) {
-    case 0:
-        if (!frozen)
-            server_freeze(&server);
-        else
-            server_thaw(&server);
-        frozen = !frozen;
+    static enum { WORKING, FROZEN, HELD } now = WORKING;
+    switch (now) {
+    case FROZEN:
+        server_thaw(&server);
+        now = WORKING;
+        return 50 + chance(400);
+    case HELD:
+        relay_release();
+        now = WORKING;
+        return 50 + chance(200);
+    default:
         break;
+    }
+    switch (chance(3)) {
+    case 0:
+        server_freeze(&server);
+        now = FROZEN;
+        return 50 + chance(400);
     case 1:
+        /* Long enough for the first machine to connect anew, and to claim again what it had. */
+        relay_hold_commands();
+        now = HELD;
+        return 300 + chance(600);
+    default:
         server_kill(&server);
-        frozen = false;
         drive_for_ms(chance(50));
         server_again(&server);
-        break;
-    default: /* let it work */
-        break;
+        return 50 + chance(400);
     }
 }
 
@@ -148,20 +162,22 @@ static void live(void)
         }
         uv_run(drive_loop(), UV_RUN_ONCE);
         if (drive_now_ms() >= next) {
-            disturb();
-            next = drive_now_ms() + 50 + chance(400);
+            next = drive_now_ms() + disturb();
         }
     }
     server_thaw(&server);
+    relay_release();
 }
 
 static void chaos(void)
 {
     seed = getenv("SEED") ? (unsigned)atoi(getenv("SEED")) : (unsigned)drive_now_ms();
     fprintf(stderr, "    SEED=%u\n", seed);
+    char url[128];
     server_start(&server, NULL);
+    relay_start(&server, server.dir, NULL, url);
     for (unsigned i = 0; i < MACHINES; i++) {
-        machine_init(&players[i].m, i + 1, server.url);
+        machine_init(&players[i].m, i + 1, i ? server.url : url);
         players[i].m.options.answer_ms = 200;
         players[i].m.on_open_key = on_open;
         machine_open(&players[i].m);
@@ -191,6 +207,7 @@ static void chaos(void)
     CHECK(claimed_n > 50 && lost_n > 0 && done_n > 10);
     for (unsigned i = 0; i < MACHINES; i++)
         machine_stop(&players[i].m);
+    relay_stop();
     server_fini(&server);
 }
 
