@@ -30,6 +30,14 @@ static const char *mode_of(uint64_t dice)
     return dice < 5 ? "combined" : dice < 8 ? "concurrent" : "array";
 }
 
+static const char *limits_of(uint64_t dice)
+{
+    return dice == 0   ? "requests_per_minute = 20\nuser_requests_per_minute = 6\n"
+           : dice == 1 ? "tokens_per_minute = 4000\n"
+           : dice == 2 ? "user_tokens_per_minute = 1000\nrequests_per_minute = 100\n"
+                       : "";
+}
+
 void random_configure(struct life *life, uint64_t seed, char ret_config[1024])
 {
     struct world dice = {.random_state = seed * 0x9e3779b97f4a7c15 + 1}, *d = &dice;
@@ -41,7 +49,7 @@ void random_configure(struct life *life, uint64_t seed, char ret_config[1024])
     snprintf(ret_config, 1024,
              "[provider]\nmode = %s\nmax_concurrency = %u\ntimeout_ms = 5000\nmock_latency_ms = %u\n%s"
              "[retry]\nattempts = %u\nbase_ms = %u\n"
-             "[limits]\nqueue_max = %u\n"
+             "[limits]\nqueue_max = %u\n%s"
              "[batch]\nflush_when_all_wait = %s\n"
              "[batch_high]\nmax_batch = %u\nwindow_ms = %u\ntokens = 100\n"
              "[batch_medium]\npolicy = %s\ntokens = 100\n"
@@ -52,8 +60,8 @@ void random_configure(struct life *life, uint64_t seed, char ret_config[1024])
              mode_of(world_random(d, 10)), 1 + (unsigned)world_random(d, 5), (unsigned)world_random(d, 300),
              life->small_context ? "context_tokens = 300\n" : "", (unsigned)world_random(d, 4),
              random_chance(d, 50) ? 20 : 250, small_queue ? 4 + (unsigned)world_random(d, 8) : 4096,
-             random_chance(d, 70) ? "on" : "off", 1 + (unsigned)world_random(d, 8), zero_windows ? 0 : 200,
-             random_chance(d, 60) ? "window" : "adaptive", zero_windows ? 0 : 1500,
+             limits_of(seed % 12), random_chance(d, 70) ? "on" : "off", 1 + (unsigned)world_random(d, 8),
+             zero_windows ? 0 : 200, random_chance(d, 60) ? "window" : "adaptive", zero_windows ? 0 : 1500,
              random_chance(d, 70) ? 1 : 72, random_chance(d, 80) ? "report" : "retry",
              (unsigned)world_random(d, 2), random_chance(d, 80) ? "exact" : "off",
              random_chance(d, 50) ? 1 : 24);
@@ -77,6 +85,8 @@ static void compose_body(struct life *life, struct wire_submit *m, unsigned id)
     snprintf(text, sizeof(text), "Why %u of tenant %u%s", id, m->trust_group[0],
              id % 11 == 3 ? " (offensive)" : "");
     m->prompt = keep(w, text);
+    if (id % 3 == 1)
+        m->username = SLICE_LITERAL("anne");
     if (id % 5 == 1)
         m->model = keep(w, "other");
     if (id % 7 == 2)

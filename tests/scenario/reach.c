@@ -47,6 +47,7 @@ static const char *const points[] = {
     "refused QUEUE_FULL",
     "refused for 256 MiB of prompts",
     "refused TENANT_QUEUE_FULL",
+    "refused RATE_LIMITED",
     "refused REQUEST_ID_REUSED",
     "refused OUTCOME_UNKNOWN",
     "refused REQUEST_DELETED",

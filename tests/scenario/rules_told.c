@@ -139,8 +139,19 @@ void rules_watched(struct world *w, const struct client *c, struct slice chat)
         world_blame(w, "%s sees another answer than was told", c->name);
 }
 
+/* Only for a limit that is there, and it says when to come back. */
+static void check_limited(struct world *w, const struct client *c)
+{
+    if (!wire_limits_any(&c->limits) || !c->retry_after_ms || c->status != 429)
+        world_blame(w, "%s is refused for a limit, and not told which", c->name);
+    if (c->retry_after_ms > 300000)
+        world_blame(w, "%s is to wait %u ms for its limit", c->name, c->retry_after_ms);
+}
+
 static void check_refusal(struct world *w, struct client *c)
 {
+    if (strcmp(c->code, "RATE_LIMITED") == 0)
+        check_limited(w, c);
     static const char *const of_calls[] = {"PROVIDER_", "UPSTREAM_", "BAD_UPSTREAM_", "CONTENT_"};
     for (size_t i = 0; i < ARRAY_LEN(of_calls); i++)
         if (strncmp(c->code, of_calls[i], strlen(of_calls[i])) == 0 &&
