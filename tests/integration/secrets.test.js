@@ -7,7 +7,7 @@
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
-const { describe } = require('node:test');
+const { describe, after } = require('node:test');
 const { useStack, until, PROVIDER_KEY, RFC3339_MS } = require('./harness');
 
 const API_KEY = 'callers-canary-a1b2c3d4';
@@ -46,6 +46,7 @@ const STORE = ['s/data.mdb', 's/provider.key', 'kafka.properties'];
 describe('canaries', () => {
     const properties = path.join(fs.mkdtempSync(path.join(require('node:os').tmpdir(), 'cp-k-')), 'kafka.properties');
     fs.writeFileSync(properties, `sasl.password = ${KAFKA_PASSWORD}\nno.such.${KAFKA_PASSWORD} = 1\n`, { mode: 0o600 });
+    after(() => fs.rmSync(path.dirname(properties), { recursive: true }));
     const s = useStack({
         provider: 'openai',
         ready: ['ok', 'degraded'] /* Redis is not there */,
