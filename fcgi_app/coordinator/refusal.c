@@ -65,8 +65,8 @@ static const struct wire_refusal refusals[] = {
               "nothing was sent. Ask again later."),
     [REFUSAL_SHARED_DOWN] =
         ENTRY(503, 1000, "unavailable_error", "SHARED_DOWN",
-              "The Redis that the machines share cannot be reached (see /health), and redis.on_loss is "
-              "refuse; nothing was sent. Ask again later."),
+              "The Redis that the machines share cannot be reached (see /health), and without it this cannot "
+              "be promised for all of them; nothing was sent or changed. Ask again later."),
     [REFUSAL_MACHINE_AWAY] =
         ENTRY(503, 5000, "unavailable_error", "MACHINE_AWAY",
               "Another machine keeps this request and is not there now; it was not sent, and will be when "

@@ -32,49 +32,63 @@ describe('counters', () => {
         return onA;
     }
 
+    /* What both say once nothing is on its way any more. */
+    const steady = () =>
+        until(
+            'both say the same for a while',
+            async () => {
+                const before = await Promise.all(m.all.map(requests));
+                await sleep(1500);
+                const [onA, onB] = await Promise.all(m.all.map(requests));
+                const totals = [...before, onA, onB].map(({ total }) => total);
+                return new Set(totals).size === 1 && onA;
+            },
+            4 * WORDS_MS,
+        );
+
     m.test('both machines tell the sum of both, and count nothing twice after restarts', async () => {
-        let sum = await requests(m.a);
-        await until('both begin with the same', async () => (sum = await requests(m.a)).total === (await requests(m.b)).total);
+        let sum = await steady();
         await Promise.all([load(m.a, 'on A', 30), load(m.b, 'on B', 21)]);
         sum = await assertSum(sum, 51);
         assert.deepEqual([sum.high, sum.medium, sum.low].reduce((x, y) => x + y), sum.total);
 
+        const woken = m.woken;
         await m.b.die();
         await load(m.a, 'while B is away', 6);
         await m.b.revive();
         await m.allShare();
-        sum = await assertSum(sum, 6);
-
         await m.redis.kill();
         await m.redis.launch();
         await m.allShare();
-        sum = await assertSum(sum, 0);
+        sum = await assertSum(sum, 6 + m.woken - woken);
         for (const machine of m.all) machine.killCoordinator();
         await m.allShare();
-        const woken = (await requests(m.a)).total - sum.total;
-        await assertSum(sum, woken);
+        /* What woke the coordinators, and a sum that was given up with one, which is allowed for figures. */
+        const restarted = await steady();
+        assert.ok(restarted.total >= sum.total - 1 && restarted.total <= sum.total + 2, JSON.stringify(restarted));
         await load(m.b, 'after all that', 3);
-        await assertSum(sum, woken + 3);
+        await assertSum(restarted, 3);
     });
 
     m.test('/stats tells the same figures on both', async () => {
         await load(m.a, 'for stats', 4);
         const figures = async (machine) => {
-            const { json } = await machine.get('/stats');
-            const { in_flight, queue, uptime_s, ...rest } = json;
-            return rest;
+            const { requests: asked, latency_ms } = (await machine.get('/stats')).json;
+            return { by_priority: asked.by_priority, total: asked.total, latency_ms };
         };
-        const counts = (json) => JSON.stringify(json.requests ?? json.total_requests);
-        await until('both tell the same', async () => {
-            const [onA, onB] = await Promise.all(m.all.map(figures));
-            assert.ok(counts(onA), 'there are requests in it');
-            return counts(onA) === counts(onB);
-        }, WORDS_MS);
+        await until(
+            'both tell the same',
+            async () => {
+                const [onA, onB] = await Promise.all(m.all.map(figures));
+                assert.deepEqual(onA, onB);
+                return onA.total >= 4;
+            },
+            WORDS_MS,
+        );
     });
 
     m.test('an answer replayed by the other machine buys nothing and is counted once as answered', async () => {
-        const before = await requests(m.a);
-        await until('both begin with the same', async () => (await requests(m.b)).total === before.total);
+        const before = await steady();
         const ids = Array.from({ length: 5 }, (_, i) => `counted-${i}`);
         await Promise.all(ids.map((id) => m.a.ask(`prompt of ${id}`, { request_id: id })));
         for (let i = 0; i < 3; i++) await Promise.all(ids.map((id) => m.b.ask(`prompt of ${id}`, { request_id: id })));

@@ -71,11 +71,17 @@ m.test('away for a while with work on both sides: replays on the own machine are
     assert.equal(timesPaid(m.fake, 'on A alone'), 1);
 });
 
-m.test('a deletion made while Redis is away reaches the other machine', async () => {
+m.test('a deletion while Redis is away is refused, or reaches the other machine later', async () => {
     assert.equal((await m.a.ask('deleted alone', more('deleted'))).status, 200);
     await m.redis.kill();
-    assert.equal((await m.a.delete('/v1/chat/deleted')).status, 200);
+    const deletion = await m.a.delete('/v1/chat/deleted');
+    assert.ok([200, 503].includes(deletion.status), deletion.text);
     await m.redis.launch();
     await m.allShare();
+    if (deletion.status === 503) {
+        assert.doesNotMatch(deletion.text, /on_loss is refuse/, 'it is not');
+        assert.equal((await m.a.ask('deleted alone', more('deleted'))).status, 200, 'nothing is gone');
+        assert.equal((await m.a.delete('/v1/chat/deleted')).status, 200);
+    }
     await until('B says 410', async () => (await m.b.ask('deleted alone', more('deleted'))).status === 410, 3000);
 });

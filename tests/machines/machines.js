@@ -100,6 +100,7 @@ class Machines {
      */
     constructor(options = {}) {
         this.options = options;
+        this.woken = 0; /* prompts answered for that */
     }
 
     static async start(options) {
@@ -152,7 +153,9 @@ class Machines {
     /* Its coordinator starts with the first prompt. */
     async wake(machine) {
         const { key } = this.options;
-        await settled(machine.ask('wakes the coordinator', {}, { check: false, headers: key ? { 'X-API-Key': key } : {} }));
+        const headers = key ? { 'X-API-Key': key } : {};
+        const res = await settled(machine.ask('wakes the coordinator', {}, { check: false, headers }));
+        if (res.status === 200) this.woken++;
     }
 
     /* Between two tests: whatever the last one left, all are there and share. */
