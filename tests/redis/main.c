@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "drive.h"
+#include "server.h"
 
 static bool wanted(const char *name, int argc, char **argv)
 {
@@ -44,10 +45,11 @@ int main(int argc, char **argv)
                                       exchange_tests, cluster_tests, memory_tests, chaos_tests};
     unsigned passed = 0, failed = 0;
     signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0)
+    if (sodium_init() < 0 || !directories_init())
         return 1;
     if (argc == 2 && strcmp(argv[1], "--speed") == 0) {
         speed();
+        directories_fini();
         return 0;
     }
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
@@ -60,6 +62,7 @@ int main(int argc, char **argv)
             passed += ok;
             failed += !ok;
         }
+    directories_fini();
     printf("%u passed, %u failed\n", passed, failed);
     return failed || !passed;
 }

@@ -18,6 +18,31 @@
 
 #include "drive.h"
 
+static char root[] = "/tmp/carpool-redis-XXXXXX";
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
+bool directories_init(void)
+{
+    return mkdtemp(root) != NULL;
+}
+
+void directories_fini(void)
+{
+    nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+void new_directory(char ret_path[64])
+{
+    snprintf(ret_path, 64, "%s/XXXXXX", root);
+    if (!mkdtemp(ret_path))
+        give_up("no directory");
+}
+
 unsigned free_port(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
@@ -93,9 +118,7 @@ static void begin(struct server *s, bool tcp, va_list args)
     *s = (struct server){.pid = 0};
     while (n < SERVER_ARGS_MAX - 1 && (s->args[n] = va_arg(args, const char *)))
         n++;
-    strcpy(s->dir, "/tmp/carpool-redis-XXXXXX");
-    if (!mkdtemp(s->dir))
-        give_up("no directory");
+    new_directory(s->dir);
     snprintf(s->socket, sizeof(s->socket), "%s/s", s->dir);
     snprintf(s->url, sizeof(s->url), "unix://%s", s->socket);
     if (tcp) {
@@ -141,12 +164,6 @@ void server_freeze(struct server *s)
 void server_thaw(struct server *s)
 {
     kill(s->pid, SIGCONT);
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
 }
 
 void server_fini(struct server *s)

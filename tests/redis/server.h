@@ -41,4 +41,9 @@ long long server_number(struct server *s, const char *format, ...);
 
 unsigned free_port(void);
 
+/* All directories are in one, which the runner makes first and removes at the end, whatever tests leave. */
+bool directories_init(void);
+void directories_fini(void);
+void new_directory(char ret_path[64]);
+
 #endif

@@ -11,8 +11,8 @@ static struct machine a;
 
 static void canned(const char *answer, const char *words)
 {
-    char directory[] = "/tmp/carpool-redis-XXXXXX", url[128], path[140];
-    CHECK(mkdtemp(directory));
+    char directory[64], url[128];
+    new_directory(directory);
     relay_start(NULL, directory, answer, url);
     machine_init(&a, 1, url);
     a.options.answer_ms = 300;
@@ -23,9 +23,6 @@ static void canned(const char *answer, const char *words)
     CHECK(!a.standing.there && strstr(a.standing.fault.text, words));
     machine_stop(&a);
     relay_stop();
-    snprintf(path, sizeof(path), "%s/relay", directory);
-    remove(path);
-    remove(directory);
 }
 
 static void no_redis(void)
