@@ -53,6 +53,9 @@ static enum meeting meet_unended(const struct core *c, struct job *j, const stru
     j->runs_elsewhere = r->state == SHARED_DISPATCHED;
     if (r->owner_alive)
         return MEETS_RUNNING;
+    /* One that is kept here waits until that machine is back, or its note is gone. */
+    if (r->state == SHARED_QUEUED && job_is_async(j) && j->state != JOB_ASKING)
+        return MEETS_RUNNING;
     if (r->state == SHARED_QUEUED)
         job_refuse(j, refusal_get(REFUSAL_MACHINE_AWAY));
     else if (c->conf->idempotency.on_unknown == ON_UNKNOWN_RETRY)
@@ -88,7 +91,8 @@ static void take_chat(struct job *j, struct slice chat)
 enum meeting machines_meet(const struct core *c, struct job *j, const struct shared_record *r)
 {
     bool retry = c->conf->idempotency.on_unknown == ON_UNKNOWN_RETRY;
-    if (r->state == SHARED_FREE)
+    j->promised |= r->state == SHARED_REFUSED;
+    if (r->state == SHARED_FREE || r->state == SHARED_REFUSED)
         return MEETS_NOTHING;
     if (r->state == SHARED_DELETED)
         job_refuse(j, refusal_get(REFUSAL_DELETED));
@@ -189,20 +193,14 @@ bool machines_ask(struct core *c, struct core_link *l, uint64_t id, struct job *
     return true;
 }
 
-/* Another machine runs it. What it has kept for later it will run; of what somebody else only waits for,
- * nobody knows whether it will, so a prompt to be kept is kept here, too. */
+/* Another machine has it. Whether it will come to an end there nobody knows, not even of one that is noted as
+ * kept: that is noted before it is durable, and its machine may have refused it since. So a prompt to be kept
+ * is kept here, too. */
 static void met_running(struct core *c, struct job *j, uint64_t now_us)
 {
-    if (job_is_async(j) && j->runs_elsewhere)
+    if (job_is_async(j))
         intake_accept(c, j);
-    else if (job_is_async(j)) {
-        job_tell_kept(c, j);
-        j->submit.flags &= ~(unsigned)SUBMIT_ASYNC;
-        if (job_is_awaited(j))
-            machines_wait(c, j, now_us);
-        else
-            machines_end(c, j);
-    } else
+    else
         machines_wait(c, j, now_us);
 }
 

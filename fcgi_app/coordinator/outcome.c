@@ -149,7 +149,10 @@ static void add_refusal(struct core *c, struct settlement *s, struct job *j,
 {
     core_count_refusal(c, refusal);
     job_refuse(j, refusal);
-    j->ended = state == REQUEST_UNKNOWN ? SHARED_UNKNOWN : final ? SHARED_FAILED : SHARED_FREE;
+    j->ended = state == REQUEST_UNKNOWN ? SHARED_UNKNOWN
+               : final                  ? SHARED_FAILED
+               : job_keeps_record(j)    ? SHARED_REFUSED
+                                        : SHARED_FREE;
     struct commit_op *op = s->op;
     struct commit_request *r = &op->requests[op->requests_n++];
     *r = (struct commit_request){.key = j->submit.key};

@@ -24,8 +24,8 @@ static void settle(struct core *c, struct shared_ending *ending, const struct re
         ending->state = SHARED_DELETED;
         break;
     case REQUEST_FAILED:
-        ending->state = record->final ? SHARED_FAILED : SHARED_FREE;
-        ending->value = record->final ? record->refusal : (struct slice){0};
+        ending->state = record->final ? SHARED_FAILED : SHARED_REFUSED; /* kept, so it was promised */
+        ending->value = record->refusal;
         break;
     case REQUEST_QUEUED: /* it is on its way out of the store */
         break;

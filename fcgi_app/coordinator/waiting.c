@@ -68,11 +68,13 @@ int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *f
     if (rc < 0)
         return rc;
     struct job *j = job_find(c, watch.key);
+    /* What is known here of one that another machine has is a moment old. */
+    bool asks = c->shared.reach == SHARED_THERE && j && j->state == JOB_ELSEWHERE;
     if (intake_is_open(c, l, frame->id))
         return ERR_INVAL;
     if (!j && c->shared.reach == SHARED_OFF)
         intake_answer_progress(c, l, frame->id, PROGRESS_UNKNOWN_ID);
-    else if (!j)
+    else if (!j || asks)
         inquiry_begin(c, l, frame->id, &watch, now_us);
     else if (!watch.wait_ms ||
              job_add_waiter(c, j, l, frame->id, true, now_us + watch.wait_ms * US_PER_MS) < 0)

@@ -23,7 +23,7 @@ int record_decode(struct slice raw, bool owner_alive, const struct uuid *me, str
     if (raw.p) {
         const uint8_t *head = (const uint8_t *)raw.p;
         if (raw.n < RECORD_HEAD || head[0] != RECORD_VERSION || head[1] == SHARED_FREE ||
-            head[1] > SHARED_DELETED)
+            head[1] > SHARED_REFUSED)
             return ERR_CORRUPT;
         r.state = (enum shared_state)head[1];
         r.mine = memcmp(head + 2, me->bytes, sizeof(me->bytes)) == 0;

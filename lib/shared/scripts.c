@@ -70,10 +70,10 @@ static const char arrive[] =
                 "end\n"
                 "local record, cache, open = key('r'), key('c'), key('q')\n"
                 "local raw = record and redis.call('GET', record)\n"
-                "if raw then return {raw, alive(raw)} end\n"
+                "if raw and string.byte(raw, 2) ~= 7 then return {raw, alive(raw)} end\n"
                 "local cached = cache and redis.call('GET', cache)\n"
-                "if cached then return {false, 0, cached} end\n"
-                "local answer = {false, 0, false, 0}\n"
+                "if cached then return {raw, 0, cached} end\n"
+                "local answer = {raw, 0, false, 0}\n"
                 "if #KEYS > at then\n" BUCKETS "  local debts = {}\n"
                 "  for i = at + 1, #KEYS do\n"
                 "    local j = i - at\n"
@@ -104,25 +104,26 @@ static const char arrive[] =
 /* KEYS: fence, open, then the records. ARGV: number, take_unknown, machine, how long to keep a record (ms),
  * then each record as it will be. Answers, each: nothing for a claimed one, else the record; alive. One that
  * is run anew is kept anew. */
-static const char claim[] = GUARD ALIVE
-    "local answer = {}\n"
-    "for i = 3, #KEYS do\n"
-    "  local raw = redis.call('GET', KEYS[i])\n"
-    "  local state = raw and string.byte(raw, 2)\n"
-    "  local ours = raw and string.sub(raw, 3, 18) == ARGV[3] and (state == 1 or state == 2)\n"
-    "  if not raw or ours or ARGV[2] == '1' and (state == 5 or state == 2 and alive(raw) == 0) then\n"
-    "    if ours then\n"
-    "      redis.call('SET', KEYS[i], ARGV[i + 2], 'KEEPTTL')\n"
-    "    else\n"
-    "      redis.call('SET', KEYS[i], ARGV[i + 2], 'PX', ARGV[4])\n"
-    "    end\n"
-    "    redis.call('SADD', KEYS[2], string.sub(KEYS[i], -32))\n"
-    "    raw = false\n"
-    "  end\n"
-    "  answer[2 * i - 5] = raw\n"
-    "  answer[2 * i - 4] = raw and alive(raw) or 0\n"
-    "end\n"
-    "return answer\n";
+static const char claim[] =
+    GUARD ALIVE "local answer = {}\n"
+                "for i = 3, #KEYS do\n"
+                "  local raw = redis.call('GET', KEYS[i])\n"
+                "  local state = raw and string.byte(raw, 2)\n"
+                "  local ours = raw and string.sub(raw, 3, 18) == ARGV[3] and (state == 1 or state == 2)\n"
+                "  if not raw or state == 7 or ours or ARGV[2] == '1' and (state == 5 or state == 2 and "
+                "alive(raw) == 0) then\n"
+                "    if ours then\n"
+                "      redis.call('SET', KEYS[i], ARGV[i + 2], 'KEEPTTL')\n"
+                "    else\n"
+                "      redis.call('SET', KEYS[i], ARGV[i + 2], 'PX', ARGV[4])\n"
+                "    end\n"
+                "    redis.call('SADD', KEYS[2], string.sub(KEYS[i], -32))\n"
+                "    raw = false\n"
+                "  end\n"
+                "  answer[2 * i - 5] = raw\n"
+                "  answer[2 * i - 4] = raw and alive(raw) or 0\n"
+                "end\n"
+                "return answer\n";
 
 /* KEYS: fence, open, then of each ending what its letters name: r record, c cache. ARGV: number, machine, how
  * long to keep a record (ms), then of each ending: letters, record, how long to keep it in the cache (ms). A

@@ -51,6 +51,8 @@ enum shared_state {
     SHARED_FAILED = 4,     /* answered, with no; value: payload of wire_refusal_encode */
     SHARED_UNKNOWN = 5,    /* it may have been charged; value as for FAILED */
     SHARED_DELETED = 6,    /* tombstone */
+    SHARED_REFUSED = 7,    /* accepted (202), then refused and not bought: that is told, and yet it may run;
+                              value as    for FAILED */
 };
 
 struct shared_record {
@@ -73,9 +75,9 @@ struct shared_bucket {
     uint32_t ret_wait_ms;  /* until cost is there; 0: it was taken, if no other bucket was short */
 };
 
-/* A prompt has come in. One trip: looks the id up; if that is free, the cache; if there is nothing, takes
- * from all the buckets or from none; if it was taken and `queued` is set, notes the id as QUEUED by this
- * machine. */
+/* A prompt has come in. One trip: looks the id up; if that is free (or REFUSED), the cache; if there is
+ * nothing, takes from all the buckets or from none; if it was taken and `queued` is set, notes the id as
+ * QUEUED by this machine. */
 struct shared_arrival {
     struct shared_op op;
     void (*done)(struct shared_arrival *a, void *arg); /* arg: shared_open's */
@@ -86,14 +88,14 @@ struct shared_arrival {
     struct shared_bucket *buckets;
     size_t buckets_n;
     int rc;
-    struct shared_record record; /* state FREE: nothing stands against it */
+    struct shared_record record; /* state FREE or REFUSED: nothing stands against it */
     struct slice cached;         /* chat record; absent: none */
     bool limited;                /* a bucket was short: nothing was taken */
 };
 
 /* Members of a call that is about to be sent become DISPATCHED by this machine, one by one: those that are
- * free, or this machine's QUEUED, DISPATCHED; with take_unknown also UNKNOWN ones and DISPATCHED ones whose
- * machine is not alive (idempotency.on_unknown = retry). */
+ * free or REFUSED, or this machine's QUEUED, DISPATCHED; with take_unknown also UNKNOWN ones and DISPATCHED
+ * ones whose machine is not alive (idempotency.on_unknown = retry). */
 struct shared_claim_member {
     const uint8_t *key, *fingerprint;
     bool ret_claimed;

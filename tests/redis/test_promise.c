@@ -82,13 +82,14 @@ static const struct {
     [SHARED_FAILED] = {false},
     [SHARED_UNKNOWN] = {false, false, false, true, true, true},
     [SHARED_DELETED] = {false},
+    [SHARED_REFUSED] = {true, true, true, true, true, true},
 };
 
 static void states(void)
 {
     unsigned n = 0;
     start();
-    for (enum shared_state state = SHARED_FREE; state <= SHARED_DELETED; state++)
+    for (enum shared_state state = SHARED_FREE; state <= SHARED_REFUSED; state++)
         for (unsigned who = 0; who < 6; who++) {
             const uint8_t *key = key_of(++n);
             struct machine *m = who % 3 == 0 ? &a : &b;

@@ -222,11 +222,12 @@ static void carry_arrival(struct world *w, struct trip *t, struct shared_arrival
 {
     tell(w, t, a->key ? find(w->server, a->key) : NULL, &a->record);
     const struct record *cached = a->cache_key ? find_in(w->server->cached, a->cache_key) : NULL;
-    if (a->record.state == SHARED_FREE && cached && cached->cache_until_us > disk_real_us(w))
+    bool may_run = a->record.state == SHARED_FREE || a->record.state == SHARED_REFUSED;
+    if (may_run && cached && cached->cache_until_us > disk_real_us(w))
         a->cached = lend(t, cached);
-    if (a->record.state == SHARED_FREE && !a->cached.p)
+    if (may_run && !a->cached.p)
         carry_buckets(w, a);
-    if (a->key && a->record.state == SHARED_FREE && a->queued && !a->limited)
+    if (a->key && may_run && a->queued && !a->cached.p && !a->limited)
         put(w->server, a->key, a->fingerprint, SHARED_QUEUED, w->machine, (struct slice){0});
 }
 
@@ -238,7 +239,8 @@ static void carry_claim(struct world *w, struct trip *t, struct shared_claim *c)
         bool unended = r && (r->state == SHARED_QUEUED || r->state == SHARED_DISPATCHED);
         bool lost =
             r && (r->state == SHARED_UNKNOWN || (r->state == SHARED_DISPATCHED && !is_alive(w, r->machine)));
-        m->ret_claimed = !r || (unended && r->machine == w->machine) || (lost && c->take_unknown);
+        m->ret_claimed = !r || r->state == SHARED_REFUSED || (unended && r->machine == w->machine) ||
+                         (lost && c->take_unknown);
         if (m->ret_claimed && lost)
             REACH("a claim takes what may have been paid for");
         else if (!m->ret_claimed)
@@ -740,7 +742,8 @@ void server_return(struct world *w)
 
 /* ---- what a script says and sees ---- */
 
-static const char *const states[] = {"none", "queued", "dispatched", "done", "failed", "unknown", "deleted"};
+static const char *const states[] = {"none",   "queued",  "dispatched", "done",
+                                     "failed", "unknown", "deleted",    "refused"};
 
 static void put_chat(struct world *w, const struct client *c, const uint8_t *fingerprint)
 {
@@ -786,7 +789,7 @@ bool server_has(struct world *w, const struct client *c, const char *state, bool
     if (s == SHARED_FREE || s == SHARED_DONE)
         return true;
     buf_init(&value, 1 << 16);
-    if (s == SHARED_FAILED || s == SHARED_UNKNOWN)
+    if (s == SHARED_FAILED || s == SHARED_UNKNOWN || s == SHARED_REFUSED)
         wire_refusal_encode(&value, &refusal);
     put(w->server, c->submit.key, fingerprint, (enum shared_state)s, alive ? GHOST : GHOST + 1,
         buf_slice(&value));

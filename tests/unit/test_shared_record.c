@@ -11,7 +11,7 @@ Test(shared_record, round_trip)
 {
     uint8_t fingerprint[SHARED_KEY_SIZE], raw[RECORD_HEAD + 5];
     memset(fingerprint, 0xab, sizeof(fingerprint));
-    for (enum shared_state state = SHARED_QUEUED; state <= SHARED_DELETED; state++) {
+    for (enum shared_state state = SHARED_QUEUED; state <= SHARED_REFUSED; state++) {
         struct shared_record r;
         record_encode_head(raw, state, &other, fingerprint);
         memcpy(raw + RECORD_HEAD, "value", 5);
@@ -45,7 +45,7 @@ Test(shared_record, foreign_bytes)
     raw[0] = RECORD_VERSION + 1;
     cr_assert_eq(record_decode((struct slice){(char *)raw, RECORD_HEAD}, true, &me, &r), ERR_CORRUPT);
     raw[0] = RECORD_VERSION;
-    static const uint8_t states[] = {SHARED_FREE, SHARED_DELETED + 1, 255};
+    static const uint8_t states[] = {SHARED_FREE, SHARED_REFUSED + 1, 255};
     for (size_t i = 0; i < sizeof(states); i++) {
         raw[1] = states[i];
         cr_assert_eq(record_decode((struct slice){(char *)raw, RECORD_HEAD}, true, &me, &r), ERR_CORRUPT);
