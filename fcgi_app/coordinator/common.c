@@ -47,7 +47,9 @@ static void port_look(void *arg, struct shared_look *l)
 
 static void port_settle(void *arg, const struct shared_ending *endings, size_t n)
 {
-    shared_settle(((struct program *)arg)->shared, endings, n);
+    struct shared *s = ((struct program *)arg)->shared;
+    if (s) /* it is opened last and closed first */
+        shared_settle(s, endings, n);
 }
 
 static void on_put(struct shared_settings_put *put, void *arg)

@@ -301,7 +301,7 @@ void machines_keep(struct core *c, struct core_link *l, uint64_t id, struct job 
 
 void machines_over(struct core *c, const struct job *j)
 {
-    if (c->shared.reach != SHARED_THERE || (j->ended == SHARED_FREE && !j->noted))
+    if (j->ended == SHARED_FREE && !j->noted)
         return;
     struct shared_ending ending = {
         .key = j->submit.key, .fingerprint = j->submit.fingerprint, .state = j->ended};

@@ -54,7 +54,9 @@ void machines_go_on(struct core *c, struct job *j, struct slice cached, uint64_t
 /* A job that is ASKING meets what another machine has of it. Takes it. */
 void machines_met(struct core *c, struct job *j, const struct shared_record *r, uint64_t now_us);
 
-/* A job has ended, and what it came to is durable: the server hears of it. */
+/* A job has ended, and what it came to is durable: the server hears of it, if there is a connection. That may
+ * be one that does not count as there yet: what was listed as open on it, while the job still ran, is not
+ * listed again. */
 void machines_over(struct core *c, const struct job *j);
 
 /* A look with its end, for all who look. */

@@ -267,7 +267,7 @@ static void lose_server(struct life *life)
     if (!life->machines)
         return;
     if (w->server_lost)
-        server_return(w);
+        server_return(w, random_chance(w, 50) ? world_random(w, 200 * US_PER_MS) : 0);
     else
         server_lose(w, random_chance(w, 50));
 }
@@ -351,9 +351,9 @@ static void end_elders(struct world *w)
     if (w->twin)
         process_elder_end(w->twin);
     if (w->server_lost)
-        server_return(w);
+        server_return(w, 0);
     if (w->twin && w->twin->server_lost)
-        server_return(w->twin);
+        server_return(w->twin, 0);
 }
 
 static bool open_second(struct life *life, const char *config, uint64_t seed, struct err *e)

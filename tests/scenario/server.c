@@ -81,6 +81,7 @@ struct connection {
     uint64_t settings_version; /* the newest that this process has had */
     size_t news_at;            /* of the news this process has had so many */
     uint64_t fence;
+    uint64_t stands_us; /* all that is open was listed by then, and it counts as there; UINT64_MAX: said */
     bool there;
 };
 
@@ -561,6 +562,8 @@ uint64_t server_due_us(const struct world *w)
     if (!w->connection)
         return due;
     due = news_due_us(w);
+    if (w->connection->stands_us < due)
+        due = w->connection->stands_us;
     list_for_each (it, &w->connection->trips) {
         const struct trip *t = LIST_ENTRY(it, struct trip, node);
         uint64_t next = t->carried ? t->back_us : t->there_us;
@@ -568,6 +571,8 @@ uint64_t server_due_us(const struct world *w)
     }
     return due;
 }
+
+static void stand(struct world *w);
 
 void server_deliver(struct world *w)
 {
@@ -586,6 +591,8 @@ void server_deliver(struct world *w)
     }
     list_for_each_safe (it, next, &back)
         hand_back(w, LIST_ENTRY(it, struct trip, node));
+    if (w->connection->stands_us <= w->now_us)
+        stand(w);
     if (news_due_us(w) <= w->now_us)
         deliver_news(w);
 }
@@ -614,16 +621,27 @@ static void list_unended(struct world *w)
         core_shared_open(w->core, (const uint8_t(*)[SHARED_KEY_SIZE])keys, half);
     if (n)
         core_shared_open(w->core, (const uint8_t(*)[SHARED_KEY_SIZE])(keys + half), n - half);
-    core_shared_open(w->core, NULL, 0);
     free(keys);
 }
 
-static void open_connection(struct world *w)
+/* The listing is over. */
+static void stand(struct world *w)
+{
+    w->connection->stands_us = UINT64_MAX;
+    core_shared_open(w->core, NULL, 0);
+    say(w, true);
+}
+
+/* opens_us: so long after its first step the listing is over. */
+static void open_connection(struct world *w, uint64_t opens_us)
 {
     w->connection->there = w->server->here[w->machine] = true;
     w->connection->fence = ++w->server->fence[w->machine];
     list_unended(w);
-    say(w, true);
+    if (opens_us)
+        w->connection->stands_us = w->now_us + opens_us;
+    else
+        stand(w);
 }
 
 /* As the program does at its start. */
@@ -653,9 +671,10 @@ void server_connect(struct world *w)
         return;
     w->connection = calloc(1, sizeof(*w->connection));
     list_init(&w->connection->trips);
+    w->connection->stands_us = UINT64_MAX;
     w->connection->news_at = news_place(w, &w->connection->settings_version);
     if (!w->server_lost)
-        open_connection(w);
+        open_connection(w, 0);
 }
 
 /* What was on its way there may get there all the same. */
@@ -721,6 +740,7 @@ void server_lose(struct world *w, bool carried)
         REACH("the server is lost with the questions");
     w->connection->there = w->server->here[w->machine] = false;
     w->server->gone_us[w->machine] = w->now_us;
+    w->connection->stands_us = UINT64_MAX;
     if (said)
         say(w, false);
     close_all(w, carried);
@@ -729,14 +749,14 @@ void server_lose(struct world *w, bool carried)
     world_turn(w);
 }
 
-void server_return(struct world *w)
+void server_return(struct world *w, uint64_t opens_us)
 {
     w->server_lost = false;
     if (w->connection->there)
         return;
     world_say(w, "-- the server is back");
     REACH("the server is back");
-    open_connection(w);
+    open_connection(w, opens_us);
     world_turn(w);
 }
 

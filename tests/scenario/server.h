@@ -25,7 +25,8 @@ void server_close(struct world *w);
 
 /* The server cannot be reached from this machine any more. carried: what was on its way there got there. */
 void server_lose(struct world *w, bool carried);
-void server_return(struct world *w);
+/* opens_us: between the first step in which what is open there is listed, and the last. */
+void server_return(struct world *w, uint64_t opens_us);
 
 uint64_t server_due_us(const struct world *w);
 void server_deliver(struct world *w);

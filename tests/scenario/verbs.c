@@ -246,10 +246,10 @@ static void run_shared_has(struct script *s, struct line *l)
         script_fail(s, "SHARED HAS id none|queued|dispatched|done|failed|unknown|deleted [dead] [other]");
 }
 
-/* SHARED TAKES time | LOST [carried] | BACK | HAS … */
+/* SHARED TAKES time | LOST [carried] | BACK [opens=t] | HAS … */
 static void run_shared(struct script *s, struct line *l)
 {
-    const char *what = l->n > 1 ? l->words[1] : "";
+    const char *what = l->n > 1 ? l->words[1] : "", *opens = line_value(l, "opens");
     if (!s->at->server)
         script_fail(s, "there is no server; CONFIG redis.enabled=on makes one");
     else if (strcmp(what, "TAKES") == 0 && l->n > 2)
@@ -257,11 +257,11 @@ static void run_shared(struct script *s, struct line *l)
     else if (strcmp(what, "LOST") == 0)
         server_lose(s->at, line_has(l, "carried"));
     else if (strcmp(what, "BACK") == 0)
-        server_return(s->at);
+        server_return(s->at, opens ? script_us(s, opens) : 0);
     else if (strcmp(what, "HAS") == 0)
         run_shared_has(s, l);
     else
-        script_fail(s, "SHARED TAKES time | LOST [carried] | BACK | HAS …");
+        script_fail(s, "SHARED TAKES time | LOST [carried] | BACK [opens=t] | HAS …");
 }
 
 /* COMMIT TAKES time | FAILS NOSPC|IO|EIO|FENCED [n] | WORKS */
