@@ -256,9 +256,10 @@ static void arrived(struct core *c, struct asking *q, uint64_t now_us)
     j->noted |= a->queued && met == MEETS_NOTHING && !a->limited;
     if (is_limited(c, q, met))
         machines_end(c, j);
-    else if (!job_is_async(j) && !job_is_awaited(j))
+    else if (!job_is_async(j) && !job_is_awaited(j)) {
+        inquiry_take_watchers(c, j, now_us);
         machines_end(c, j);
-    else if (a->rc < 0 && !machines_may_go_without(c))
+    } else if (a->rc < 0 && !machines_may_go_without(c))
         machines_refuse(c, j, REFUSAL_SHARED_DOWN);
     else if (met != MEETS_NOTHING)
         follow(c, j, met, now_us);
