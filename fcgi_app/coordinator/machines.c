@@ -223,14 +223,20 @@ void machines_met(struct core *c, struct job *j, const struct shared_record *r, 
 }
 
 /* An answer that is given again becomes the id's, so of the machines that could give one to an id that a
- * client chose only one does. */
+ * client chose only one does: whoever has claimed it. */
 void machines_go_on(struct core *c, struct job *j, struct slice cached, uint64_t now_us)
 {
-    bool there = c->shared.reach == SHARED_THERE && !c->draining;
-    bool alone = is_fresh(j) && machines_may_go_without(c);
+    bool there = c->shared.reach == SHARED_THERE;
+    bool unclaimed = machines_may_go_without(c) && (!there || is_fresh(j));
     bool given = cached.p || cached_has(c, j);
-    if (!there || alone || !given || !machines_claim_given(c, j, cached))
+    if (c->draining || !given || unclaimed) {
         intake_go_on(c, j, cached, now_us);
+        return;
+    }
+    if (there && machines_claim_given(c, j, cached))
+        return;
+    rate_return(c, j);
+    machines_refuse(c, j, there ? REFUSAL_NO_MEMORY : REFUSAL_SHARED_DOWN);
 }
 
 /* What the server made of the buckets, if it got as far as to them. True: a refusal is in the job. */
