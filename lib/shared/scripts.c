@@ -127,7 +127,8 @@ static const char claim[] =
 
 /* KEYS: fence, open, then of each ending what its letters name: r record, c cache. ARGV: number, machine, how
  * long to keep a record (ms), then of each ending: letters, record, how long to keep it in the cache (ms). A
- * record of another machine is left alone, and so is a tombstone; but a deletion comes through. */
+ * record of another machine is left alone, and so is a tombstone; but a deletion comes through. Only what has
+ * not ended can be as if it had never been. */
 static const char settle[] =
     GUARD "local at = 2\n"
           "for i = 4, #ARGV, 3 do\n"
@@ -139,7 +140,8 @@ static const char settle[] =
           "    local head = redis.call('GETRANGE', key, 0, 17)\n"
           "    local ours = head == '' or string.sub(head, 3) == ARGV[2] and string.byte(head, 2) ~= 6\n"
           "    if state == 0 then\n"
-          "      if ours then redis.call('DEL', key) end\n"
+          "      local going = string.byte(head, 2)\n"
+          "      if ours and (going == 1 or going == 2) then redis.call('DEL', key) end\n"
           "    elseif head == '' then\n"
           "      redis.call('SET', key, record, 'PX', ARGV[3])\n"
           "    elseif ours or state == 6 then\n"

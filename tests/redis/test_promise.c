@@ -163,6 +163,12 @@ static void endings(void)
     flush(&a);
     struct outcome o = drive_look(&b, key_of(2));
     CHECK(o.record.state == SHARED_DONE && o.record.value.p && o.record.value.n == 0);
+    /* An end stays when somebody who thought that nothing was sent says so late. */
+    drive_settle(&a, key_of(2), SHARED_FREE, NULL);
+    drive_settle(&a, key_of(3), SHARED_FREE, NULL);
+    flush(&a);
+    CHECK(drive_look(&b, key_of(2)).record.state == SHARED_DONE);
+    CHECK(drive_look(&b, key_of(3)).record.state == SHARED_FAILED);
     stop();
 }
 
