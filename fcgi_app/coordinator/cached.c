@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "coordinator/call.h"
 #include "coordinator/hash.h"
+#include "coordinator/intake.h"
 #include "coordinator/rate.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
@@ -192,7 +193,7 @@ bool cached_go_on(struct core *c, struct job *j, struct slice shared, uint64_t n
         return false;
     int rc = give_any(c, j, shared, now_us);
     if (rc == 0)
-        core_count(c, "requests", priority_key(j->submit.priority), 1);
+        intake_count(c, j);
     else
         core_count(c, "cache.misses", NULL, 1);
     return rc == 0;
@@ -216,10 +217,9 @@ bool cached_answer(struct core *c, struct core_link *l, uint64_t id, struct job 
     if (rc == 0)
         rc = begin(c, l, id, j, &found, now_us);
     c->ports.lookup_end(c->ports.arg);
-    if (rc == 0) {
-        core_count(c, "requests", priority_key(j->submit.priority), 1);
-        core_count(c, "endpoints", endpoint_path(j->submit.endpoint), 1);
-    } else if (rc == ERR_NOMEM) {
+    if (rc == 0)
+        intake_count(c, j);
+    else if (rc == ERR_NOMEM) {
         core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
         job_leave(c, j);
         job_free(j);

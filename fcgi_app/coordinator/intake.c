@@ -194,12 +194,17 @@ static void start(struct core *c, struct core_link *l, uint64_t id, struct job *
             waiter_free(c, LIST_ENTRY(list_first(&j->waiters), struct waiter, job_node));
     }
     if (rc == 0) {
-        core_count(c, "requests", priority_key(j->submit.priority), 1);
-        core_count(c, "endpoints", endpoint_path(j->submit.endpoint), 1);
+        intake_count(c, j);
         return;
     }
     refuse(c, l, id, why);
     drop(c, j);
+}
+
+void intake_count(struct core *c, const struct job *j)
+{
+    core_count(c, "requests", priority_key(j->submit.priority), 1);
+    core_count(c, "endpoints", endpoint_path(j->submit.endpoint), 1);
 }
 
 void intake_accept(struct core *c, struct job *j)
@@ -253,7 +258,7 @@ void intake_go_on(struct core *c, struct job *j, struct slice shared_cached, uin
         rate_return(c, j);
         machines_refuse(c, j, why);
     } else if (asked)
-        core_count(c, "requests", priority_key(j->submit.priority), 1);
+        intake_count(c, j);
 }
 
 static void replay(struct core *c, struct core_link *l, uint64_t id, struct slice chat)

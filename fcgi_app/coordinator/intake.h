@@ -19,6 +19,8 @@ int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *f
 /* A job that is ASKING or ELSEWHERE may run here after all; its waiters are on it. shared_cached: the chat
  * that the machines' server would give again for it, if there is one. Takes it. */
 void intake_go_on(struct core *c, struct job *j, struct slice shared_cached, uint64_t now_us);
+/* Counts a prompt that was taken in. */
+void intake_count(struct core *c, const struct job *j);
 /* Records an asynchronous job, which its keepers hear of then. On failure they are refused, and it ends. */
 void intake_accept(struct core *c, struct job *j);
 /* What the batcher goes by, again: the job's payload has changed. */
