@@ -102,8 +102,7 @@ static const char arrive[] =
                 "return answer\n";
 
 /* KEYS: fence, open, then the records. ARGV: number, take_unknown, machine, how long to keep a record (ms),
- * then each record as it will be. Answers, each: nothing for a claimed one, else the record; alive. One that
- * is run anew is kept anew. */
+ * then each record as it will be. Answers, each: nothing for a claimed one, else the record; alive. */
 static const char claim[] =
     GUARD ALIVE "local answer = {}\n"
                 "for i = 3, #KEYS do\n"
@@ -112,11 +111,7 @@ static const char claim[] =
                 "  local ours = raw and string.sub(raw, 3, 18) == ARGV[3] and (state == 1 or state == 2)\n"
                 "  if not raw or state == 7 or ours or ARGV[2] == '1' and (state == 5 or state == 2 and "
                 "alive(raw) == 0) then\n"
-                "    if ours then\n"
-                "      redis.call('SET', KEYS[i], ARGV[i + 2], 'KEEPTTL')\n"
-                "    else\n"
-                "      redis.call('SET', KEYS[i], ARGV[i + 2], 'PX', ARGV[4])\n"
-                "    end\n"
+                "    redis.call('SET', KEYS[i], ARGV[i + 2], 'PX', ARGV[4])\n"
                 "    redis.call('SADD', KEYS[2], string.sub(KEYS[i], -32))\n"
                 "    raw = false\n"
                 "  end\n"
@@ -128,7 +123,8 @@ static const char claim[] =
 /* KEYS: fence, open, then of each ending what its letters name: r record, c cache. ARGV: number, machine, how
  * long to keep a record (ms), then of each ending: letters, record, how long to keep it in the cache (ms). A
  * record of another machine is left alone, and so is a tombstone; but a deletion comes through. Only what has
- * not ended can be as if it had never been. */
+ * not ended can be as if it had never been. Each change is kept anew, as in a machine's own store: or the id
+ * would be free here while that still answers. */
 static const char settle[] =
     GUARD "local at = 2\n"
           "for i = 4, #ARGV, 3 do\n"
@@ -142,10 +138,10 @@ static const char settle[] =
           "    if state == 0 then\n"
           "      local going = string.byte(head, 2)\n"
           "      if ours and (going == 1 or going == 2) then redis.call('DEL', key) end\n"
-          "    elseif head == '' then\n"
-          "      redis.call('SET', key, record, 'PX', ARGV[3])\n"
-          "    elseif ours or state == 6 then\n"
+          "    elseif head ~= '' and state == 6 then\n"
           "      redis.call('SET', key, record, 'KEEPTTL')\n"
+          "    elseif ours then\n"
+          "      redis.call('SET', key, record, 'PX', ARGV[3])\n"
           "    end\n"
           "    redis.call('SREM', KEYS[2], string.sub(key, -32))\n"
           "  end\n"
