@@ -6,7 +6,8 @@
 
 #include "base/clock.h"
 
-#define KEYS_MAX 256 /* requests of one id */
+#define KEYS_MAX    256 /* requests of one id */
+#define WAITING_MAX 16  /* pieces of news that wait for the disk; then figures are lost, deletions never */
 
 /* ---- what is told ---- */
 
@@ -68,8 +69,12 @@ static struct slice copy_text(char **at, struct slice text)
     return copy;
 }
 
-static struct commit_news *copy_news(const struct shared_news *news)
+static struct commit_news *copy_news(const struct shared_news *all, bool figures)
 {
+    struct shared_news of_it = *all;
+    const struct shared_news *news = &of_it;
+    if (!figures)
+        of_it.differences_n = 0;
     struct commit_news *n = calloc(1, sizeof(*n) + news->differences_n * sizeof(n->differences[0]) +
                                           news->deletions_n * sizeof(n->deletions[0]) + texts_size(news));
     if (!n)
@@ -128,13 +133,28 @@ static void taken_in(struct core *c, struct commit_op *op, uint64_t now_us)
     go_on(c);
 }
 
+/* The last piece that waits, if so many do that the disk must be in trouble; NULL: not so many. */
+static struct commit_news *last_of_many(const struct core *c)
+{
+    size_t n = 0;
+    list_for_each (it, &c->shared.news)
+        if (++n == WAITING_MAX)
+            return LIST_ENTRY(c->shared.news.prev, struct commit_op, node)->news;
+    return NULL;
+}
+
 void core_shared_news(struct core *c, const struct shared_news *news)
 {
+    struct commit_news *last = last_of_many(c);
     for (size_t i = 0; i < news->deletions_n; i++)
         bury(c, news->deletions[i]);
+    if (last && !news->deletions_n) {
+        memcpy(last->position, news->position, sizeof(last->position));
+        return;
+    }
     struct commit_op *op = commit_op_new(0, 0, taken_in);
     if (op)
-        op->news = copy_news(news);
+        op->news = copy_news(news, !last);
     if (!op || !op->news) {
         commit_op_free(op);
         return; /* told to nobody here; what is deleted stays so where all machines look */
