@@ -346,7 +346,8 @@ static uint32_t jobs_alive(const struct core *c)
 {
     uint32_t n = c->jobs_n[JOB_ASKING] + c->jobs_n[JOB_ACCEPTING] + c->jobs_n[JOB_QUEUED] +
                  c->jobs_n[JOB_CALLING] + c->jobs_n[JOB_COMMITTING];
-    return c->draining ? n : n + c->jobs_n[JOB_ELSEWHERE];
+    /* Those that are kept are the next coordinator's then; until then nobody else would run them. */
+    return c->draining ? n : n + c->jobs_n[JOB_ELSEWHERE] + c->jobs_n[JOB_PARKED];
 }
 
 bool core_idle(const struct core *c)

@@ -272,6 +272,14 @@ static void expect_provider(struct script *s, struct line *l)
         script_fail(s, "expected a provider that %s, got %s", l->n > 1 ? l->words[1] : "?", seen);
 }
 
+/* CORE idle|busy: whether it may leave when nobody asks for anything. */
+static void expect_core(struct script *s, struct line *l)
+{
+    const char *seen = core_works(s->at->core) ? "busy" : "idle";
+    if (l->n < 2 || strcmp(l->words[1], seen) != 0)
+        script_fail(s, "expected a core that is %s, got %s", l->n > 1 ? l->words[1] : "?", seen);
+}
+
 /* CACHE n: entries that there are now. */
 static void expect_cache(struct script *s, struct line *l)
 {
@@ -304,7 +312,7 @@ void expect_run(struct script *s, struct line *l)
                  {"DONE", expect_done},     {"DENIED", expect_denied},     {"PROGRESS", expect_progress},
                  {"STATE", expect_state},   {"NONE", expect_none},         {"COUNTER", expect_counter},
                  {"KEYS", expect_keys},     {"PROVIDER", expect_provider}, {"SHARED", expect_shared},
-                 {"CACHE", expect_cache}};
+                 {"CACHE", expect_cache},   {"CORE", expect_core}};
     for (size_t i = 0; l->n && i < ARRAY_LEN(kinds); i++)
         if (strcmp(l->words[0], kinds[i].name) == 0) {
             kinds[i].run(s, l);
