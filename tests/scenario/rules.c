@@ -97,6 +97,7 @@ static void check_again(struct world *w, struct ledger *known, const struct job 
                    (known->paid == VERDICT_MISSING || known->paid == VERDICT_FILTERED);
     if (!repairs && retry) {
         REACH("an id runs again though it may have been paid for");
+        known->going |= known->sender != w; /* both machines may have an answer then */
         known->bought = false;
     } else if (!repairs && rules_without_promise(w)) {
         REACH("an id is paid for by two machines in an outage");

@@ -42,9 +42,11 @@ static void note_told(struct world *w, struct client *c, struct slice told, uint
         for (size_t i = 0; i < at->clients_n; i++) /* deletions that are on their way */
             known->going |= at->clients[i].admin && at->clients[i].waiting &&
                             slice_is(c->submit.request_id, at->clients[i].deletes);
-    /* Deleted elsewhere, or the deletion failed on the way. */
-    known->going |=
-        server_deletes_later(w, c->submit.request_id) || strcmp(server_state(w, c), "deleted") == 0;
+    /* Deleted elsewhere, or the deletion failed on the way, or the machine that has the answer has not heard.
+     */
+    known->going |= server_deletes_later(w, c->submit.request_id) ||
+                    (keeper && server_deletes_later(keeper, c->submit.request_id)) ||
+                    strcmp(server_state(w, c), "deleted") == 0;
     known->told_until_s = expires_s;
     known->client = (size_t)(c - w->clients);
     known->home = w;
