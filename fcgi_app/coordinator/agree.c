@@ -153,6 +153,29 @@ void agree_reached(struct core *c, uint64_t version)
     wake(c);
 }
 
+/* They are not told again. */
+static void miss(struct core *c, uint64_t version, struct slice document)
+{
+    if (document.n > sizeof(c->shared.missed) || document.p == c->shared.missed)
+        return;
+    memcpy(c->shared.missed, document.p, document.n);
+    c->shared.missed_n = document.n;
+    c->shared.missed_version = version;
+}
+
+/* Tried again; there still may be no memory for it. */
+static void take_missed(struct core *c)
+{
+    uint64_t version = c->shared.missed_version;
+    c->shared.missed_version = 0;
+    if (version <= c->shared.settings_version)
+        return;
+    uint64_t before = c->shared.heard_version;
+    core_shared_settings(c, version, (struct slice){c->shared.missed, c->shared.missed_n});
+    if (c->shared.heard_version == before)
+        c->shared.missed_version = version;
+}
+
 void core_shared_settings(struct core *c, uint64_t version, struct slice document)
 {
     cJSON *body;
@@ -164,6 +187,8 @@ void core_shared_settings(struct core *c, uint64_t version, struct slice documen
         rc = settings_patch_parse(body, &change->patch, field, &e);
         cJSON_Delete(body);
     }
+    if (rc == ERR_NOMEM)
+        miss(c, version, document);
     if (rc < 0) {
         log_error("The settings that another machine has put cannot be taken over: %s %s", field, e.text);
         free(change);
@@ -171,7 +196,7 @@ void core_shared_settings(struct core *c, uint64_t version, struct slice documen
     }
     list_init(&change->node);
     change->whole = true;
-    change->shared_version = version;
+    change->shared_version = c->shared.heard_version = version;
     put_first(c, change);
 }
 
@@ -193,6 +218,8 @@ void agree_again(struct core *c, struct settings_change *change)
 
 void agree_maintain(struct core *c, uint64_t now_us)
 {
+    if (c->shared.missed_version)
+        take_missed(c);
     struct settings_change *change = c->shared.unapplied;
     if (change && !c->store_fault.code) {
         c->shared.unapplied = NULL;

@@ -332,6 +332,10 @@ void change_start(struct core *c)
                 change_commit(c, change);
             return;
         }
+        if (change->whole && !change->provider) { /* there was no memory */
+            agree_again(c, change);
+            continue;
+        }
         if (change->whole) {
             log_error("The settings that another machine has put cannot be in force on this one.");
             agree_reached(c, change->shared_version);

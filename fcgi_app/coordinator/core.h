@@ -86,8 +86,12 @@ struct core_shared {
     struct list deletions;   /* struct deletion.node: that ask the other machines first (delete.c) */
     struct list news;        /* struct commit_op.node: not yet handed in, since one is on its way */
     bool news_going;
-    uint64_t settings_version;         /* of the machines' settings: in force here */
+    uint64_t settings_version; /* of the machines' settings: in force here */
+    uint64_t heard_version; /* of those that another machine has put, the newest that is being taken over */
     struct settings_patch unpublished; /* put here while the server was away */
+    uint64_t missed_version; /* another machine's settings, for which there was no memory; 0: none */
+    char missed[4096];
+    size_t missed_n;
     struct settings_change *unapplied; /* another machine's, that the disk did not take; NULL: none */
     struct counter *untold;            /* differences that the other machines have not heard of */
     uint32_t untold_day;

@@ -96,6 +96,8 @@ void client_watch(struct world *w, struct client *c, uint64_t wait_us)
 {
     struct buf bytes;
     struct wire_watch watch = {.wait_ms = (uint32_t)(wait_us / US_PER_MS)};
+    if (c->watching)
+        return; /* one at a time */
     need_link(w, c);
     memcpy(watch.key, c->submit.key, sizeof(watch.key));
     size_t mark = begin(w, &bytes, WIRE_WATCH, &c->watch_id);

@@ -84,6 +84,13 @@ WRAP(core_committed, (struct core * c, struct commit_op *op, uint64_t now_us), c
 WRAP(core_called,
      (struct core * c, struct call *call, const struct provider_response *response, uint64_t now_us), c, call,
      response, now_us)
+WRAP(core_arrived, (struct core * c, struct shared_arrival *a, uint64_t now_us), c, a, now_us)
+WRAP(core_claimed, (struct core * c, struct shared_claim *claim, uint64_t now_us), c, claim, now_us)
+WRAP(core_looked, (struct core * c, struct shared_look *l, uint64_t now_us), c, l, now_us)
+WRAP(core_settings_put, (struct core * c, struct shared_settings_put *put, uint64_t now_us), c, put, now_us)
+WRAP(core_shared_standing, (struct core * c, const struct shared_standing *standing, uint64_t now_us), c,
+     standing, now_us)
+WRAP(core_shared_open, (struct core * c, const uint8_t (*keys)[SHARED_KEY_SIZE], size_t n), c, keys, n)
 WRAP(core_link_fini, (struct core * c, struct core_link *l, uint64_t now_us), c, l, now_us)
 WRAP(core_fini, (struct core * c), c)
 
@@ -134,6 +141,40 @@ static int prepare_key(void *arg, const struct saved_key *key, struct err *e)
     return rc;
 }
 
+#define WAY_OUT(name, parameters, ...)                                                                       \
+    static void out_##name parameters                                                                        \
+    {                                                                                                        \
+        bool was = go(false);                                                                                \
+        ports.name(arg, __VA_ARGS__);                                                                        \
+        go(was);                                                                                             \
+    }
+
+WAY_OUT(arrive, (void *arg, struct shared_arrival *a), a)
+WAY_OUT(claim, (void *arg, struct shared_claim *claim), claim)
+WAY_OUT(look, (void *arg, struct shared_look *l), l)
+WAY_OUT(settle, (void *arg, const struct shared_ending *endings, size_t n), endings, n)
+WAY_OUT(charge, (void *arg, const struct shared_bucket *buckets, size_t n), buckets, n)
+WAY_OUT(settings_put, (void *arg, struct shared_settings_put *put), put)
+WAY_OUT(tell_deletion, (void *arg, struct slice request_id), request_id)
+WAY_OUT(publish, (void *arg, enum sink_topic topic, struct slice key, struct slice record), topic, key,
+        record)
+WAY_OUT(tell_counters, (void *arg, uint32_t day, const struct shared_difference *differences, size_t n), day,
+        differences, n)
+
+static void lead_out_shared(struct core_ports *mine)
+{
+    if (!mine->arrive)
+        return;
+    mine->arrive = out_arrive;
+    mine->claim = out_claim;
+    mine->look = out_look;
+    mine->settle = out_settle;
+    mine->charge = out_charge;
+    mine->settings_put = out_settings_put;
+    mine->tell_deletion = out_tell_deletion;
+    mine->tell_counters = out_tell_counters;
+}
+
 int __real_core_init(struct core *c, const struct conf *conf, const struct core_ports *p, uint64_t epoch,
                      struct store_read *r, const struct saved_key *key, uint64_t now_us, struct err *e);
 int __wrap_core_init(struct core *c, const struct conf *conf, const struct core_ports *p, uint64_t epoch,
@@ -146,6 +187,9 @@ int __wrap_core_init(struct core *c, const struct conf *conf, const struct core_
     mine.send = send;
     mine.log = take_record;
     mine.key_prepare = prepare_key;
+    if (mine.publish)
+        mine.publish = out_publish;
+    lead_out_shared(&mine);
     return __real_core_init(c, conf, &mine, epoch, r, key, now_us, e);
 }
 
@@ -233,6 +277,17 @@ bool __wrap_world_open(struct world *w, const char *config, uint64_t seed, bool 
     torture_pause();
     bool ok = __real_world_open(w, config, seed, verbose, e);
     w->lossy = torture_active(); /* nor are the other figures held against it */
+    torture_resume();
+    return ok;
+}
+
+bool __real_world_open_twin(struct world *w, const char *config, uint64_t seed, struct err *e);
+bool __wrap_world_open_twin(struct world *w, const char *config, uint64_t seed, struct err *e);
+bool __wrap_world_open_twin(struct world *w, const char *config, uint64_t seed, struct err *e)
+{
+    torture_pause();
+    bool ok = __real_world_open_twin(w, config, seed, e);
+    w->twin->lossy = torture_active();
     torture_resume();
     return ok;
 }

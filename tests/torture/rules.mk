@@ -33,8 +33,9 @@ $(BUILD)/torture/test_%: $(BUILD)/obj/tests/unit/test_%.o $(call obj,tests/tortu
 
 # Where lives.c stands between the core and its world.
 TORTURE_WRAP := $(addprefix -Wl$(comma)--wrap=,core_receive core_turn core_maintain core_drain core_committed core_called \
+    core_arrived core_claimed core_looked core_settings_put core_shared_standing core_shared_open \
     core_link_fini core_fini core_init intake_retract commit_apply_group client_read_all world_blame \
-    settle_world world_open world_close world_crash process_crash process_leave process_take_over)
+    settle_world world_open world_open_twin world_close world_crash process_crash process_leave process_take_over)
 $(BUILD)/torture/scenario: $(call obj,tests/torture/lives.c $(filter-out %/main.c,$(SCENARIO_SRC)) $(TORTURE_RUN)) \
     $(call marked,$(filter-out %/main.c,$(COORD_SRC))) $(TORTURE_LIB)
 	@echo "  LINK $@"
