@@ -8,6 +8,7 @@
 #include "coordinator/call.h"
 #include "coordinator/hash.h"
 #include "coordinator/intake.h"
+#include "coordinator/machines.h"
 #include "coordinator/rate.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
@@ -149,6 +150,8 @@ static int begin(struct core *c, struct core_link *l, uint64_t id, struct job *j
                              : job_add_waiter(c, j, l, id, false, deadline_us);
     if (rc == 0 && (rc = give(c, j, found, now_us)) < 0)
         waiter_free(c, LIST_ENTRY(list_first(&j->waiters), struct waiter, job_node));
+    if (rc == 0 && c->shared.reach != SHARED_OFF)
+        machines_note(c, j); /* so that it is told there even after a crash */
     return rc;
 }
 

@@ -142,6 +142,15 @@ bool machines_claim(struct core *c, struct call *call, uint64_t now_us)
     return !ahead;
 }
 
+void machines_note(struct core *c, struct job *j)
+{
+    struct claiming *q = c->shared.reach == SHARED_THERE && needs_claim(j) ? claiming_new(c, &j, 1) : NULL;
+    if (!q)
+        return;
+    j->noted = true;
+    c->ports.claim(c->ports.arg, &q->claim);
+}
+
 bool machines_claim_given(struct core *c, struct job *j, struct slice cached)
 {
     struct claiming *q = claiming_new(c, &j, 1);

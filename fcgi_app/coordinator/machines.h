@@ -46,6 +46,8 @@ void machines_end(struct core *c, struct job *j);
 /* The same for a job that is ASKING and is to be given an answer again (cached: the server's; absent: one of
  * this machine). False: there is no memory for it. */
 bool machines_claim_given(struct core *c, struct job *j, struct slice cached);
+/* The server notes that j, whose id nobody else can have, is this machine's; nobody waits for that. */
+void machines_note(struct core *c, struct job *j);
 /* Nothing stands against j, which is ASKING, and the server has an answer that may be given to it again,
  * unless the chat it is of was deleted. False: there is no memory to find out. */
 bool machines_look_given(struct core *c, struct job *j, struct slice cached);

@@ -102,6 +102,10 @@ static void check_answer(struct world *w, struct client *c, struct slice told)
         note_told(w, c, told, expires_s, keeper);
         return;
     }
+    /* It was on its way here when another machine's administrator had it deleted. */
+    bool deleted = w->twin && !keeps_itself(w, c) && strcmp(disk_state(w->twin, c), "deleted") == 0;
+    if (deleted || (w->server && strcmp(server_state(w, c), "deleted") == 0))
+        return;
     if (disk_lookup(w, c->submit.key, &record, &stored, &e) < 0) {
         /* What was answered before those hours, and could not be stored until after them, has had its time.
          */
