@@ -1,4 +1,4 @@
-// Prints the event log for people: follow.js EVENTS LOG…. Follows the files from their present end, across
+// Prints the event log for people: follow.js EVENTS@BYTES LOG@BYTES…. Follows each file from that offset, across
 // rotation, and writes one readable line an event (with source 2's tags) or server complaint. When more happens
 // than anyone can read, the rest of that moment is counted instead. etc/run starts it; SIGTERM ends it.
 'use strict';
@@ -10,15 +10,16 @@ const READ_MAX = 4 << 20; // bytes a poll; a longer backlog waits for the next o
 const LINE_MAX = 1 << 20;
 
 class Follower {
-    constructor(path, print) {
-        this.path = path;
-        this.print = print;
+    constructor(place, print) {
+        const at = place.lastIndexOf('@');
+        this.path = place.slice(0, at);
+        this.print = print(this.path);
         this.fd = -1;
         this.rest = '';
-        this.open(true);
+        this.open(Number(place.slice(at + 1)));
     }
 
-    open(atEnd) {
+    open(offset) {
         try {
             this.fd = fs.openSync(this.path, 'r');
         } catch {
@@ -26,7 +27,7 @@ class Follower {
         }
         const stat = fs.fstatSync(this.fd);
         this.inode = stat.ino;
-        this.offset = atEnd ? stat.size : 0;
+        this.offset = offset;
     }
 
     // Whole lines written since the last call.
@@ -61,7 +62,7 @@ class Follower {
 
     poll() {
         if (this.fd < 0) {
-            this.open(false);
+            this.open(0);
             if (this.fd < 0) {
                 return;
             }
@@ -72,15 +73,15 @@ class Follower {
             fs.closeSync(this.fd);
             this.fd = -1;
             this.rest = '';
-            this.open(false);
+            this.open(0);
         }
     }
 }
 
 const out = [];
 
-function limited(path, describe) {
-    return (lines) => {
+function limited(describe) {
+    return (path) => (lines) => {
         const texts = [];
         let hidden = 0;
         for (const line of lines) {
@@ -181,8 +182,8 @@ function describeServer(line) {
 
 function main([events, ...logs]) {
     const followers = [
-        new Follower(events, limited(events, describeEvent)),
-        ...logs.map((log) => new Follower(log, limited(log, describeServer))),
+        new Follower(events, limited(describeEvent)),
+        ...logs.map((log) => new Follower(log, limited(describeServer))),
     ];
     const tick = () => {
         for (const follower of followers) {

@@ -1,9 +1,10 @@
 # shellcheck shell=sh disable=SC2154,SC2174
 # Where one instance of carpool lives: address, state, programs, sockets. Read (".") by etc/run and by
 # etc/lighttpd-env.sh with $root set to the directory of lighttpd.conf, so that both always agree.
-# The environment decides; [storage] dir and [server] base_path and max_body_bytes may also stand in carpool.conf.
-# Sets: host port build storage logs sockets conf base_path max_body_bytes max_connections max_fds. Makes nothing
-# but directories.
+# The environment decides; [storage] dir, [log] dir and file, and [server] base_path and max_body_bytes may also stand
+# in carpool.conf.
+# Sets: host port build storage logs log_file sockets conf base_path max_body_bytes max_connections max_fds. Makes
+# nothing but directories.
 
 complain() {
     printf 'carpool: %s\n' "$*" >&2
@@ -92,6 +93,8 @@ mkdir -p -m 700 "$storage" || complain "The storage directory $storage cannot be
 
 logs=${CARPOOL_LOG_DIR:-$(conf_value log dir)}
 logs=$(absolute "${logs:-$storage/logs}")
+log_file=${CARPOOL_LOG_FILE:-${LLM_LOG_FILE:-$(conf_value log file)}}
+log_file=$(absolute "${log_file:-$logs/coordinator.log}")
 
 # A Unix socket's path holds 107 bytes; the longest name below takes 30 of them.
 if [ "$(printf '%s' "$storage" | wc -c)" -gt 75 ]; then

@@ -3,7 +3,10 @@
  * cannot work with a sentence. */
 const { test } = require('node:test');
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
 const http = require('node:http');
+const os = require('node:os');
+const path = require('node:path');
 const { Client } = require('./http_client');
 const { Stack, until, sleep, freePort, STRETCH } = require('./harness');
 
@@ -127,6 +130,20 @@ test('configuration errors are said', async () => {
 });
 
 /* A terminal sends Ctrl-C to every process in the foreground, not to the script alone. */
+test('what the coordinator has to say at its start is printed, wherever its log is', async () => {
+    const nobody = await freePort();
+    const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'carpool-log-')), 'own.log');
+    for (const env of [{}, { LLM_LOG_FILE: file }]) {
+        const stack = await start({ ready: ['degraded'], env: { ...env, REDIS_URL: `redis://127.0.0.1:${nobody}` } });
+        const said = () => /\[WARNING\] carpoold: .*Redis/.test(stack.printed());
+        await until('it is printed', said).catch(() => {});
+        const printed = said();
+        assert.equal((await end(stack, 'SIGTERM')).code, 0);
+        assert.ok(printed, `not printed with ${JSON.stringify(env)}`);
+    }
+    fs.rmSync(path.dirname(file), { recursive: true });
+});
+
 test('Ctrl-C in a terminal, twice in a row: all is stopped, the coordinator too', async () => {
     const stack = new Stack({ command: ['script', '-qec', 'etc/run', '/dev/null'] });
     stack.port = await freePort();
