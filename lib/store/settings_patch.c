@@ -182,7 +182,7 @@ static int parse_top(const cJSON *body, const char *key, struct settings_patch *
         rc = get_text(body, key, p->base_url, &p->has_base_url, e);
         return rc || !p->has_base_url ? rc : check_base_url(p->base_url, e);
     }
-    return err_set(e, ERR_INVAL, "%.100s is no setting.", key);
+    return err_set(e, ERR_INVAL, "%.100s is no setting; GET /v1/settings shows those there are.", key);
 }
 
 static int parse_policy(const cJSON *object, struct settings_priority_patch *p, struct err *e)
@@ -210,7 +210,7 @@ static int parse_in_priority(const cJSON *object, const char *key, struct settin
             *value_of(p, i) = (uint32_t)n;
         return rc;
     }
-    return err_set(e, ERR_INVAL, "%.100s is no setting.", key);
+    return err_set(e, ERR_INVAL, "%.100s is no setting; GET /v1/settings shows those there are.", key);
 }
 
 /* ret_field: the object's name, or the dotted name of what is wrong in it. */
