@@ -114,7 +114,8 @@ static bool sift(struct core *c, struct call *call, const struct shared_claim *c
 static bool goes_ahead(const struct core *c, const struct call *call)
 {
     for (size_t i = 0; i < call->n; i++)
-        if (needs_claim(call->members[i]) && !(call->members[i]->submit.flags & SUBMIT_FRESH_ID))
+        if (needs_claim(call->members[i]) &&
+            (!(call->members[i]->submit.flags & SUBMIT_FRESH_ID) || job_is_async(call->members[i])))
             return false;
     return machines_may_go_without(c);
 }

@@ -53,15 +53,12 @@ static enum meeting meet_unended(const struct core *c, struct job *j, const stru
     j->runs_elsewhere = r->state == SHARED_DISPATCHED;
     if (r->owner_alive)
         return MEETS_RUNNING;
-    /* One that is kept here waits until that machine is back, or its note is gone. */
-    if (r->state == SHARED_QUEUED && job_is_async(j) && j->state != JOB_ASKING)
-        return MEETS_RUNNING;
-    if (r->state == SHARED_QUEUED)
-        job_refuse(j, refusal_get(REFUSAL_MACHINE_AWAY));
-    else if (c->conf->idempotency.on_unknown == ON_UNKNOWN_RETRY)
+    if (r->state ==
+        SHARED_QUEUED) /* it was not sent, and will not be by a machine that comes back too late */
         return MEETS_NOTHING;
-    else
-        job_refuse(j, refusal_get(REFUSAL_MACHINE_LOST));
+    if (c->conf->idempotency.on_unknown == ON_UNKNOWN_RETRY)
+        return MEETS_NOTHING;
+    job_refuse(j, refusal_get(REFUSAL_MACHINE_LOST));
     return MEETS_END;
 }
 

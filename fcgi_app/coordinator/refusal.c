@@ -67,10 +67,6 @@ static const struct wire_refusal refusals[] = {
         ENTRY(503, 1000, "unavailable_error", "SHARED_DOWN",
               "The Redis that the machines share cannot be reached (see /health), and without it this cannot "
               "be promised for all of them; nothing was sent or changed. Ask again later."),
-    [REFUSAL_MACHINE_AWAY] =
-        ENTRY(503, 5000, "unavailable_error", "MACHINE_AWAY",
-              "Another machine keeps this request and is not there now; it was not sent, and will be when "
-              "that machine is back. Ask again later."),
     [REFUSAL_MACHINE_LOST] =
         ENTRY(424, 0, "outcome_unknown", "OUTCOME_UNKNOWN",
               "Another machine had this request_id and does not answer any more, so it may have been "

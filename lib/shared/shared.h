@@ -94,8 +94,9 @@ struct shared_arrival {
 };
 
 /* Members of a call that is about to be sent become DISPATCHED by this machine, one by one: those that are
- * free or REFUSED, or this machine's QUEUED, DISPATCHED; with take_unknown also UNKNOWN ones and DISPATCHED
- * ones whose machine is not alive (idempotency.on_unknown = retry). */
+ * free or REFUSED, this machine's QUEUED or DISPATCHED, or QUEUED by a machine that is not alive (it claims,
+ * too, before it sends); with take_unknown also UNKNOWN ones and DISPATCHED ones whose machine is not alive
+ * (idempotency.on_unknown = retry). */
 struct shared_claim_member {
     const uint8_t *key, *fingerprint;
     bool ret_claimed;

@@ -76,7 +76,7 @@ static const struct {
     bool mine, other, dead, mine_taking, other_taking, dead_taking;
 } may_claim[] = {
     [SHARED_FREE] = {true, true, true, true, true, true},
-    [SHARED_QUEUED] = {true, false, false, true, false, false},
+    [SHARED_QUEUED] = {true, false, true, true, false, true},
     [SHARED_DISPATCHED] = {true, false, false, true, false, true},
     [SHARED_DONE] = {false},
     [SHARED_FAILED] = {false},

@@ -172,7 +172,7 @@ static const char *const points[] = {
     "a watch sees answer",
     "a watch sees refusal",
     "refused SHARED_DOWN",
-    "refused MACHINE_AWAY",
+    "a claim takes what a machine that is gone has kept",
     "told what another machine has",
     "told that another machine keeps it",
     "an id is paid for by two machines in an outage",

@@ -166,9 +166,12 @@ static void carry_claim(struct world *w, struct trip *t, struct shared_claim *c)
         bool unended = r && (r->state == SHARED_QUEUED || r->state == SHARED_DISPATCHED);
         bool lost =
             r && (r->state == SHARED_UNKNOWN || (r->state == SHARED_DISPATCHED && !is_alive(w, r->machine)));
-        m->ret_claimed = !r || r->state == SHARED_REFUSED || (unended && r->machine == w->machine) ||
+        bool left = r && r->state == SHARED_QUEUED && !is_alive(w, r->machine);
+        m->ret_claimed = !r || r->state == SHARED_REFUSED || (unended && r->machine == w->machine) || left ||
                          (lost && c->take_unknown);
-        if (m->ret_claimed && lost)
+        if (left && r->machine != w->machine)
+            REACH("a claim takes what a machine that is gone has kept");
+        else if (m->ret_claimed && lost)
             REACH("a claim takes what may have been paid for");
         else if (!m->ret_claimed)
             REACH("a claim is lost to another machine");
