@@ -211,9 +211,10 @@ void agree_again(struct core *c, struct settings_change *change)
         change->patch.has_api_key = false;
         change->whole = true;
     }
-    if (c->shared.unapplied)
-        change_free(c->shared.unapplied); /* this one is newer */
-    c->shared.unapplied = change;
+    struct settings_change *other = c->shared.unapplied;
+    bool newer = !other || other->shared_version < change->shared_version;
+    c->shared.unapplied = newer ? change : other;
+    change_free(newer ? other : change);
 }
 
 void agree_maintain(struct core *c, uint64_t now_us)

@@ -327,6 +327,10 @@ void change_start(struct core *c)
         struct settings_change *change = LIST_ENTRY(list_first(&c->changes), struct settings_change, node);
         if (change->state != CHANGE_NEW)
             return;
+        if (change->whole && change->shared_version <= c->shared.settings_version) {
+            change_free(change); /* a later one is in force already */
+            continue;
+        }
         if (prepare_change(c, change)) {
             if (c->shared.reach == SHARED_OFF || agree_begin(c, change) == AGREEMENT_GO)
                 change_commit(c, change);

@@ -89,6 +89,10 @@ struct core_shared {
     uint64_t settings_version; /* of the machines' settings: in force here */
     uint64_t heard_version; /* of those that another machine has put, the newest that is being taken over */
     struct settings_patch unpublished; /* put here while the server was away */
+    /* Requests of an earlier coordinator of this machine whose outcome nobody knows; owned, until the server
+     * has been told of them. */
+    uint8_t (*lost)[REQUEST_KEY_SIZE];
+    size_t lost_n;
     uint64_t missed_version; /* another machine's settings, for which there was no memory; 0: none */
     char missed[4096];
     size_t missed_n;

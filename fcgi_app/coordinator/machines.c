@@ -330,6 +330,8 @@ void core_shared_standing(struct core *c, const struct shared_standing *standing
         c->shared.away_us = now_us;
         inquiry_end_all(c);
     }
+    if (standing->there && c->shared.lost)
+        reconcile_lost(c);
     if (was_there != standing->there)
         agree_standing(c);
 }

@@ -56,6 +56,9 @@ void machines_go_on(struct core *c, struct job *j, struct slice cached, uint64_t
 /* A job that is ASKING meets what another machine has of it. Takes it. */
 void machines_met(struct core *c, struct job *j, const struct shared_record *r, uint64_t now_us);
 
+/* reconcile.c: what the earlier coordinator of this machine left unknown is told to the server, which may
+ * never have heard of it. */
+void reconcile_lost(struct core *c);
 /* A job has ended, and what it came to is durable: the server hears of it, if there is a connection. That may
  * be one that does not count as there yet: what was listed as open on it, while the job still ran, is not
  * listed again. */

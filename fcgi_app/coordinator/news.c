@@ -45,6 +45,7 @@ void news_tell(struct core *c)
 void news_fini(struct core *c)
 {
     counters_free(&c->shared.untold);
+    free(c->shared.lost);
     list_for_each_safe (it, next, &c->shared.news)
         commit_op_free(LIST_ENTRY(it, struct commit_op, node));
 }

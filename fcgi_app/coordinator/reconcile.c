@@ -3,6 +3,8 @@
  * ended, and what does not run here, is settled by what the store says of it. So whatever was lost with the
  * connection before, or with the coordinator before, comes to its end there, too.
  */
+#include <stdlib.h>
+
 #include "coordinator/machines.h"
 #include "coordinator/refusal.h"
 
@@ -53,4 +55,12 @@ void core_shared_open(struct core *c, const uint8_t (*keys)[SHARED_KEY_SIZE], si
     for (size_t i = 0; i < n; i++)
         if (!job_find(c, keys[i]))
             reconcile(c, keys[i]);
+}
+
+void reconcile_lost(struct core *c)
+{
+    core_shared_open(c, (const uint8_t(*)[SHARED_KEY_SIZE])c->shared.lost, c->shared.lost_n);
+    free(c->shared.lost);
+    c->shared.lost = NULL;
+    c->shared.lost_n = 0;
 }

@@ -80,9 +80,14 @@ static void free_recovery(void *arg)
 
 static void told_unknown(struct core *c, struct commit_op *op, uint64_t now_us)
 {
-    (void)c;
+    struct recovery *v = op->owner;
     (void)now_us;
-    free_recovery(op->owner);
+    if (c->shared.reach != SHARED_OFF && !c->shared.lost) {
+        c->shared.lost = v->unknown;
+        c->shared.lost_n = v->n;
+        v->unknown = NULL;
+    }
+    free_recovery(v);
 }
 
 /* Overwrites the dispatched records of older epochs. Lost (store down) they stay what they are, which means

@@ -345,6 +345,14 @@ static void see_drain(struct life *life)
     }
 }
 
+/* What another machine keeps is waited for, so one that drains must start again. */
+static void end_drains(struct world *w)
+{
+    for (struct world *each = w; each && w->twin; each = each == w ? w->twin : NULL)
+        if (each->core->draining)
+            process_leave(each);
+}
+
 static void end_elders(struct world *w)
 {
     process_elder_end(w);
@@ -379,7 +387,8 @@ static void live(struct life *life, uint64_t seed)
     if (seed % 200 == 7)
         random_large(life);
     end_elders(w);
-    if (random_chance(w, 10))
+    end_drains(w);
+    if (random_chance(w, 10) && !w->twin)
         core_drain(w->core);
     else if (random_chance(w, 30))
         die(w);

@@ -82,9 +82,12 @@ static uint64_t check_record(struct world *w, const struct job *j)
     return record.expires_s;
 }
 
-bool rules_without_promise(const struct world *w)
+bool rules_without_promise(const struct world *w, const struct ledger *known)
 {
-    return w->conf.redis.on_loss == REDIS_LOSS_LOCAL && server_was_away(w);
+    bool retry = w->twin && w->conf.idempotency.on_unknown == ON_UNKNOWN_RETRY;
+    if (!w->server || w->conf.redis.on_loss != REDIS_LOSS_LOCAL)
+        return retry;
+    return retry || server_was_away(w) || (known && known->fresh);
 }
 
 /* The id was paid for: only a repair may follow, of the same coordinator, after an answer without its part.
@@ -99,7 +102,7 @@ static void check_again(struct world *w, struct ledger *known, const struct job 
         REACH("an id runs again though it may have been paid for");
         known->going |= known->sender != w; /* both machines may have an answer then */
         known->bought = false;
-    } else if (!repairs && rules_without_promise(w)) {
+    } else if (!repairs && rules_without_promise(w, known)) {
         REACH("an id is paid for by two machines in an outage");
         known->bought = false;
     } else if (!repairs && !(w->elder_acts && rules_slept_since(w, j->arrived_us)))
@@ -123,7 +126,7 @@ static void note_call(struct world *w, const struct call *call, size_t i, enum v
         known->repairs += fate != VERDICT_FAILED;
     } else if (known->failed && !j->retries && !j->repairs)
         REACH("an id runs again after a failure");
-    if (known->gone && !rules_without_promise(w) && !rules_is_past(w, known->told_until_s))
+    if (known->gone && !rules_without_promise(w, known) && !rules_is_past(w, known->told_until_s))
         world_blame(w, "%.*s is sent though it was deleted", (int)j->submit.request_id.n,
                     j->submit.request_id.p);
     if (!known->bought)
@@ -135,6 +138,7 @@ static void note_call(struct world *w, const struct call *call, size_t i, enum v
     known->failed = fate == VERDICT_FAILED;
     known->epoch = w->epoch;
     known->sender = w;
+    known->fresh |= (j->submit.flags & SUBMIT_FRESH_ID) != 0;
     if (expires_s)
         known->expires_s = expires_s;
     if (fate != VERDICT_FAILED) {

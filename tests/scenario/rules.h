@@ -14,6 +14,7 @@ struct ledger {
     /* what was sent */
     bool bought, failed;
     enum verdict paid;
+    bool fresh; /* a worker had just made the id */
     const struct world *sender;
     uint64_t epoch;     /* of the coordinator that sent the newest */
     uint64_t expires_s; /* of the record it was sent with */
@@ -31,8 +32,10 @@ struct ledger {
 /* One for all machines. */
 struct ledger **rules_ledgers(struct world *w);
 struct ledger *rules_ledger(struct world *w, const uint8_t key[REQUEST_KEY_SIZE], bool make);
-/* Machines that go on without their server promise nothing together. */
-bool rules_without_promise(const struct world *w);
+/* Machines that go on without their server promise nothing together; nor does one that with on_loss = local
+ * does not wait for the server before it sends or tells what a fresh id asks for; nor on_unknown = retry when
+ * a machine is not heard of. known may be NULL. */
+bool rules_without_promise(const struct world *w, const struct ledger *known);
 /* Whether the wall clock has ever shown that time. */
 bool rules_is_past(const struct world *w, uint64_t expires_s);
 /* Whether hours have passed since: what was recorded then may have had its time. */

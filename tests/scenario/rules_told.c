@@ -29,15 +29,17 @@ static void note_told(struct world *w, struct client *c, struct slice told, uint
     struct ledger *known = rules_ledger(w, c->submit.key, true);
     uint8_t digest[DIGEST_SIZE];
     digest_of(told, digest);
-    if (stands(w, known) && memcmp(digest, known->digest, DIGEST_SIZE) != 0 && !rules_without_promise(w))
+    if (stands(w, known) && memcmp(digest, known->digest, DIGEST_SIZE) != 0 &&
+        !rules_without_promise(w, known))
         world_blame(w, "%s is told another answer than was told before", c->name);
     if (known->gone && known->deleter == w && !rules_is_past(w, known->told_until_s) &&
-        !rules_without_promise(w))
+        !rules_without_promise(w, known))
         world_blame(w, "%s is told an answer that was deleted", c->name);
     if (known->told && rules_is_past(w, known->told_until_s))
         known->going = known->gone = false;
     memcpy(known->digest, digest, DIGEST_SIZE);
     known->told = true;
+    known->fresh |= (c->submit.flags & SUBMIT_FRESH_ID) != 0;
     for (const struct world *at = w; at; at = at == w ? w->twin : NULL)
         for (size_t i = 0; i < at->clients_n; i++) /* deletions that are on their way */
             known->going |= at->clients[i].admin && at->clients[i].waiting &&
@@ -125,7 +127,7 @@ static void check_answer(struct world *w, struct client *c, struct slice told)
 
 /* A machine that did not ask the server, or asked while the other one was away, cannot know what that told.
  */
-static bool may_not_know(const struct world *w, const struct client *c)
+static bool may_not_know(const struct world *w, const struct client *c, const struct ledger *known)
 {
     /* 409: somebody else asks for the id with another body, and the server is not back yet with what it is.
      */
@@ -133,7 +135,7 @@ static bool may_not_know(const struct world *w, const struct client *c)
     for (size_t i = 0; i < ARRAY_LEN(before); i++)
         if (c->status == before[i])
             return true;
-    return rules_without_promise(w) || strcmp(c->code, "ASYNC_WITH_KEY") == 0;
+    return rules_without_promise(w, known) || strcmp(c->code, "ASYNC_WITH_KEY") == 0;
 }
 
 void rules_watched(struct world *w, const struct client *c, struct slice chat)
@@ -141,7 +143,8 @@ void rules_watched(struct world *w, const struct client *c, struct slice chat)
     struct ledger *known = rules_ledger(w, c->submit.key, false);
     uint8_t digest[DIGEST_SIZE];
     digest_of(chat, digest);
-    if (stands(w, known) && memcmp(digest, known->digest, DIGEST_SIZE) != 0 && !rules_without_promise(w))
+    if (stands(w, known) && memcmp(digest, known->digest, DIGEST_SIZE) != 0 &&
+        !rules_without_promise(w, known))
         world_blame(w, "%s sees another answer than was told", c->name);
 }
 
@@ -167,7 +170,7 @@ static void check_refusal(struct world *w, struct client *c)
     if (!known || !known->told)
         return;
     const struct client *told = &known->home->clients[known->client];
-    if (known->keeper != w && may_not_know(w, c))
+    if (known->keeper != w && may_not_know(w, c, known))
         return;
     bool same = memcmp(told->submit.fingerprint, c->submit.fingerprint, REQUEST_KEY_SIZE) == 0;
     /* Somebody who waits at the elder waits for a job of the elder's, which comes to nothing. */
@@ -185,7 +188,8 @@ static void check_kept(struct world *w, const struct client *c)
     struct slice chat;
     if (disk_lookup(w, c->submit.key, &record, &chat, NULL) == 0) {
         disk_lookup_end(w);
-        if (memcmp(record.fingerprint, c->submit.fingerprint, REQUEST_KEY_SIZE) != 0)
+        bool elsewhere = w->server && strcmp(server_state(w, c), "none") != 0;
+        if (memcmp(record.fingerprint, c->submit.fingerprint, REQUEST_KEY_SIZE) != 0 && !elsewhere)
             world_blame(w, "%s is told that its request is kept, but it is another's", c->name);
     } else if (w->server && strcmp(server_state(w, c), "none") != 0)
         REACH("told that another machine keeps it");
@@ -278,7 +282,7 @@ void rules_check_told(struct world *w)
             check_stored(w, known);
         else if (known->told && !known->going)
             REACH("an answer expires");
-        else if (known->gone && known->keeper && !rules_without_promise(w) &&
+        else if (known->gone && known->keeper && !rules_without_promise(w, known) &&
                  (known->keeper == known->deleter || w->ended) && !rules_is_past(w, known->told_until_s) &&
                  strcmp(disk_state(known->keeper, &known->home->clients[known->client]), "deleted") != 0)
             world_blame(w, "what was deleted of %s is %s", known->home->clients[known->client].name,
