@@ -1,6 +1,7 @@
 /* What the coordinator says of itself; see status.h. */
 #include "coordinator/status.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -90,8 +91,11 @@ static void write_kafka(struct json_writer *w, const struct sink_kafka *k)
     json_key(w, "kafka");
     json_object_begin(w);
     json_field_cstr(w, "status", !k->enabled ? "disabled" : k->fault.code ? "down" : "ok");
-    if (k->fault.code)
-        json_field_cstr(w, "reason", k->fault.text);
+    if (k->fault.code) {
+        char reason[sizeof(k->fault.text) + 64];
+        snprintf(reason, sizeof(reason), "Kafka takes no records, and files do meanwhile: %s", k->fault.text);
+        json_field_cstr(w, "reason", reason);
+    }
     json_field_u64(w, "delivered", k->delivered);
     json_field_u64(w, "filed", k->filed);
     json_object_end(w);
