@@ -86,6 +86,7 @@ void client_submit(struct world *w, struct client *c)
     wire_submit_encode(&bytes, &c->submit);
     wire_frame_end(&bytes, mark);
     c->asked_us = w->now_us;
+    c->fresh |= (c->submit.flags & SUBMIT_FRESH_ID) != 0;
     c->waiting = true;
     c->reply = REPLY_NONE;
     world_say(w, "%s asks (%.*s)", c->name, (int)c->submit.request_id.n, c->submit.request_id.p);

@@ -39,7 +39,7 @@ static void note_told(struct world *w, struct client *c, struct slice told, uint
         known->going = known->gone = false;
     memcpy(known->digest, digest, DIGEST_SIZE);
     known->told = true;
-    known->fresh |= (c->submit.flags & SUBMIT_FRESH_ID) != 0;
+    known->fresh |= c->fresh;
     for (const struct world *at = w; at; at = at == w ? w->twin : NULL)
         for (size_t i = 0; i < at->clients_n; i++) /* deletions that are on their way */
             known->going |= at->clients[i].admin && at->clients[i].waiting &&

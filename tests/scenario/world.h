@@ -81,6 +81,7 @@ struct client {
     uint64_t submit_id, watch_id;
     uint64_t asked_us, deadline_us;
     bool waiting, watching, cancelled;
+    bool fresh; /* its worker had just made the id, before any handing in again */
     bool admin;
     bool elder;           /* its link is one of the elder's */
     unsigned pool;        /* below WORLD_POOLS: whose thread it is */
