@@ -87,6 +87,7 @@ void client_submit(struct world *w, struct client *c)
     wire_frame_end(&bytes, mark);
     c->asked_us = w->now_us;
     c->fresh |= (c->submit.flags & SUBMIT_FRESH_ID) != 0;
+    c->max_tokens = rules_max_tokens(w, &c->submit);
     c->waiting = true;
     c->reply = REPLY_NONE;
     world_say(w, "%s asks (%.*s)", c->name, (int)c->submit.request_id.n, c->submit.request_id.p);

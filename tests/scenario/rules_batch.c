@@ -183,7 +183,7 @@ void rules_sealed(struct world *w, const struct sight *seen, const struct batch 
         world_blame(w, "a batch of %u has %zu members", seen->n, n);
     check_members(w, members, n, "batch");
     for (size_t i = 0; i < n; i++)
-        rules_cache_sealed(w, &members[i]->submit);
+        rules_cache_asked(w, &members[i]->submit, w->core->provider->model);
     check_reason(w, seen, b);
     check_slots(w, seen, b);
     /* Tenants whose names end alike count as one; scripts may have such, random lives have not. */
@@ -242,6 +242,8 @@ void rules_sent(struct world *w, const struct call *call)
         rules_cache_sealed(w, &call->members[i]->submit);
     check_members(w, (const struct job *const *)call->members, call->n, "call");
     check_array(w, call);
+    for (size_t i = 0; i < call->n; i++) /* the event log may have had no memory to say so before */
+        rules_cache_asked(w, &call->members[i]->submit, call->provider->provider.model);
     if (first->caller_key.p ? !slice_is(first->caller_key, key) : strncmp(key, "sk-caller", 9) == 0)
         world_blame(w, "%.*s is sent with the wrong key %s", (int)first->request_id.n, first->request_id.p,
                     key);

@@ -8,6 +8,7 @@
 
 #include "reach.h"
 #include "rules.h"
+#include "script.h"
 
 #define CONTENT_SIZE 16
 
@@ -30,13 +31,12 @@ static void add_text(crypto_generichash_state *h, struct slice s)
     add_bytes(h, s.n ? s.p : "", s.n);
 }
 
-/* As it was asked, with max_tokens as it is in force; of other settings only the model counts, which a chat
+/* As it was asked, with max_tokens as it was in force; of other settings only the model counts, which a chat
  * names. */
-static void hash_content(const struct world *w, const struct wire_submit *s, struct slice model,
+static void hash_content(const struct wire_submit *s, uint32_t max_tokens, struct slice model,
                          uint8_t ret_hash[CONTENT_SIZE])
 {
     crypto_generichash_state h;
-    uint32_t max_tokens = s->max_tokens ? s->max_tokens : w->core->settings.priority[s->priority].tokens;
     const uint8_t of_all[] = {(uint8_t)s->priority, s->flags & SUBMIT_COMPLETION};
     crypto_generichash_init(&h, NULL, 0, CONTENT_SIZE);
     add_bytes(&h, of_all, sizeof(of_all));
@@ -65,10 +65,15 @@ static struct content *find(struct world *w, const uint8_t hash[CONTENT_SIZE])
     return known;
 }
 
-void rules_cache_sealed(struct world *w, const struct wire_submit *s)
+uint32_t rules_max_tokens(const struct world *w, const struct wire_submit *s)
+{
+    return s->max_tokens ? s->max_tokens : w->core->settings.priority[s->priority].tokens;
+}
+
+void rules_cache_asked(struct world *w, const struct wire_submit *s, const char *model)
 {
     uint8_t hash[CONTENT_SIZE];
-    hash_content(w, s, s->model.p ? s->model : slice_of(w->core->provider->model), hash);
+    hash_content(s, rules_max_tokens(w, s), s->model.p ? s->model : slice_of(model), hash);
     if (find(w, hash))
         return;
     struct content *known = calloc(1, sizeof(*known));
@@ -90,12 +95,14 @@ void rules_cache_told(struct world *w, const struct client *c, const struct chat
 {
     static const struct uuid none;
     uint8_t hash[CONTENT_SIZE];
-    hash_content(w, &c->submit, chat->model, hash);
+    hash_content(&c->submit, c->max_tokens, chat->model, hash);
     /* The same request, which may have come with another key of its own, or without no-cache. */
     bool same = c->flags & (ANSWER_REPLAYED | ANSWER_JOINED);
     if (w->conf.cache.mode == CACHE_OFF)
         world_blame(w, "%s is told an answer from the cache, which is off", c->name);
-    if (!find(w, hash) && !same)
+    /* A call of the mock is seen in the event log only, which without memory has gaps. */
+    bool unseen = script_lenient && slice_is(chat->model, "mock");
+    if (!find(w, hash) && !same && !unseen)
         world_blame(w, "%s is told an answer from the cache, but nobody asked for that before", c->name);
     if (!same && !is_model_put(w, c, chat))
         world_blame(w, "%s is told what the model %.*s said, not the one in force", c->name,

@@ -80,6 +80,7 @@ struct client {
     struct core_link *link;    /* NULL: gone */
     uint64_t submit_id, watch_id;
     uint64_t asked_us, deadline_us;
+    uint32_t max_tokens; /* in force when it was asked */
     bool waiting, watching, cancelled;
     bool fresh; /* its worker had just made the id, before any handing in again */
     bool admin;
@@ -306,8 +307,10 @@ void rules_turned(struct world *w);
 void rules_patience_free(struct world *w);
 
 /* rules_cache.c */
-/* It is put into a batch. */
-void rules_cache_sealed(struct world *w, const struct wire_submit *s);
+/* It is put into a batch, or sent, for that model (unless it names one). */
+void rules_cache_asked(struct world *w, const struct wire_submit *s, const char *model);
+/* What it may take in tokens, with the settings in force. */
+uint32_t rules_max_tokens(const struct world *w, const struct wire_submit *s);
 /* c is told chat, which is one that is given again. */
 void rules_cache_told(struct world *w, const struct client *c, const struct chat *chat);
 void rules_cache_free(struct world *w);
