@@ -238,8 +238,6 @@ void rules_sent(struct world *w, const struct call *call)
     const struct wire_submit *first = &call->members[0]->submit;
     char key[64];
     upstream_key(call, key);
-    for (size_t i = 0; i < call->n; i++) /* its batch may have left without an event */
-        rules_cache_sealed(w, &call->members[i]->submit);
     check_members(w, (const struct job *const *)call->members, call->n, "call");
     check_array(w, call);
     for (size_t i = 0; i < call->n; i++) /* the event log may have had no memory to say so before */
