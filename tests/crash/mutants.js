@@ -45,7 +45,7 @@ const MUTANTS = [
     {
         name: 'the name of the provider key is not synced',
         edits: [['fcgi_app/coordinator/keyfile.c', 'return dir_sync(dir, e);', 'return 0;']],
-        check: powercut({ ROUNDS: '20', KEYS: 'many' }),
+        check: powercut({ ROUNDS: '60', KEYS: 'many' }),
         sees: /was told to be saved/,
     },
     {
@@ -154,8 +154,8 @@ const MUTANTS = [
         edits: [
             [
                 'fcgi_app/coordinator/dispatch.c',
-                '            depart(c, &call, 1, call->n, now_us);\n',
-                '        {\n            take_slot(c, call, now_us);\n            send_call(c, call, now_us);\n        }\n',
+                '        dispatch_go(c, call, now_us);\n    }\n}\n\nvoid dispatch_pump',
+                '        if (encode(c, call, now_us)) {\n            call_take_slot(c, call, CALL_RECORDING, now_us);\n            send_call(c, call, now_us);\n        }\n    }\n}\n\nvoid dispatch_pump',
             ],
         ],
         check: points('run:commit:fdatasync:'),
