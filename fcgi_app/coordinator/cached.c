@@ -67,6 +67,38 @@ void cached_store(const struct core *c, const struct job *j, struct commit_chat 
         c->ports.real_bounds(c->ports.arg).earliest_us / US_PER_S + (uint64_t)c->conf->cache.ttl_hours * 3600;
 }
 
+void cached_stored(struct core *c, const struct commit_chat *chat)
+{
+    if (chat->cache_key)
+        cache_index_add(&c->cached, chat->cache_key, &chat->chat.id, chat->cache_until_s);
+}
+
+static bool find_again(void *arg, const struct uuid *chat_id, const uint8_t key[CACHE_KEY_SIZE],
+                       uint64_t expires_s)
+{
+    return cache_index_add_older(arg, key, chat_id, expires_s);
+}
+
+int cached_init(struct core *c, struct store_read *r, struct err *e)
+{
+    if (c->conf->cache.mode == CACHE_OFF)
+        return 0;
+    if (cache_index_init(&c->cached, c->conf->cache.entries) < 0)
+        return err_set(e, ERR_NOMEM, "Not enough memory for the %u entries of the cache.",
+                       c->conf->cache.entries);
+    uint64_t now_s = c->ports.real_bounds(c->ports.arg).latest_us / US_PER_S;
+    return cache_newest(r, now_s, find_again, &c->cached, e);
+}
+
+/* The chat that answers j, lent until lookup_end. ERR_NOT_FOUND. */
+static int find(const struct core *c, const struct job *j, struct slice *ret_chat)
+{
+    struct uuid id;
+    uint64_t now_s = c->ports.real_bounds(c->ports.arg).latest_us / US_PER_S;
+    bool known = cache_index_find(&c->cached, j->cache_key, now_s, &id);
+    return known ? c->ports.chat(c->ports.arg, &id, ret_chat, NULL) : ERR_NOT_FOUND;
+}
+
 int cached_keep(struct core *c, struct job *j, struct core_link *l, uint64_t id, uint64_t deadline_us)
 {
     int rc = job_add_waiter(c, j, l, id, false, deadline_us);
@@ -167,7 +199,7 @@ bool cached_applies(const struct core *c, struct job *j)
 bool cached_has(const struct core *c, struct job *j)
 {
     struct slice record;
-    if (!cached_applies(c, j) || c->ports.cached(c->ports.arg, j->cache_key, &record, NULL) < 0)
+    if (!cached_applies(c, j) || find(c, j, &record) < 0)
         return false;
     c->ports.lookup_end(c->ports.arg);
     return true;
@@ -178,7 +210,7 @@ static int give_any(struct core *c, struct job *j, struct slice shared, uint64_t
 {
     struct slice record;
     struct chat found;
-    int rc = c->ports.cached(c->ports.arg, j->cache_key, &record, NULL);
+    int rc = find(c, j, &record);
     if (rc == 0) {
         rc = chat_decode(record, &found);
         if (rc == 0)
@@ -211,7 +243,7 @@ bool cached_answer(struct core *c, struct core_link *l, uint64_t id, struct job 
     make_key(c, c->provider, j);
     if (j->submit.flags & SUBMIT_NO_CACHE)
         return false;
-    if (c->ports.cached(c->ports.arg, j->cache_key, &record, NULL) < 0) {
+    if (find(c, j, &record) < 0) {
         /* The machines' server is asked next, if there is one. */
         core_count(c, "cache.misses", NULL, c->shared.reach != SHARED_THERE);
         return false;

@@ -15,6 +15,10 @@
 
 #include "coordinator/core.h"
 
+/* Finds what the store has that may be given again. ERR_*. */
+MUST_CHECK
+int cached_init(struct core *c, struct store_read *r, struct err *e);
+
 /* A job that has its place in the hash, before it is queued. True: it is dealt with: its answer is on its way
  * to the disk, or there was no memory for it. */
 bool cached_answer(struct core *c, struct core_link *l, uint64_t id, struct job *j, uint64_t now_us);
@@ -35,7 +39,9 @@ int cached_keep(struct core *c, struct job *j, struct core_link *l, uint64_t id,
 
 /* The bytes of the call are fixed: notes for each member what determines its answer from now on. */
 void cached_note_call(struct core *c, struct call *call);
-/* Makes j's answer, which is the chat of that part of a commit, one that may be given again. */
+/* Makes j's answer, which is the chat of that part of a commit, one that may be given again; and when that is
+ * durable, finds it from then on. */
 void cached_store(const struct core *c, const struct job *j, struct commit_chat *chat);
+void cached_stored(struct core *c, const struct commit_chat *chat);
 
 #endif

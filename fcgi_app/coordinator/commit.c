@@ -129,8 +129,8 @@ static int apply_sweep(struct store_write *w, struct commit_op *op, struct err *
     if (rc == 0 && op->chats_before_us)
         rc = chats_drop_older(w, op->chats_before_us, op->sweep_max, &chats, e);
     if (rc == 0)
-        rc = cache_sweep(w, op->cache_from, op->expiry_us / US_PER_S, op->cache_next, &cached, e);
-    op->more = records == op->sweep_max || chats == op->sweep_max || cached > CACHE_SWEEP_MAX / 4;
+        rc = cache_expire(w, op->expiry_us / US_PER_S, op->sweep_max, &cached, e);
+    op->more = records == op->sweep_max || chats == op->sweep_max || cached == op->sweep_max;
     return rc;
 }
 
@@ -160,7 +160,7 @@ static int apply_chat(struct store_write *w, struct commit_op *op, const struct 
         op->written = true; /* the first try reached the disk after all */
         return 0;
     }
-    return rc == 0 && c->cache_key ? cache_put(w, c->cache_key, &c->chat.id, c->cache_until_s, e) : rc;
+    return rc == 0 && c->cache_key ? cache_append(w, &c->chat.id, c->cache_key, c->cache_until_s, e) : rc;
 }
 
 static int apply(struct store_write *w, struct commit_op *op, struct err *e)

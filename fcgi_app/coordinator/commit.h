@@ -89,13 +89,12 @@ struct commit_op {
     uint64_t shared_version;  /* that the settings have among several machines; 0: none */
     struct commit_news *news; /* owned */
 
-    char *delete_id;      /* request id whose chats go; owned */
-    uint32_t delete_max;  /* at most that many in this operation */
-    uint32_t deleted;     /* how many went, here and before */
-    uint32_t deleted_now; /* in the transaction that is being tried */
-    bool sweep;           /* drop what has expired */
-    uint32_t sweep_max;   /* records of each kind */
-    uint8_t cache_from[CACHE_KEY_SIZE], cache_next[CACHE_KEY_SIZE]; /* where it goes on in the cache */
+    char *delete_id;          /* request id whose chats go; owned */
+    uint32_t delete_max;      /* at most that many in this operation */
+    uint32_t deleted;         /* how many went, here and before */
+    uint32_t deleted_now;     /* in the transaction that is being tried */
+    bool sweep;               /* drop what has expired */
+    uint32_t sweep_max;       /* records of each kind */
     uint64_t chats_before_us; /* sweep: chats older than this go too; 0: none */
     bool more;                /* delete, sweep: there is more to do */
 };

@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "coordinator/cached.h"
 #include "coordinator/call.h"
 #include "coordinator/control.h"
 #include "coordinator/delete.h"
@@ -54,6 +55,8 @@ int core_init(struct core *c, const struct conf *conf, const struct core_ports *
     list_init(&c->shared.news);
     int rc = control_init(c, r, saved_key, e);
     if (rc == 0)
+        rc = cached_init(c, r, e);
+    if (rc == 0)
         rc = intake_recover(c, r, now_us, e);
     return rc;
 }
@@ -86,6 +89,7 @@ void core_fini(struct core *c)
     free_all_jobs(c);
     control_fini(c);
     rate_fini(c);
+    cache_index_fini(&c->cached);
     probe_fini(c);
     struct pool *p, *tmp;
     HASH_ITER (hh, c->pools, p, tmp) {

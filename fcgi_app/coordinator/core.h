@@ -16,6 +16,7 @@
 #include "batch/breaker.h"
 #include "batch/pace.h"
 #include "batch/retry.h"
+#include "coordinator/cache_index.h"
 #include "coordinator/commit.h"
 #include "coordinator/job.h"
 #include "coordinator/keyfile.h"
@@ -112,9 +113,8 @@ struct core_ports {
      * lookup_end. ERR_NOT_FOUND. */
     int (*lookup)(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request_record *ret_record,
                   struct slice *ret_chat, struct err *e);
-    /* The chat of an answer that may be given again, lent until lookup_end. ERR_NOT_FOUND. It goes by the
-     * latest time. */
-    int (*cached)(void *arg, const uint8_t key[CACHE_KEY_SIZE], struct slice *ret_chat, struct err *e);
+    /* A chat of the newest commit, lent until lookup_end. ERR_NOT_FOUND. */
+    int (*chat)(void *arg, const struct uuid *id, struct slice *ret_chat, struct err *e);
     void (*lookup_end)(void *arg);
     /* Takes the operation; core_committed() follows in a later turn. */
     void (*commit)(void *arg, struct commit_op *op);
@@ -183,9 +183,9 @@ struct core {
     uint32_t capacity; /* sum of pools */
     struct list dirty_links;
     struct counter *counters;  /* differences not yet committed */
+    struct cache_index cached; /* answers that may be given again; empty with cache.mode = off */
     struct buf scratch;        /* for one record at a time */
     bool sweeping, sweep_more; /* a sweep is on its way; the last one left some: another follows at once */
-    uint8_t cache_swept_to[CACHE_KEY_SIZE];
     bool draining;
     bool fenced;               /* another coordinator took over: leave at once */
     struct err store_fault;    /* code 0: the store works */

@@ -87,6 +87,8 @@ static void settled(struct core *c, struct commit_op *op, uint64_t now_us)
         list_append(&c->stuck_ops, &op->node);
         return;
     }
+    for (size_t i = 0; op->rc == 0 && i < op->chats_n; i++)
+        cached_stored(c, &op->chats[i]);
     for (size_t i = 0; i < s->n; i++) {
         struct job *j = s->jobs[i];
         j->timing.commit_us += now_us - op->queued_us;

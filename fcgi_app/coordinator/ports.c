@@ -55,13 +55,13 @@ static int port_lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct re
     return rc;
 }
 
-static int port_cached(void *arg, const uint8_t key[CACHE_KEY_SIZE], struct slice *ret_chat, struct err *e)
+static int port_chat(void *arg, const struct uuid *id, struct slice *ret_chat, struct err *e)
 {
     struct program *p = arg;
     int rc = store_read_begin(p->store, &p->reading, e);
     if (rc < 0)
         return rc;
-    rc = cache_get(p->reading, key, port_real_bounds(p).latest_us / US_PER_S, ret_chat, e);
+    rc = chats_get(p->reading, id, ret_chat, e);
     if (rc < 0)
         port_lookup_end(p);
     return rc;
@@ -118,7 +118,7 @@ struct core_ports ports_of(struct program *p)
         .real_bounds = port_real_bounds,
         .random = port_random,
         .lookup = port_lookup,
-        .cached = port_cached,
+        .chat = port_chat,
         .lookup_end = port_lookup_end,
         .commit = port_commit,
         .send = port_send,

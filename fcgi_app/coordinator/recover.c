@@ -142,8 +142,6 @@ static void swept(struct core *c, struct commit_op *op, uint64_t now_us)
         core_op_return_counters(c, op);
     c->sweeping = false;
     c->sweep_more = op->rc == 0 && op->more;
-    if (op->rc == 0)
-        memcpy(c->cache_swept_to, op->cache_next, sizeof(c->cache_swept_to));
 }
 
 /* Drops some of what has expired, and takes along the counters that no answer carried. */
@@ -156,7 +154,6 @@ static void sweep(struct core *c)
     uint64_t ttl_s = record_kept_s(c), now_us = c->ports.real_bounds(c->ports.arg).earliest_us;
     op->sweep = true;
     op->sweep_max = SWEEP_STEP;
-    memcpy(op->cache_from, c->cache_swept_to, sizeof(op->cache_from));
     uint64_t kept_us = (keep_s > ttl_s ? keep_s : ttl_s) * US_PER_S;
     /* An answer is kept as long as its request id is, whatever the retention. A clock that begins in 1970
      * keeps all. */

@@ -101,7 +101,7 @@ struct conf {
     } idempotency;
     struct {
         enum cache_mode mode;
-        uint32_t ttl_hours;
+        uint32_t ttl_hours, entries;
     } cache;
     struct {
         bool enabled, enabled_chosen; /* chosen: somebody said on or off; else a URL that was set means on */

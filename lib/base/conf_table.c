@@ -137,6 +137,7 @@ const struct conf_option conf_options[] = {
 
     {OPTION(cache, mode), CHOICE(caches), DEFAULT("exact")},
     {OPTION(cache, ttl_hours), U32(1, 87600), DEFAULT("24"), ALSO(NAME("REDIS_TTL_HOURS"))},
+    {OPTION(cache, entries), U32(1, 100000000), DEFAULT("100000")},
 
     {OPTION(redis, enabled), BOOL, DEFAULT("off"), ALSO(NAME("REDIS_ENABLED"))},
     {OPTION(redis, url), TEXT, .flags = CONF_SECRET, .prefixes = "redis:// rediss:// unix://",

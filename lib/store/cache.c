@@ -4,100 +4,98 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "store/chats.h"
 #include "store/table.h"
 
 #define ENTRY_VERSION 1
 
 struct entry {
     uint64_t expires_s;
-    struct uuid chat_id;
+    uint8_t key[CACHE_KEY_SIZE];
 };
 
-static struct slice key_slice(const uint8_t key[CACHE_KEY_SIZE])
-{
-    return table_bytes(key, CACHE_KEY_SIZE);
-}
-
 /* One that this version cannot read is as good as none. */
-static int decode(struct slice value, struct entry *ret_entry)
+static bool decode(struct slice id, struct slice value, struct entry *ret_entry)
 {
     struct bytes_reader r;
-    struct entry n;
     bytes_reader_init(&r, value);
     uint8_t version = bytes_get_u8(&r);
-    n.expires_s = bytes_get_u64(&r);
-    bytes_get_fixed(&r, n.chat_id.bytes, sizeof(n.chat_id.bytes));
-    if (!bytes_done(&r) || version != ENTRY_VERSION)
-        return ERR_NOT_FOUND;
-    *ret_entry = n;
-    return 0;
+    ret_entry->expires_s = bytes_get_u64(&r);
+    bytes_get_fixed(&r, ret_entry->key, sizeof(ret_entry->key));
+    return bytes_done(&r) && version == ENTRY_VERSION && id.n == sizeof(struct uuid);
 }
 
-int cache_get(struct store_read *r, const uint8_t key[CACHE_KEY_SIZE], uint64_t now_s, struct slice *ret_chat,
-              struct err *e)
-{
-    struct slice value;
-    struct entry found;
-    int rc = table_get(r, TABLE_CACHE, key_slice(key), &value, e);
-    if (!rc)
-        rc = decode(value, &found);
-    if (!rc && found.expires_s <= now_s)
-        rc = ERR_NOT_FOUND;
-    return rc ? rc : chats_get(r, &found.chat_id, ret_chat, e);
-}
-
-int cache_put(struct store_write *w, const uint8_t key[CACHE_KEY_SIZE], const struct uuid *chat_id,
-              uint64_t expires_s, struct err *e)
+int cache_append(struct store_write *w, const struct uuid *chat_id, const uint8_t key[CACHE_KEY_SIZE],
+                 uint64_t expires_s, struct err *e)
 {
     struct buf *b = table_scratch(w);
     bytes_put_u8(b, ENTRY_VERSION);
     bytes_put_u64(b, expires_s);
-    bytes_put_fixed(b, chat_id->bytes, sizeof(chat_id->bytes));
+    bytes_put_fixed(b, key, CACHE_KEY_SIZE);
     if (buf_failed(b))
         return err_set(e, ERR_NOMEM, "Out of memory.");
-    return table_put(w, TABLE_CACHE, key_slice(key), buf_slice(b), e);
+    int rc =
+        table_append(w, TABLE_CACHE, table_bytes(chat_id->bytes, sizeof(chat_id->bytes)), buf_slice(b), e);
+    return rc == ERR_EXISTS ? 0 : rc;
 }
 
-/* The keys of a step that are to go. A cursor is not to meet what is deleted under it. */
-struct step {
-    uint8_t keys[CACHE_SWEEP_MAX][CACHE_KEY_SIZE];
-    uint32_t n;
-    uint8_t next[CACHE_KEY_SIZE];
-};
-
-static int look(struct store_read *r, const uint8_t from[CACHE_KEY_SIZE], uint64_t now_s, struct step *s,
-                struct err *e)
+int cache_newest(struct store_read *r, uint64_t now_s,
+                 bool (*each)(void *arg, const struct uuid *chat_id, const uint8_t key[CACHE_KEY_SIZE],
+                              uint64_t expires_s),
+                 void *arg, struct err *e)
 {
     struct table_cursor c;
-    struct slice key, value;
+    struct slice id, value;
     struct entry found;
-    uint32_t seen = 0;
+    struct uuid chat_id;
     int rc = table_cursor_open(r, TABLE_CACHE, &c, e);
     if (rc)
         return rc;
-    rc = table_seek(&c, key_slice(from), &key, &value, e);
-    for (; !rc && seen < CACHE_SWEEP_MAX; rc = table_next(&c, &key, &value, e), seen++) {
-        bool stays = !decode(value, &found) && found.expires_s > now_s;
-        if (key.n == CACHE_KEY_SIZE && !stays)
-            memcpy(s->keys[s->n++], key.p, CACHE_KEY_SIZE);
+    for (rc = table_last(&c, &id, &value, e); !rc; rc = table_previous(&c, &id, &value, e)) {
+        if (!decode(id, value, &found) || found.expires_s <= now_s)
+            continue;
+        memcpy(chat_id.bytes, id.p, sizeof(chat_id.bytes));
+        if (!each(arg, &chat_id, found.key, found.expires_s))
+            break;
     }
-    if (!rc && key.n == CACHE_KEY_SIZE)
-        memcpy(s->next, key.p, CACHE_KEY_SIZE);
     table_cursor_close(&c);
     return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
-int cache_sweep(struct store_write *w, const uint8_t from[CACHE_KEY_SIZE], uint64_t now_s,
-                uint8_t ret_next[CACHE_KEY_SIZE], uint32_t *ret_dropped, struct err *e)
+/* The key of the oldest entry, copied, if it is to go; empty: there is none. */
+static int oldest(struct store_read *r, uint64_t now_s, char ret_id[TABLE_KEY_MAX], size_t *ret_n,
+                  struct err *e)
 {
-    struct step s = {0};
-    int rc = look(store_write_as_read(w), from, now_s, &s, e);
-    for (uint32_t i = 0; !rc && i < s.n; i++)
-        rc = table_delete(w, TABLE_CACHE, key_slice(s.keys[i]), e);
+    struct table_cursor c;
+    struct slice id, value;
+    struct entry found;
+    *ret_n = 0;
+    int rc = table_cursor_open(r, TABLE_CACHE, &c, e);
     if (rc)
         return rc;
-    memcpy(ret_next, s.next, CACHE_KEY_SIZE);
-    *ret_dropped = s.n;
-    return 0;
+    rc = table_seek(&c, SLICE_LITERAL(""), &id, &value, e);
+    if (!rc && (!decode(id, value, &found) || found.expires_s <= now_s)) {
+        memcpy(ret_id, id.p, id.n);
+        *ret_n = id.n;
+    }
+    table_cursor_close(&c);
+    return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+int cache_expire(struct store_write *w, uint64_t now_s, uint32_t max_entries, uint32_t *ret_dropped,
+                 struct err *e)
+{
+    char id[TABLE_KEY_MAX];
+    size_t n;
+    uint32_t dropped = 0;
+    int rc = 0;
+    while (!rc && dropped < max_entries) {
+        rc = oldest(store_write_as_read(w), now_s, id, &n, e);
+        if (rc || !n)
+            break;
+        rc = table_delete(w, TABLE_CACHE, table_bytes(id, n), e);
+        dropped += rc == 0;
+    }
+    if (!rc)
+        *ret_dropped = dropped;
+    return rc;
 }

@@ -169,6 +169,11 @@ int table_next(struct table_cursor *c, struct slice *ret_key, struct slice *ret_
     return move(c, (MDB_val){0}, MDB_NEXT, ret_key, ret_value, e);
 }
 
+int table_previous(struct table_cursor *c, struct slice *ret_key, struct slice *ret_value, struct err *e)
+{
+    return move(c, (MDB_val){0}, MDB_PREV, ret_key, ret_value, e);
+}
+
 struct buf *table_scratch(struct store_write *w)
 {
     buf_clear(&w->scratch);

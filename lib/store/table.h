@@ -78,6 +78,9 @@ int table_seek(struct table_cursor *c, struct slice key, struct slice *ret_key, 
 /* The last record of all. ERR_NOT_FOUND as above. */
 MUST_CHECK
 int table_last(struct table_cursor *c, struct slice *ret_key, struct slice *ret_value, struct err *e);
+/* ERR_NOT_FOUND before the first one. */
+MUST_CHECK
+int table_previous(struct table_cursor *c, struct slice *ret_key, struct slice *ret_value, struct err *e);
 MUST_CHECK
 int table_next(struct table_cursor *c, struct slice *ret_key, struct slice *ret_value, struct err *e);
 

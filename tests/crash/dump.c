@@ -242,6 +242,7 @@ static int print_cache(struct store_read *r, struct line *l, struct slice key, s
 {
     struct slice value;
     struct bytes_reader b;
+    uint8_t cache_key[CACHE_KEY_SIZE];
     struct uuid chat_id;
     int rc = table_get(r, TABLE_CACHE, key, &value, e);
     if (rc)
@@ -249,13 +250,14 @@ static int print_cache(struct store_read *r, struct line *l, struct slice key, s
     bytes_reader_init(&b, value);
     uint8_t version = bytes_get_u8(&b);
     uint64_t expires_s = bytes_get_u64(&b);
-    bytes_get_fixed(&b, chat_id.bytes, sizeof(chat_id.bytes));
-    if (!bytes_done(&b) || version != 1 || key.n != CACHE_KEY_SIZE) {
+    bytes_get_fixed(&b, cache_key, sizeof(cache_key));
+    if (!bytes_done(&b) || version != 1 || key.n != sizeof(chat_id)) {
         print_damage(l, "cache", key, "An entry of another form.");
         return 0;
     }
     struct json_writer *w = begin(l, "cache");
-    field_hex(w, "key", key.p, key.n);
+    memcpy(chat_id.bytes, key.p, sizeof(chat_id.bytes));
+    field_hex(w, "key", (const char *)cache_key, sizeof(cache_key));
     json_field_u64(w, "expires_s", expires_s);
     field_uuid(w, "chat_id", &chat_id);
     end(l);

@@ -91,12 +91,12 @@ static int lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request
     return 0;
 }
 
-static int cached(void *arg, const uint8_t key[CACHE_KEY_SIZE], struct slice *ret_chat, struct err *e)
+static int chat_of(void *arg, const struct uuid *id, struct slice *ret_chat, struct err *e)
 {
     struct core_world *w = arg;
     for (size_t i = 0; i < w->records_n; i++) {
         const struct core_record *r = &w->records[i];
-        if (!r->given_as || memcmp(r->cache_key, key, CACHE_KEY_SIZE) != 0 || !r->chat.len)
+        if (!r->chat.len || memcmp(&r->chat_id, id, sizeof(*id)) != 0)
             continue;
         *ret_chat = buf_slice(&r->chat);
         return 0;
@@ -192,7 +192,7 @@ void core_world_open(struct core_world *w, unsigned kind)
                                .real_bounds = real_bounds,
                                .random = port_random,
                                .lookup = lookup,
-                               .cached = cached,
+                               .chat = chat_of,
                                .lookup_end = lookup_end,
                                .commit = commit,
                                .send = send_call,
@@ -270,9 +270,7 @@ static void apply(struct core_world *w, struct commit_op *op)
         if (!r)
             continue;
         keep(&r->chat, op->chats[i].record);
-        r->given_as = op->chats[i].cache_key;
-        if (r->given_as)
-            memcpy(r->cache_key, op->chats[i].cache_key, CACHE_KEY_SIZE);
+        r->chat_id = op->chats[i].chat.id;
     }
     if (op->settings)
         op->settings->version = ++w->version;

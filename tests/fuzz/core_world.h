@@ -21,8 +21,7 @@ struct core_record {
         bought; /* a call with it was, or may have been, charged: stays true whatever becomes of the record */
     struct request_record record;
     struct buf submit, refusal, chat;
-    bool given_as; /* the chat may be given again: */
-    uint8_t cache_key[CACHE_KEY_SIZE];
+    struct uuid chat_id;
 };
 
 /* How an operation comes back. */

@@ -165,13 +165,13 @@ int disk_lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request_r
     return rc;
 }
 
-int disk_cached(void *arg, const uint8_t key[CACHE_KEY_SIZE], struct slice *ret_chat, struct err *e)
+int disk_chat(void *arg, const struct uuid *id, struct slice *ret_chat, struct err *e)
 {
     struct world *w = arg;
     int rc = store_read_begin(w->store, &w->reading, e);
     if (rc < 0)
         return rc;
-    rc = cache_get(w->reading, key, disk_real_us(w) / US_PER_S, ret_chat, e);
+    rc = chats_get(w->reading, id, ret_chat, e);
     if (rc < 0)
         disk_lookup_end(w);
     return rc;

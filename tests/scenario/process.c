@@ -122,7 +122,7 @@ static int start_once(struct world *w, enum stage dies_at, bool *ret_up, struct 
                                .real_bounds = port_real_bounds,
                                .random = port_random,
                                .lookup = disk_lookup,
-                               .cached = disk_cached,
+                               .chat = disk_chat,
                                .lookup_end = disk_lookup_end,
                                .commit = disk_commit,
                                .send = upstream_port_send,

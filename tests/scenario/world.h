@@ -234,7 +234,7 @@ void world_say(const struct world *w, const char *format, ...) PRINTF_LIKE(2, 3)
 void disk_commit(void *arg, struct commit_op *op);
 int disk_lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request_record *ret_record,
                 struct slice *ret_chat, struct err *e);
-int disk_cached(void *arg, const uint8_t key[CACHE_KEY_SIZE], struct slice *ret_chat, struct err *e);
+int disk_chat(void *arg, const struct uuid *id, struct slice *ret_chat, struct err *e);
 void disk_lookup_end(void *arg);
 /* The turn is over: what it handed in goes to the commit thread. */
 void disk_submit(struct world *w);

@@ -46,10 +46,10 @@ static int lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request
     return err_set(e, ERR_NOT_FOUND, "Nothing is looked up.");
 }
 
-static int cached(void *arg, const uint8_t key[CACHE_KEY_SIZE], struct slice *ret_chat, struct err *e)
+static int chat(void *arg, const struct uuid *id, struct slice *ret_chat, struct err *e)
 {
-    (void)arg, (void)key, (void)ret_chat;
-    return err_set(e, ERR_NOT_FOUND, "Nothing is cached.");
+    (void)arg, (void)id, (void)ret_chat;
+    return err_set(e, ERR_NOT_FOUND, "There is no chat.");
 }
 
 static void lookup_end(void *arg)
@@ -90,7 +90,7 @@ static const struct core_ports ports = {.mono_us = now,
                                         .real_bounds = bounds,
                                         .random = fill_random,
                                         .lookup = lookup,
-                                        .cached = cached,
+                                        .chat = chat,
                                         .lookup_end = lookup_end,
                                         .commit = commit,
                                         .send = send_nothing,

@@ -1,64 +1,55 @@
-/* Answers that may be given again: entries, their time, and the chats they point to. */
+/* Answers that may be given again: what is stored of them, in the order of their chats. */
 #include "store/cache.h"
 
 #include <lmdb.h>
 
-#include "store/chats.h"
 #include "store/requests.h"
 #include "store/table.h"
 #include "store_fixture.h"
 
 TestSuite(cache, .init = fixture_setup, .fini = fixture_teardown);
 
-#define S(text) SLICE_LITERAL(text)
-#define DAY_US  1769947200000000ull
+#define DAY_US 1769947200000000ull
 
-struct answer {
+struct entry {
     uint8_t key[CACHE_KEY_SIZE];
     struct uuid id;
-    const char *text;
     uint64_t expires_s;
 };
 
-static int answer_body(struct store_write *w, void *arg, struct err *e)
+static int append_body(struct store_write *w, void *arg, struct err *e)
 {
-    const struct answer *a = arg;
-    struct chat chat = {.id = a->id,
-                        .endpoint = ENDPOINT_QUERY,
-                        .time_us = DAY_US,
-                        .request_id = S("id"),
-                        .prompt = S("?"),
-                        .text = slice_of(a->text)};
-    struct buf record;
-    buf_init(&record, 4096);
-    chat_encode(&record, &chat);
-    int rc = chats_append(w, &chat, buf_slice(&record), e);
-    buf_fini(&record);
-    return rc ? rc : cache_put(w, a->key, &a->id, a->expires_s, e);
+    const struct entry *a = arg;
+    return cache_append(w, &a->id, a->key, a->expires_s, e);
 }
 
-static void answer(uint8_t key, uint32_t id, const char *text, uint64_t expires_s)
+static void append(uint8_t key, uint32_t id, uint64_t expires_s)
 {
-    struct answer a = {{key}, fixture_id(DAY_US, id), text, expires_s};
-    WRITE(answer_body, &a);
+    struct entry a = {{key}, fixture_id(DAY_US, id), expires_s};
+    WRITE(append_body, &a);
 }
 
-/* The text found, in static room; "" for none. */
-static const char *found(uint8_t key, uint64_t now_s)
+struct seen {
+    uint8_t keys[300];
+    size_t n, max;
+};
+
+static bool see(void *arg, const struct uuid *chat_id, const uint8_t key[CACHE_KEY_SIZE], uint64_t expires_s)
 {
-    static char text[64];
-    uint8_t k[CACHE_KEY_SIZE] = {key};
-    struct slice record;
-    struct chat chat;
+    struct seen *s = arg;
+    cr_assert(chat_id && expires_s);
+    s->keys[s->n++] = key[0];
+    return s->n < s->max;
+}
+
+static struct seen newest(uint64_t now_s, size_t max)
+{
+    struct seen s = {.max = max};
     struct err e = {0};
     struct store_read *r = fixture_read();
-    int rc = cache_get(r, k, now_s, &record, &e);
-    if (rc == 0)
-        cr_assert_eq(chat_decode(record, &chat), 0);
-    snprintf(text, sizeof(text), "%.*s", rc ? 0 : (int)chat.text.n, rc ? "" : chat.text.p);
+    cr_assert_eq(cache_newest(r, now_s, see, &s, &e), 0, "%s", e.text);
     store_read_end(r);
-    cr_assert(rc == 0 || rc == ERR_NOT_FOUND, "%d %s", rc, e.text);
-    return text;
+    return s;
 }
 
 static uint64_t count(enum table t)
@@ -70,100 +61,99 @@ static uint64_t count(enum table t)
     return n;
 }
 
-struct sweep {
+struct expiry {
     uint64_t now_s;
-    uint8_t at[CACHE_KEY_SIZE];
-    uint32_t dropped;
+    uint32_t max, dropped;
 };
 
-static int sweep_body(struct store_write *w, void *arg, struct err *e)
+static int expire_body(struct store_write *w, void *arg, struct err *e)
 {
-    struct sweep *x = arg;
-    return cache_sweep(w, x->at, x->now_s, x->at, &x->dropped, e);
+    struct expiry *x = arg;
+    return cache_expire(w, x->now_s, x->max, &x->dropped, e);
 }
 
-/* A step from x->at. */
-static uint32_t sweep(struct sweep *x)
+static uint32_t expire(uint64_t now_s, uint32_t max)
 {
-    x->dropped = 77;
-    WRITE(sweep_body, x);
-    return x->dropped;
+    struct expiry x = {now_s, max, 77};
+    WRITE(expire_body, &x);
+    return x.dropped;
 }
 
-static uint32_t sweep_first(uint64_t now_s)
+Test(cache, is_read_from_the_newest_on_until_that_is_enough)
 {
-    struct sweep x = {.now_s = now_s};
-    return sweep(&x);
+    cr_assert_eq(newest(0, 9).n, 0);
+    append(1, 1, 100);
+    append(2, 2, 200);
+    append(3, 3, 300);
+    struct seen s = newest(0, 9);
+    cr_assert_eq(s.n, 3);
+    cr_assert(s.keys[0] == 3 && s.keys[1] == 2 && s.keys[2] == 1);
+    cr_assert_eq(newest(0, 2).n, 2);
 }
 
-Test(cache, finds_what_was_put_until_it_expires)
+Test(cache, what_has_expired_is_left_out_though_it_is_there)
 {
-    cr_assert_str_eq(found(1, 0), "");
-    answer(1, 1, "one", 100);
-    answer(2, 2, "two", 200);
-    cr_assert_str_eq(found(1, 99), "one");
-    cr_assert_str_eq(found(1, 100), "", "expired, though not swept");
-    cr_assert_str_eq(found(2, 100), "two");
-    cr_assert_str_eq(found(3, 0), "");
+    append(1, 1, 100);
+    append(2, 2, 300);
+    append(3, 3, 200);
+    struct seen s = newest(200, 9);
+    cr_assert_eq(s.n, 1);
+    cr_assert_eq(s.keys[0], 2);
+    cr_assert_eq(count(TABLE_CACHE), 3);
 }
 
-Test(cache, a_newer_answer_replaces_and_has_a_time_of_its_own)
+Test(cache, one_that_is_there_already_is_no_other)
 {
-    answer(1, 1, "old", 100);
-    answer(1, 2, "new", 300);
-    cr_assert_str_eq(found(1, 99), "new");
-    cr_assert_eq(sweep_first(299), 0);
-    cr_assert_str_eq(found(1, 299), "new");
-    answer(1, 3, "newest", 250);
-    cr_assert_str_eq(found(1, 250), "");
-    cr_assert_eq(sweep_first(250), 1);
-    cr_assert_eq(count(TABLE_CACHE), 0);
-    cr_assert_eq(count(TABLE_CHATS), 3, "chats are not its business");
+    append(1, 1, 100);
+    append(9, 1, 900);
+    struct seen s = newest(0, 9);
+    cr_assert_eq(s.n, 1);
+    cr_assert_eq(s.keys[0], 1);
 }
 
-static int delete_body(struct store_write *w, void *arg, struct err *e)
+Test(cache, a_chat_of_before_the_last_one_has_its_place_before_it)
 {
-    uint32_t n;
-    bool more;
-    (void)arg;
-    return chats_delete_request(w, S("id"), 10, 0, &n, &more, e);
+    append(2, 2, 100);
+    append(1, 1, 100);
+    struct seen s = newest(0, 9);
+    cr_assert(s.n == 2 && s.keys[0] == 2 && s.keys[1] == 1);
 }
 
-Test(cache, without_the_chat_there_is_no_answer)
+Test(cache, expires_oldest_first_in_bounded_steps)
 {
-    answer(1, 1, "one", 100);
-    WRITE(delete_body, NULL);
-    cr_assert_str_eq(found(1, 0), "");
-    answer(1, 2, "another", 200);
-    cr_assert_str_eq(found(1, 150), "another");
-}
-
-Test(cache, is_swept_round_and_round_in_bounded_steps)
-{
-    struct sweep x = {.now_s = 100};
-    static const uint8_t start[CACHE_KEY_SIZE];
-    cr_assert_eq(sweep(&x), 0, "an empty one");
-    for (uint8_t i = 0; i < 200; i++)
-        answer(i, i, "x", i % 2 ? 100 : 200);
-    uint32_t dropped = 0;
-    for (int step = 0; step < 3; step++) {
-        cr_assert_eq(sweep(&x), CACHE_SWEEP_MAX / 2);
-        cr_assert_eq(x.at[0], (step + 1) * CACHE_SWEEP_MAX);
-        dropped += x.dropped;
-    }
-    cr_assert_eq(sweep(&x), 4);
-    cr_assert_arr_eq(x.at, start, sizeof(start), "it begins again");
-    cr_assert_eq(count(TABLE_CACHE), 200 - dropped - 4);
-    x.now_s = 200;
-    cr_assert_eq(sweep(&x), CACHE_SWEEP_MAX);
-    cr_assert_eq(sweep(&x), 100 - CACHE_SWEEP_MAX);
-    cr_assert_eq(count(TABLE_CACHE), 0);
+    cr_assert_eq(expire(1000, 5), 0, "an empty one");
+    for (uint8_t i = 0; i < 100; i++)
+        append(i, i, 100u + i);
+    cr_assert_eq(expire(99, 64), 0);
+    cr_assert_eq(expire(149, 20), 20);
+    cr_assert_eq(expire(149, 64), 30);
+    cr_assert_eq(expire(149, 64), 0);
+    cr_assert_eq(count(TABLE_CACHE), 50);
+    cr_assert_eq(newest(149, 200).n, 50);
 }
 
 static int damage_body(struct store_write *w, void *arg, struct err *e)
 {
-    uint8_t key[CACHE_KEY_SIZE] = {1};
-    return table_put(w, TABLE_CACHE, table_bytes(key, sizeof(key)), slice_of(arg), e);
+    struct uuid id = fixture_id(DAY_US, 1);
+    return table_put(w, TABLE_CACHE, table_bytes(id.bytes, sizeof(id.bytes)), slice_of(arg), e);
+}
+
+static int foreign_body(struct store_write *w, void *arg, struct err *e)
+{
+    return table_put(w, TABLE_CACHE, slice_of(arg), SLICE_LITERAL("?"), e);
+}
+
+Test(cache, what_cannot_be_read_is_none_and_goes)
+{
+    append(1, 1, 100);
+    append(2, 2, 200);
+    WRITE(damage_body, (char[]){"of another version"});
+    WRITE(foreign_body, (char[]){"!"});
+    struct seen s = newest(0, 9);
+    cr_assert(s.n == 1 && s.keys[0] == 2);
+    cr_assert_eq(expire(1, 64), 1);
+    cr_assert_eq(expire(200, 64), 2);
+    cr_assert_eq(count(TABLE_CACHE), 0);
 }
 
 static int put_record(struct store_write *w, void *arg, struct err *e)
@@ -171,18 +161,6 @@ static int put_record(struct store_write *w, void *arg, struct err *e)
     uint8_t key[REQUEST_KEY_SIZE] = {*(uint8_t *)arg};
     struct request_record r = {.state = REQUEST_DONE, .expires_s = 100};
     return requests_put(w, key, &r, 1, e);
-}
-
-Test(cache, what_cannot_be_read_is_none_and_goes)
-{
-    answer(1, 1, "one", 100);
-    WRITE(damage_body, (char[]){"of another version"});
-    cr_assert_str_eq(found(1, 0), "");
-    answer(1, 2, "two", 200);
-    cr_assert_str_eq(found(1, 0), "two");
-    WRITE(damage_body, (char[]){"?"});
-    cr_assert_eq(sweep_first(1), 1);
-    cr_assert_eq(count(TABLE_CACHE), 0);
 }
 
 /* A store of before there was a cache: a writer gives it the table, and all that is there stays. */
@@ -208,6 +186,6 @@ Test(cache, a_store_without_the_table_is_opened)
     cr_assert_eq(store_open(store_dir, &reader, &store, &e), ERR_NOT_FOUND, "a reader waits for a writer");
     fixture_open(STORE_WRITER, 0, 64 << 20);
     cr_assert_eq(count(TABLE_REQUESTS), 1);
-    answer(1, 1, "one", 100);
-    cr_assert_str_eq(found(1, 0), "one");
+    append(1, 1, 100);
+    cr_assert_eq(newest(0, 9).n, 1);
 }

@@ -290,7 +290,7 @@ Test(conf, describes_every_option)
     expect_loaded(NULL);
     plain = c;
     conf_describe(set_default, NULL);
-    cr_assert_eq(described, 75);
+    cr_assert_eq(described, 76);
     expect_loaded(NULL);
     cr_assert(c.provider.kind_chosen);
     c.provider.kind_chosen = false;
