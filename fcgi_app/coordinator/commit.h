@@ -8,9 +8,11 @@
 #include <uthash.h>
 
 #include "base/list.h"
+#include "store/audit.h"
 #include "store/cache.h"
 #include "store/chats.h"
 #include "store/counters.h"
+#include "store/keys.h"
 #include "store/requests.h"
 #include "store/settings.h"
 #include "store/store.h"
@@ -54,6 +56,18 @@ struct commit_news {
     struct slice *deletions; /* request ids */
 };
 
+/* A change to the keys. One allocation. */
+struct commit_keys {
+    size_t n;
+    struct key_record keys[];
+};
+
+/* Who made the change that the operation is. One allocation; texts lend from it. */
+struct commit_audit {
+    struct audit_entry entry;
+    char text[];
+};
+
 /*
  * One operation: any of its parts may be empty. What its pointers lend must stay as it is until the operation
  * comes back. Invariant: on one list at a time (the thread's queue, its group, or the finished ones).
@@ -85,6 +99,9 @@ struct commit_op {
 
     struct settings_patch *overrides; /* settings change; owned */
     struct settings *settings;        /* with it; owned */
+
+    struct commit_keys *keys;   /* owned */
+    struct commit_audit *audit; /* owned */
 
     uint64_t shared_version;  /* that the settings have among several machines; 0: none */
     struct commit_news *news; /* owned */

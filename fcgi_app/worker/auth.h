@@ -11,13 +11,12 @@
 
 #include "base/conf.h"
 #include "base/slice.h"
+#include "store/keys.h"
 #include "wire/message.h"
 
 struct exchange;
 
 enum role { ROLE_OPEN, ROLE_CLIENT, ROLE_ADMIN };
-
-#define KEY_HASH_SIZE 32
 
 /* A key is known by its BLAKE2b alone. */
 struct auth_key {

@@ -25,6 +25,7 @@ static const struct payload_rule rules[] = {
     [WIRE_SETTINGS_PUT] = {true, 2, WIRE_MAX_PAYLOAD},
     [WIRE_CHAT_DELETE] = {true, 1, WIRE_REQUEST_ID_MAX},
     [WIRE_STATUS_ASK] = {true, 0, 0},
+    [WIRE_KEYS_CHANGE] = {true, 10, WIRE_MAX_PAYLOAD},
     [WIRE_WELCOME] = {true, 12, 12},
     [WIRE_ANSWER] = {true, 1, WIRE_MAX_PAYLOAD},
     [WIRE_REFUSAL] = {true, 1, WIRE_MAX_PAYLOAD},

@@ -32,6 +32,7 @@ enum wire_type {
     WIRE_SETTINGS_PUT = 6, /* JSON text: a checked partial settings document */
     WIRE_CHAT_DELETE = 7,  /* the request id as text */
     WIRE_STATUS_ASK = 8,   /* no payload */
+    WIRE_KEYS_CHANGE = 9,  /* struct wire_change: a key to create, rotate, revoke */
     /* coordinator to worker */
     WIRE_WELCOME = 33,  /* struct wire_welcome, answers HELLO */
     WIRE_ANSWER = 34,   /* struct wire_answer: the prompt's answer */

@@ -262,6 +262,25 @@ int wire_watch_decode(struct slice payload, struct wire_watch *ret_m)
     return 0;
 }
 
+void wire_change_encode(struct buf *out, const struct wire_change *m)
+{
+    bytes_put_text(out, m->actor);
+    bytes_put_text(out, m->document);
+}
+
+int wire_change_decode(struct slice payload, struct wire_change *ret_m)
+{
+    struct bytes_reader r;
+    struct wire_change m;
+    bytes_reader_init(&r, payload);
+    m.actor = bytes_get_text(&r);
+    m.document = bytes_get_text(&r);
+    if (!bytes_done(&r) || !m.actor.n || !m.document.n)
+        return ERR_INVAL;
+    *ret_m = m;
+    return 0;
+}
+
 void wire_count_append(struct buf *out, struct slice name, uint64_t delta)
 {
     bytes_put_text(out, name);

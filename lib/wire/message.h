@@ -127,6 +127,12 @@ struct wire_watch {
 };
 enum wire_progress { PROGRESS_UNKNOWN_ID, PROGRESS_QUEUED, PROGRESS_RUNNING, PROGRESS_FINISHED };
 
+/* A change of settings or keys, and who makes it. */
+struct wire_change {
+    struct slice actor;    /* for the audit trail (store/audit.h); never absent or empty */
+    struct slice document; /* a JSON object */
+};
+
 void wire_hello_encode(struct buf *out, const struct wire_hello *m);
 MUST_CHECK
 int wire_hello_decode(struct slice payload, struct wire_hello *ret_m);
@@ -145,6 +151,10 @@ int wire_refusal_decode(struct slice payload, struct wire_refusal *ret_m);
 void wire_watch_encode(struct buf *out, const struct wire_watch *m);
 MUST_CHECK
 int wire_watch_decode(struct slice payload, struct wire_watch *ret_m);
+
+void wire_change_encode(struct buf *out, const struct wire_change *m);
+MUST_CHECK
+int wire_change_decode(struct slice payload, struct wire_change *ret_m);
 
 /* COUNT: a sequence of (name, delta). Encoding appends one pair; the payload is the pairs one after the
  * other. */
