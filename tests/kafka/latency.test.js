@@ -1,11 +1,10 @@
 'use strict';
 /*
  * What a prompt takes while Kafka is there, hangs or is away: rounds of each in turn against one carpool, so that the
- * machine's moods meet all of them alike. The rounds with Kafka say how far apart equal rounds are.
+ * machine's moods meet all of them alike, and each round is compared with the one with Kafka just before.
  *
- * Of four and four equal rounds, the middle one of the second four is beyond all of the first in every fifth try. So when
- * a state looks slow, more rounds decide: of twelve and twelve, chance does that once in 150 tries, and what really
- * makes prompts wait does it every time.
+ * Equal rounds differ by chance. So when three of four look slow, more rounds decide. Of twelve, ten are slow by chance once
+ * in fifty tries if each were by every second; what really makes prompts wait makes it twelve.
  */
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -15,11 +14,15 @@ const { before, after, describe, test } = require('node:test');
 const { Stack, inParallel, sleep, STRETCH } = require('../integration/harness');
 const { Cluster, TOPICS, filed, untilHealth, environment } = require('./kafka');
 
-const LOOKS = [4, 8, 12]; /* rounds of each state after which they are compared */
+/* After that many rounds of each state, so many slow ones say that it is slower. */
+const LOOKS = new Map([
+    [4, 3],
+    [8, 7],
+    [12, 10],
+]);
 const PROMPTS = 150; /* when its state begins, and again when that is known */
 
 const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
-const median = (list) => at([...list].sort((a, b) => a - b), 0.5);
 
 describe('latency', () => {
     let cluster, stack;
@@ -66,12 +69,12 @@ describe('latency', () => {
     /* In words, what is slower than with Kafka; empty if nothing is. */
     function slower(rounds) {
         const found = [];
+        const n = rounds.there.length;
         for (const part of ['p50', 'p99']) {
-            const limit = Math.max(...rounds.there.map((r) => r[part])) * 1.1 + 1;
             for (const state of ['hangs', 'away']) {
-                const ms = median(rounds[state].map((r) => r[part]));
-                if (ms > limit)
-                    found.push(`${part} while Kafka ${state}: ${ms} ms, with it at most ${limit} ms`);
+                const slow = rounds[state].filter((r, i) => r[part] > rounds.there[i][part] * 1.1 + 1).length;
+                if (slow >= LOOKS.get(n))
+                    found.push(`${part} while Kafka ${state}: slower in ${slow} of ${n} rounds`);
             }
         }
         return found.join('; ');
@@ -82,12 +85,12 @@ describe('latency', () => {
         const all = Object.entries(rounds);
         let found = 'nothing was measured';
         await round('there', 'warm');
-        for (let n = 0; found && n < LOOKS.at(-1); n++) {
+        for (let n = 0; found && n < Math.max(...LOOKS.keys()); n++) {
             for (const [state, list] of all) {
                 list.push(await round(state, n));
                 await sleep(200);
             }
-            if (LOOKS.includes(n + 1))
+            if (LOOKS.has(n + 1))
                 found = slower(rounds);
         }
         for (const [state, list] of all)
