@@ -17,7 +17,8 @@
 #include "wire/message.h"
 
 #define KEY_HASH_SIZE 32
-#define KEY_LABEL_MAX 64 /* bytes, UTF-8 without control characters */
+#define KEY_LABEL_MAX 64    /* bytes, UTF-8 without control characters */
+#define KEYS_MAX      10000 /* texts; for a new one, that which has not been usable for the longest goes */
 
 /* Values are stored: never renumber. */
 enum key_role { KEY_CLIENT = 1, KEY_ADMIN = 2 };
@@ -54,5 +55,8 @@ int keys_each(struct store_read *r, int (*each)(void *arg, const struct key_reco
 /* Replaces the record of that hash. */
 MUST_CHECK
 int keys_put(struct store_write *w, const struct key_record *k, struct err *e);
+/* 0 also when there is none. */
+MUST_CHECK
+int keys_delete(struct store_write *w, const uint8_t hash[KEY_HASH_SIZE], struct err *e);
 
 #endif

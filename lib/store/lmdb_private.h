@@ -33,7 +33,9 @@ struct store_write {
  */
 struct store {
     MDB_env *env;
-    MDB_dbi dbi[TABLES];
+    MDB_dbi dbi[TABLES]; /* 0: not there yet (TABLES_LATER) */
+    MDB_dbi names;       /* LMDB's own table of the tables */
+    bool incomplete;     /* some are not there yet */
     enum store_access access;
     struct store_options options; /* as it was opened */
     uint64_t map_max_bytes;
@@ -52,6 +54,12 @@ struct store {
 };
 
 #define STORE_IDLE_READS 64 /* reset read transactions kept; each holds a reader slot */
+
+/* Opens the tables, for the writer with those that are missing. Nobody else may be inside. */
+MUST_CHECK
+int store_open_tables(struct store *s, struct err *e);
+/* Whether a table that was not there is there now. */
+bool store_has_grown_tables(struct store *s, MDB_txn *txn);
 
 /* Passes the gate. ERR_IO when the map is gone. */
 MUST_CHECK

@@ -31,6 +31,7 @@ static const char *const table_names[TABLES] = {
     [TABLE_EXPIRY] = "expiry",
     [TABLE_COUNTERS] = "counters",
     [TABLE_CACHE] = "cache",
+    [TABLE_KEYS] = "keys",
 };
 
 static const struct slice SCHEMA = SLICE_LITERAL("schema");
@@ -153,34 +154,59 @@ static int put_schema(struct store *s, MDB_txn *txn, struct err *e)
     return table_err(mdb_put(txn, s->dbi[TABLE_META], &key, &value, 0), e);
 }
 
-/* The handles stay good only when the transaction that opened them is committed, a reading one too. The
- * schema is looked at first: a newer store may have other tables. */
-static int open_tables(struct store *s, struct err *e)
+static int open_table(struct store *s, MDB_txn *txn, enum table t, MDB_dbi *ret_dbi, struct err *e)
 {
     bool writer = s->access == STORE_WRITER;
+    int rc = mdb_dbi_open(txn, table_names[t], writer ? MDB_CREATE : 0, ret_dbi);
+    if (rc == MDB_NOTFOUND && t >= TABLES_LATER) {
+        *ret_dbi = 0;
+        return 0;
+    }
+    if (rc)
+        return rc == MDB_NOTFOUND ? not_there(s->dir, e) : table_err(rc, e);
+    if (t != TABLE_META)
+        return 0;
+    s->dbi[t] = *ret_dbi;
+    rc = check_schema(s, txn, e);
+    if (rc == ERR_NOT_FOUND)
+        rc = writer ? put_schema(s, txn, e) : not_there(s->dir, e);
+    return rc;
+}
+
+/* The handles stay good only when the transaction that opened them is committed, a reading one too. The
+ * schema is looked at first: a newer store may have other tables. */
+int store_open_tables(struct store *s, struct err *e)
+{
+    MDB_dbi dbi[TABLES];
     MDB_txn *txn;
-    int rc = table_err(mdb_txn_begin(s->env, NULL, writer ? 0 : MDB_RDONLY, &txn), e);
+    int rc = table_err(mdb_txn_begin(s->env, NULL, s->access == STORE_WRITER ? 0 : MDB_RDONLY, &txn), e);
     if (rc)
         return rc;
-    for (enum table t = 0; t < TABLES; t++) {
-        rc = mdb_dbi_open(txn, table_names[t], writer ? MDB_CREATE : 0, &s->dbi[t]);
-        if (rc) {
-            rc = rc == MDB_NOTFOUND ? not_there(s->dir, e) : table_err(rc, e);
-            goto out;
-        }
-        if (t != TABLE_META)
-            continue;
-        rc = check_schema(s, txn, e);
-        if (rc == ERR_NOT_FOUND)
-            rc = writer ? put_schema(s, txn, e) : not_there(s->dir, e);
-        if (rc)
-            goto out;
+    rc = table_err(mdb_dbi_open(txn, NULL, 0, &s->names), e);
+    for (enum table t = 0; !rc && t < TABLES; t++)
+        rc = open_table(s, txn, t, &dbi[t], e);
+    if (rc) {
+        mdb_txn_abort(txn);
+        return rc;
     }
     rc = table_err(mdb_txn_commit(txn), e);
-    txn = NULL;
-out:
-    mdb_txn_abort(txn);
-    return rc;
+    if (rc)
+        return rc;
+    memcpy(s->dbi, dbi, sizeof(dbi));
+    s->incomplete = false;
+    for (enum table t = TABLES_LATER; t < TABLES; t++)
+        s->incomplete |= !dbi[t];
+    return 0;
+}
+
+bool store_has_grown_tables(struct store *s, MDB_txn *txn)
+{
+    for (enum table t = TABLES_LATER; t < TABLES; t++) {
+        MDB_val name = {strlen(table_names[t]), (void *)table_names[t]}, value;
+        if (!s->dbi[t] && mdb_get(txn, s->names, &name, &value) == 0)
+            return true;
+    }
+    return false;
 }
 
 int store_open(const char *dir, const struct store_options *options, struct store **ret_store, struct err *e)
@@ -202,7 +228,7 @@ int store_open(const char *dir, const struct store_options *options, struct stor
     if (!rc)
         rc = open_env(s, options, file_bytes, e);
     if (!rc)
-        rc = open_tables(s, e);
+        rc = store_open_tables(s, e);
     if (rc) {
         store_close(s);
         return rc;
@@ -248,7 +274,7 @@ static int reopen_alone(struct store *s, struct err *e)
     if (!rc)
         rc = open_env(s, &s->options, file_bytes, e);
     if (!rc)
-        rc = open_tables(s, e);
+        rc = store_open_tables(s, e);
     if (rc) {
         close_env(s);
         return rc;

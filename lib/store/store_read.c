@@ -121,6 +121,22 @@ out:
     return rc;
 }
 
+/* Opens the tables that a writer has made since, alone with the environment. Waits as store_remap. */
+static int follow_tables(struct store *s, struct err *e)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->remapping)
+        pthread_cond_wait(&s->changed, &s->lock);
+    s->remapping = true;
+    while (s->inside)
+        pthread_cond_wait(&s->changed, &s->lock);
+    int rc = s->unmapped ? map_gone(e) : s->incomplete ? store_open_tables(s, e) : 0;
+    s->remapping = false;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
 /* No transaction outlives its environment (store_reopen): it is inside the gate, in the pool, or given up
  * here, before the gate is left. */
 static void give_up(struct store_read *r)
@@ -173,8 +189,18 @@ static int start_entered(struct store *s, struct store_read *r, struct err *e)
     for (int tries = 0; tries < REMAP_TRIES; tries++) {
         int rc = start(s, r);
         if (!rc && !overtaken(s, r->txn)) {
-            r->running = true;
-            return 0;
+            if (!s->incomplete || !store_has_grown_tables(s, r->txn)) {
+                r->running = true;
+                return 0;
+            }
+            give_up(r);
+            store_leave(s);
+            rc = follow_tables(s, e);
+            if (!rc)
+                rc = store_enter(s, e);
+            if (rc)
+                return rc;
+            continue;
         }
         if (!rc) {
             mdb_txn_reset(r->txn);

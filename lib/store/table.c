@@ -60,7 +60,7 @@ static struct slice slice_of_val(MDB_val v)
 int table_get(struct store_read *r, enum table t, struct slice key, struct slice *ret_value, struct err *e)
 {
     MDB_val k = val_of(key), v;
-    int rc = mdb_get(r->txn, r->store->dbi[t], &k, &v);
+    int rc = r->store->dbi[t] ? mdb_get(r->txn, r->store->dbi[t], &k, &v) : MDB_NOTFOUND;
     if (rc == MDB_NOTFOUND)
         return ERR_NOT_FOUND;
     if (rc)
@@ -114,8 +114,8 @@ int table_delete(struct store_write *w, enum table t, struct slice key, struct e
 
 int table_count(struct store_read *r, enum table t, uint64_t *ret_count, struct err *e)
 {
-    MDB_stat st;
-    int rc = mdb_stat(r->txn, r->store->dbi[t], &st);
+    MDB_stat st = {0};
+    int rc = !r->store->dbi[t] ? 0 : mdb_stat(r->txn, r->store->dbi[t], &st);
     if (rc)
         return table_err(rc, e);
     *ret_count = st.ms_entries;
@@ -124,8 +124,8 @@ int table_count(struct store_read *r, enum table t, uint64_t *ret_count, struct 
 
 int table_cursor_open(struct store_read *r, enum table t, struct table_cursor *ret_cursor, struct err *e)
 {
-    MDB_cursor *c;
-    int rc = mdb_cursor_open(r->txn, r->store->dbi[t], &c);
+    MDB_cursor *c = NULL; /* of a table that is not there: at its end from the start */
+    int rc = !r->store->dbi[t] ? 0 : mdb_cursor_open(r->txn, r->store->dbi[t], &c);
     if (rc)
         return table_err(rc, e);
     ret_cursor->c = c;
@@ -143,7 +143,7 @@ static int move(struct table_cursor *c, MDB_val k, MDB_cursor_op op, struct slic
                 struct slice *ret_value, struct err *e)
 {
     MDB_val v;
-    int rc = mdb_cursor_get(c->c, &k, &v, op);
+    int rc = c->c ? mdb_cursor_get(c->c, &k, &v, op) : MDB_NOTFOUND;
     if (rc == MDB_NOTFOUND)
         return ERR_NOT_FOUND;
     if (rc)

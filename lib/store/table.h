@@ -27,8 +27,13 @@ enum table {
     TABLE_EXPIRY,
     TABLE_COUNTERS,
     TABLE_CACHE,
+    TABLE_KEYS,
     TABLES
 };
+
+/* From here on they came after the first stores: to a reader of one that lacks such a table it is empty,
+ * until a writer makes it. */
+#define TABLES_LATER TABLE_KEYS
 
 /* LMDB's limit, compiled in. */
 #define TABLE_KEY_MAX 511
