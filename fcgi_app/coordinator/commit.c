@@ -66,6 +66,8 @@ void commit_op_free(struct commit_op *op)
         settings_patch_wipe(op->overrides);
     free(op->overrides);
     free(op->settings);
+    free(op->keys);
+    free(op->audit);
     free(op->news);
     free(op->delete_id);
     if (op->drop && op->owner)
@@ -75,13 +77,23 @@ void commit_op_free(struct commit_op *op)
 
 bool commit_op_writes(const struct commit_op *op)
 {
-    return op->requests_n || op->chats_n || op->counters || op->settings || op->news;
+    return op->requests_n || op->chats_n || op->counters || op->settings || op->keys || op->news;
 }
 
 static int apply_settings(struct store_write *w, struct commit_op *op, struct err *e)
 {
     int rc = op->settings ? settings_save(w, op->overrides, op->settings, e) : 0;
     return rc == 0 && op->shared_version ? meta_put_settings_version(w, op->shared_version, e) : rc;
+}
+
+static int apply_keys(struct store_write *w, const struct commit_keys *k, struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; k && rc == 0 && i < k->n; i++)
+        rc = keys_put(w, &k->keys[i], e);
+    for (size_t i = 0; k && rc == 0 && i < k->gone_n; i++)
+        rc = keys_delete(w, k->keys[k->n + i].hash, e);
+    return rc;
 }
 
 static int apply_news(struct store_write *w, const struct commit_op *op, struct err *e)
@@ -173,6 +185,8 @@ static int apply(struct store_write *w, struct commit_op *op, struct err *e)
         rc = apply_chat(w, op, &op->chats[i], e);
     if (rc == 0)
         rc = apply_settings(w, op, e);
+    if (rc == 0)
+        rc = apply_keys(w, op->keys, e);
     if (rc == 0)
         rc = apply_news(w, op, e);
     if (rc == 0)

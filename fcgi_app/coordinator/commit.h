@@ -56,9 +56,9 @@ struct commit_news {
     struct slice *deletions; /* request ids */
 };
 
-/* A change to the keys. One allocation. */
+/* A change to the keys: n records to put, and behind them gone_n whose texts go. One allocation. */
 struct commit_keys {
-    size_t n;
+    size_t n, gone_n;
     struct key_record keys[];
 };
 

@@ -19,6 +19,7 @@
 #include "coordinator/guard.h"
 #include "coordinator/inquiry.h"
 #include "coordinator/intake.h"
+#include "coordinator/keys.h"
 #include "coordinator/machines.h"
 #include "coordinator/news.h"
 #include "coordinator/probe.h"
@@ -39,6 +40,7 @@ int core_init(struct core *c, const struct conf *conf, const struct core_ports *
     list_init(&c->ready_calls);
     list_init(&c->asked);
     list_init(&c->changes);
+    list_init(&c->keys.changes);
     list_init(&c->stuck_ops);
     list_init(&c->dirty_links);
     list_init(&c->rates.by_use);
@@ -54,6 +56,8 @@ int core_init(struct core *c, const struct conf *conf, const struct core_ports *
     list_init(&c->shared.deletions);
     list_init(&c->shared.news);
     int rc = control_init(c, r, saved_key, e);
+    if (rc == 0)
+        rc = keys_init(c, r, e);
     if (rc == 0)
         rc = cached_init(c, r, e);
     if (rc == 0)
@@ -89,6 +93,7 @@ void core_fini(struct core *c)
     free_all_jobs(c);
     control_fini(c);
     rate_fini(c);
+    keys_fini(c);
     cache_index_fini(&c->cached);
     probe_fini(c);
     struct pool *p, *tmp;
@@ -131,6 +136,7 @@ void core_link_fini(struct core *c, struct core_link *l, uint64_t now_us)
     inquiry_forget(c, l, 0);
     delete_forget_link(c, l);
     control_forget_link(c, l);
+    keys_forget_link(c, l);
     list_for_each (it, &c->asked) {
         struct commit_op *op = LIST_ENTRY(it, struct commit_op, asked_node);
         if (op->link == l)
@@ -211,6 +217,8 @@ int core_receive(struct core *c, struct core_link *l, const struct wire_frame *f
         return wire_count_decode(frame->payload, add_counted, c);
     case WIRE_SETTINGS_PUT:
         return control_settings_put(c, l, frame);
+    case WIRE_KEYS_CHANGE:
+        return keys_change(c, l, frame);
     case WIRE_CHAT_DELETE:
         return delete_chat(c, l, frame);
     case WIRE_STATUS_ASK:

@@ -19,6 +19,7 @@
 #include "coordinator/cache_index.h"
 #include "coordinator/commit.h"
 #include "coordinator/job.h"
+#include "coordinator/key_index.h"
 #include "coordinator/keyfile.h"
 #include "provider/provider.h"
 #include "shared/shared.h"
@@ -157,6 +158,12 @@ struct core {
     struct settings_patch overrides;
     struct list changes;        /* of settings, in the order they came; the first is on its way to the disk */
     struct saved_key saved_key; /* put through settings */
+    struct {
+        struct key_index index;
+        struct list changes; /* struct key_change.node: that wait for the one before (keys.c) */
+        uint32_t changes_n;
+        bool changing; /* one is on its way to the disk */
+    } keys;
     struct provider_ref *provider;
     struct guard guard;
     struct probe probe;

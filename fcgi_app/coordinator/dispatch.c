@@ -15,6 +15,7 @@
 #include "coordinator/followup.h"
 #include "coordinator/guard.h"
 #include "coordinator/intake.h"
+#include "coordinator/keys.h"
 #include "coordinator/machines.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
@@ -150,10 +151,21 @@ static void part(struct core *c, struct call *call, uint64_t now_us)
         call_free(c, call);
 }
 
+/* Whose key was revoked meanwhile; what makes up for a call that was bought goes on. */
+static bool is_revoked(const struct core *c, const struct call *call)
+{
+    const struct job *j = call->members[0];
+    return keys_revoked(c, j->submit.trust_group) && !j->repairs;
+}
+
 /* Builds the bytes of the call. False: it cannot be sent: its members were refused, or go alone, and the call
  * is gone. */
 static bool encode(struct core *c, struct call *call, uint64_t now_us)
 {
+    if (is_revoked(c, call)) {
+        outcome_refuse_call(c, call, refusal_get(REFUSAL_KEY_REVOKED), now_us);
+        return false;
+    }
     if (call->encoded)
         return true;
     if (call->provider->provider.kind == PROVIDER_MOCK) {

@@ -63,6 +63,9 @@ void intake_sweep_on(struct core *c);
 void intake_refuse_queued(struct core *c);
 /* Refuses the queued prompts that somebody waits for: the server that they need first does not come back. */
 void intake_refuse_held(struct core *c);
+/* Refuses the queued prompts that somebody waits for, of a key that was revoked. What is recorded of it is
+ * refused when its turn comes (dispatch.c). */
+void intake_refuse_revoked(struct core *c, const uint8_t group[TRUST_GROUP_SIZE]);
 /* Refuses the queued prompts that cannot wait until from_us, when the provider is tried again. */
 void intake_refuse_hopeless(struct core *c, uint64_t from_us);
 

@@ -71,6 +71,13 @@ static const struct wire_refusal refusals[] = {
         ENTRY(424, 0, "outcome_unknown", "OUTCOME_UNKNOWN",
               "Another machine had this request_id and does not answer any more, so it may have been "
               "charged; ask again under a new request_id."),
+    [REFUSAL_KEY_REVOKED] = ENTRY(403, 0, "permission_error", "KEY_REVOKED",
+                                  "The API key was revoked while this prompt waited; nothing was sent."),
+    [REFUSAL_KEYS_NOT_SAVED] =
+        ENTRY(503, 5000, "unavailable_error", "KEYS_NOT_SAVED",
+              "The store cannot be written (see /health), so the keys are as before. Try again later."),
+    [REFUSAL_KEYS_BUSY] = ENTRY(503, 1000, "unavailable_error", "TOO_MANY_CHANGES",
+                                "Too many changes of keys wait for the disk; try again in a moment."),
 };
 
 const struct wire_refusal *refusal_get(enum refusal r)

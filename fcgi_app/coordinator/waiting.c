@@ -3,6 +3,8 @@
  * and prompts that leave the queue without one; see intake.h. Called by the core for what links and clocks
  * say.
  */
+#include <string.h>
+
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "coordinator/inquiry.h"
@@ -131,6 +133,15 @@ void intake_refuse_held(struct core *c)
         struct job *j = LIST_ENTRY(it, struct job, node);
         if (!job_is_async(j))
             refuse_queued(c, j, REFUSAL_SHARED_DOWN);
+    }
+}
+
+void intake_refuse_revoked(struct core *c, const uint8_t group[TRUST_GROUP_SIZE])
+{
+    list_for_each_safe (it, next, &c->jobs[JOB_QUEUED]) {
+        struct job *j = LIST_ENTRY(it, struct job, node);
+        if (!job_is_async(j) && memcmp(j->submit.trust_group, group, TRUST_GROUP_SIZE) == 0)
+            refuse_queued(c, j, REFUSAL_KEY_REVOKED);
     }
 }
 

@@ -18,7 +18,7 @@
 
 #define KEY_HASH_SIZE 32
 #define KEY_LABEL_MAX 64    /* bytes, UTF-8 without control characters */
-#define KEYS_MAX      10000 /* texts; for a new one, that which has not been usable for the longest goes */
+#define KEY_TEXTS_MAX 10000 /* for a new one, that which has not been usable for the longest goes */
 
 /* Values are stored: never renumber. */
 enum key_role { KEY_CLIENT = 1, KEY_ADMIN = 2 };
