@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "store/meta.h"
 
 void counter_add(struct counter **table, const char *name, uint64_t delta)
@@ -36,6 +37,24 @@ void counters_free(struct counter **table)
         HASH_DEL(*table, n);
         free(n);
     }
+}
+
+struct commit_audit *commit_audit_new(uint64_t real_us, struct slice actor, const char *action,
+                                      struct slice details)
+{
+    struct slice doing = slice_of(action);
+    actor = utf8_truncate(actor, AUDIT_ACTOR_MAX);
+    struct commit_audit *a = malloc(sizeof(*a) + actor.n + doing.n + details.n);
+    if (!a)
+        return NULL;
+    memcpy(a->text, actor.p, actor.n);
+    memcpy(a->text + actor.n, doing.p, doing.n);
+    memcpy(a->text + actor.n + doing.n, details.p, details.n);
+    a->entry = (struct audit_entry){.at_us = real_us,
+                                    .actor = {a->text, actor.n},
+                                    .action = {a->text + actor.n, doing.n},
+                                    .details = {a->text + actor.n + doing.n, details.n}};
+    return a;
 }
 
 struct commit_op *commit_op_new(size_t requests_n, size_t chats_n,
@@ -77,7 +96,7 @@ void commit_op_free(struct commit_op *op)
 
 bool commit_op_writes(const struct commit_op *op)
 {
-    return op->requests_n || op->chats_n || op->counters || op->settings || op->keys || op->news;
+    return op->requests_n || op->chats_n || op->counters || op->settings || op->keys || op->news || op->audit;
 }
 
 static int apply_settings(struct store_write *w, struct commit_op *op, struct err *e)
@@ -94,6 +113,11 @@ static int apply_keys(struct store_write *w, const struct commit_keys *k, struct
     for (size_t i = 0; k && rc == 0 && i < k->gone_n; i++)
         rc = keys_delete(w, k->keys[k->n + i].hash, e);
     return rc;
+}
+
+static int apply_audit(struct store_write *w, const struct commit_op *op, struct err *e)
+{
+    return op->audit ? audit_append(w, &op->audit->entry, e) : 0;
 }
 
 static int apply_news(struct store_write *w, const struct commit_op *op, struct err *e)
@@ -187,6 +211,8 @@ static int apply(struct store_write *w, struct commit_op *op, struct err *e)
         rc = apply_settings(w, op, e);
     if (rc == 0)
         rc = apply_keys(w, op->keys, e);
+    if (rc == 0)
+        rc = apply_audit(w, op, e);
     if (rc == 0)
         rc = apply_news(w, op, e);
     if (rc == 0)

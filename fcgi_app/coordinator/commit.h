@@ -116,6 +116,11 @@ struct commit_op {
     bool more;                /* delete, sweep: there is more to do */
 };
 
+/* Copies the texts; an actor longer than AUDIT_ACTOR_MAX is cut. details: a JSON object. NULL when memory is
+ * short. */
+struct commit_audit *commit_audit_new(uint64_t real_us, struct slice actor, const char *action,
+                                      struct slice details);
+
 /* An operation with room for that many requests and chats, zeroed; NULL when memory is short. */
 struct commit_op *commit_op_new(size_t requests_n, size_t chats_n,
                                 void (*done)(struct core *c, struct commit_op *op, uint64_t now_us));

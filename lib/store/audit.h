@@ -3,7 +3,8 @@
  * change, so there is no change without one. The newest AUDIT_ENTRIES_MAX are kept. No secret is ever in an
  * entry.
  *
- * Table: time in microseconds, big-endian, and a number for those of one moment -> entry.
+ * Table: time in microseconds, big-endian, and a number for those of one moment -> entry. The order is that
+ * in which they were written: while the clock is behind the newest entry, entries stand at that one's time.
  */
 #ifndef CARPOOL_STORE_AUDIT_H
 #define CARPOOL_STORE_AUDIT_H
@@ -14,7 +15,10 @@
 #include "store/store.h"
 
 #define AUDIT_ENTRIES_MAX 10000
-#define AUDIT_ACTOR_MAX   200 /* bytes */
+/* Bytes. */
+#define AUDIT_ACTOR_MAX   200
+#define AUDIT_ACTION_MAX  32
+#define AUDIT_DETAILS_MAX (64u << 10)
 
 struct audit_entry {
     uint64_t at_us;     /* real time */
@@ -24,10 +28,12 @@ struct audit_entry {
     struct slice details; /* a JSON object: what was before and is now */
 };
 
+/* Pushes out the oldest ones beyond AUDIT_ENTRIES_MAX, a few at a time. ERR_INVAL: a text is empty or longer
+ * than its maximum. */
 MUST_CHECK
 int audit_append(struct store_write *w, const struct audit_entry *entry, struct err *e);
 /* Calls each for every entry, the newest first, until it returns other than 0, which is then returned.
- * Entries lend from the transaction. */
+ * Entries lend from the transaction. What this version cannot read is left out. */
 MUST_CHECK
 int audit_each(struct store_read *r, int (*each)(void *arg, const struct audit_entry *entry), void *arg,
                struct err *e);

@@ -32,6 +32,7 @@ static const char *const table_names[TABLES] = {
     [TABLE_COUNTERS] = "counters",
     [TABLE_CACHE] = "cache",
     [TABLE_KEYS] = "keys",
+    [TABLE_AUDIT] = "audit",
 };
 
 static const struct slice SCHEMA = SLICE_LITERAL("schema");

@@ -1,7 +1,7 @@
 /*
  * The store: one LMDB environment that every process reads and one commit thread of the coordinator writes.
  * lib/store is the only code that includes lmdb.h; the tables are in chats.h, requests.h, settings.h,
- * counters.h, cache.h, meta.h.
+ * counters.h, cache.h, audit.h, meta.h.
  *
  * Readers never block and are never blocked. No transaction may span a wait.
  */

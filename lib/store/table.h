@@ -28,6 +28,7 @@ enum table {
     TABLE_COUNTERS,
     TABLE_CACHE,
     TABLE_KEYS,
+    TABLE_AUDIT,
     TABLES
 };
 
