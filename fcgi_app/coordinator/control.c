@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base_url.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/redact.h"
@@ -111,7 +112,7 @@ int control_init(struct core *c, struct store_read *r, const struct saved_key *s
     const char *key = key_in_force(c, &c->saved_key, kind);
     settings_resolve(c->conf, &c->overrides, key, &c->settings);
     const char *url = c->settings.base_url;
-    if (url[0] && (!settings_is_base_url(url) || !url_allowed(c, url)))
+    if (url[0] && (!base_url_valid(url) || !url_allowed(c, url)))
         return err_set(e, ERR_INVAL,
                        "provider.base_url \"%s\" cannot be used: it must be https://host/…, or http:// to "
                        "this machine; plain http to "

@@ -57,15 +57,13 @@ struct settings_patch {
 /*
  * From the body of a PUT (already parsed). Unknown keys, wrong types and values out of range: ERR_INVAL, *e
  * says which rule, ret_field (128 bytes) gets the dotted name of the field. JSON null is refused: it would
- * look saved. base_url is checked for its form (http or https, a host, no user info, no query) but not for
- * permission to use http. An api_key of "" takes the key back; one that begins with "***" is what GET shows,
- * sent back by a page that puts what it got, and counts as not given.
+ * look saved. base_url is checked for its form (base/base_url.h) but not for permission to use http. An
+ * api_key of "" takes the key back; one that begins with "***" is what GET shows, sent back by a page that
+ * puts what it got, and counts as not given.
  */
 MUST_CHECK
 int settings_patch_parse(const cJSON *body, struct settings_patch *ret_patch, char ret_field[128],
                          struct err *e);
-/* http or https, a host, no user info, no query. */
-bool settings_is_base_url(const char *url);
 
 /* Overwrites its secret. */
 void settings_patch_wipe(struct settings_patch *p);

@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/un.h>
 
+#include "base/base_url.h"
 #include "base/utf8.h"
 #include "json/read.h"
 #include "json/write.h"
@@ -55,48 +55,6 @@ static bool is_graphic(const char *text)
     return true;
 }
 
-/* The host and the port, up to a slash or the end. */
-static bool is_authority(const char *p, const char *end)
-{
-    static const char name[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
-    unsigned port = 0;
-    const char *host = p;
-    if (p < end && *p == '[') {
-        size_t n = strspn(p + 1, "0123456789abcdefABCDEF:.");
-        host = p + 1;
-        p += 1 + n;
-        if (!n || p >= end || *p++ != ']')
-            return false;
-    } else {
-        p += strspn(p, name);
-    }
-    if (p == host)
-        return false;
-    if (p == end)
-        return true;
-    if (*p++ != ':' || p == end || end - p > 5)
-        return false;
-    for (; p < end; p++) {
-        if (*p < '0' || *p > '9')
-            return false;
-        port = port * 10 + (unsigned)(*p - '0');
-    }
-    return port >= 1 && port <= 65535;
-}
-
-/* Lower case only: whoever asks later whether it is plain http need not think of "HTTP". */
-bool settings_is_base_url(const char *url)
-{
-    if (strncmp(url, "unix:/", 6) == 0) /* the socket of a model server on this machine */
-        return url[6] && strlen(url + 5) < sizeof(((struct sockaddr_un *)0)->sun_path) && is_graphic(url) &&
-               !strpbrk(url, "?#\"<>\\^`{|}");
-    size_t scheme = strncmp(url, "https://", 8) == 0 ? 8 : strncmp(url, "http://", 7) == 0 ? 7 : 0;
-    if (!scheme || !is_graphic(url) || strpbrk(url, "?#\"<>\\^`{|}"))
-        return false;
-    url += scheme;
-    return is_authority(url, url + strcspn(url, "/"));
-}
-
 static int check_key(const char *key, struct err *e)
 {
     if (strlen(key) > SETTINGS_KEY_MAX || !is_graphic(key))
@@ -115,7 +73,7 @@ static int check_model(const char *model, struct err *e)
 
 static int check_base_url(const char *url, struct err *e)
 {
-    if (*url && !settings_is_base_url(url))
+    if (*url && !base_url_valid(url))
         return err_set(e, ERR_INVAL,
                        "base_url must be http:// or https:// with a host, and without user name, query or "
                        "fragment, or unix:/path of a socket.");
