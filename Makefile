@@ -16,9 +16,20 @@ Q      := $(if $(V),,@)
 OPT    ?= -O2
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wformat=2 \
           -Wundef -Wvla -Wwrite-strings -Werror
-HARDEN := -fstack-protector-strong -fPIE $(if $(filter -O0,$(OPT)),,-D_FORTIFY_SOURCE=2)
+# Those of the flags that this compiler has, asked once and told to the makes below this one.
+HARDEN_WANTED := -D_FORTIFY_SOURCE=3 -fstack-clash-protection -fcf-protection=full -mbranch-protection=standard
+ifneq ($(HARDEN_FOR),$(CC))
+export HARDEN_FOR   := $(CC)
+export HARDEN_FOUND := $(shell for flag in $(HARDEN_WANTED); do \
+    printf '\043include <string.h>\nint main(void) { return 0; }\n' | \
+    $(CC) -Werror -O2 -U_FORTIFY_SOURCE $$flag -x c - -o /dev/null 2>/dev/null && echo $$flag; done)
+endif
+FORTIFY := -U_FORTIFY_SOURCE $(or $(filter -D_FORTIFY_SOURCE=%,$(HARDEN_FOUND)),-D_FORTIFY_SOURCE=2)
+HARDEN  := -fPIE -fstack-protector-strong $(filter-out -D%,$(HARDEN_FOUND)) $(if $(filter -O0,$(OPT)),,$(FORTIFY))
+# Sanitizers look around in /proc and trace; coverage writes its figures into the tree: no sandbox for them.
+HARDEN  += $(if $(filter -fsanitize% --coverage,$(EXTRA)),-DCARPOOL_UNCONFINED)
 CFLAGS += -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) -pthread -D_GNU_SOURCE -DHASH_NONFATAL_OOM=1 -Ilib -Ifcgi_app -MMD -MP $(EXTRA)
-LDFLAGS += -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(EXTRA)
+LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed -pthread $(EXTRA)
 
 # What is missing is left out: carpool then says so where it is switched on. HAVE_HIREDIS= builds without it.
 has = $(shell pkg-config --exists $(1) 2>/dev/null && echo yes)
@@ -28,9 +39,13 @@ endif
 ifeq ($(origin HAVE_RDKAFKA),undefined)
 HAVE_RDKAFKA := $(call has,rdkafka)
 endif
+ifeq ($(origin HAVE_SECCOMP),undefined)
+HAVE_SECCOMP := $(call has,libseccomp)
+endif
 REDIS_LIBS   := $(if $(HAVE_HIREDIS),-lhiredis)
 KAFKA_LIBS   := $(if $(HAVE_RDKAFKA),-lrdkafka)
-CFLAGS       += $(if $(HAVE_RDKAFKA),-DHAVE_RDKAFKA)
+FILTER_LIBS  := $(if $(HAVE_SECCOMP),-lseccomp)
+CFLAGS       += $(if $(HAVE_RDKAFKA),-DHAVE_RDKAFKA) $(if $(HAVE_SECCOMP),-DHAVE_SECCOMP)
 
 SHARED_SRC   := $(if $(HAVE_HIREDIS),$(filter-out lib/shared/none.c,$(wildcard lib/shared/*.c)),lib/shared/none.c)
 LIB_SRC      := $(filter-out lib/shared/%,$(wildcard lib/*/*.c)) $(SHARED_SRC)
@@ -48,7 +63,7 @@ BENCH    := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
 
 obj = $(1:%.c=$(BUILD)/obj/%.o)
 
-LIB_LIBS    := -lcjson -lsodium -llmdb -linih -lm
+LIB_LIBS    := -lcjson -lsodium -llmdb -linih $(FILTER_LIBS) -lm
 WORKER_LIBS := -lfcgi $(LIB_LIBS)
 COORD_LIBS  := -luv -lcurl $(REDIS_LIBS) $(KAFKA_LIBS) $(LIB_LIBS)
 
