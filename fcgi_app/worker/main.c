@@ -142,6 +142,18 @@ static int listen_at(const char *path, int *ret_fd, struct err *e)
     return rc;
 }
 
+/* lighttpd, which sets PHP_FCGI_CHILDREN, makes the sockets of its programs as its umask wants them, and only
+ * itself, which is this very user, connects. Sockets that others made have the permissions that they were
+ * meant to have. */
+static void make_private(int fd)
+{
+    struct sockaddr_un a = {0};
+    socklen_t size = sizeof(a) - 1; /* a terminator stays */
+    if (getenv("PHP_FCGI_CHILDREN") && getsockname(fd, (struct sockaddr *)&a, &size) == 0 &&
+        a.sun_family == AF_UNIX && a.sun_path[0] == '/')
+        (void)!chmod(a.sun_path, 0600);
+}
+
 /* The socket that --socket names, systemd hands over as descriptor 3, or a web server as standard input. */
 static int find_socket(const struct flags *f, int *ret_fd, struct err *e)
 {
@@ -161,6 +173,8 @@ static int find_socket(const struct flags *f, int *ret_fd, struct err *e)
     if (flags >= 0 && (flags & O_NONBLOCK))
         fcntl(fd, F_SETFL, flags & ~O_NONBLOCK); /* threads wait inside accept() */
     fcntl(fd, F_SETFD, FD_CLOEXEC);
+    if (!activated)
+        make_private(fd);
     *ret_fd = fd;
     return 0;
 }
