@@ -6,6 +6,7 @@
  *
  *   fake.next('missing')                        the next call misbehaves
  *   fake.next({ do: 'status', status: 429 }, 2) the next two do
+ *   fake.next({ do: 'say', text: '…' })         what the model says, word for word; finish: 'stop', 'length', 'filter'
  *   fake.when((call) => …, 'hang')              every call that fits, until reset(); (call) => … chooses anew each time
  *   await fake.down(); await fake.up()          nobody listens; and again, on the same port
  *   fake.keys = ['sk-…']                       the keys that are accepted; null: any
@@ -58,6 +59,7 @@ const send = (res, status, body, headers = {}) => {
 /* Behaviours of the whole response. Each gets (call, res, options, dialect). */
 const RESPONSES = {
     ok: (call, res, o, dialect) => send(res, 200, dialect.answer(call, fullText(call), 'stop')),
+    say: (call, res, { text, finish = 'stop' }, dialect) => send(res, 200, dialect.answer(call, text, finish)),
     truncated: (call, res, o, dialect) => {
         const text = fullText(call);
         send(res, 200, dialect.answer(call, text.slice(0, Math.ceil(text.length * 0.7)), 'length'));
