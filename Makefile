@@ -115,8 +115,8 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIB)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WORKER_LIBS)
 
-# Suites with programs of their own.
-include $(wildcard tests/*/rules.mk)
+# Suites with programs of their own, and what pages load.
+include $(wildcard tests/*/rules.mk) web/rules.mk
 
 BUILDER = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 

@@ -63,5 +63,16 @@ var.manage_socket = "$sockets/m$mark.pool"
 var.worker_env = ( $worker_env )
 var.errors = "$root/etc/errors/"
 var.base = "$(printf '%s' "$base_path" | sed 's/[.]/\\./g')"
+var.base_path = "$base_path"
 var.pages = "(${pages#|})?"
 EOF
+# A package of its own. The workers' answers have types that are not listed.
+for module in /usr/lib*/lighttpd/mod_deflate.so /usr/lib/*/lighttpd/mod_deflate.so /usr/local/lib*/lighttpd/mod_deflate.so; do
+    [ -e "$module" ] || continue
+    cat <<EOF
+server.modules += ( "mod_deflate" )
+deflate.mimetypes = ( "text/html", "text/css", "text/javascript", "image/svg+xml" )
+deflate.allowed-encodings = ( "gzip" )
+EOF
+    break
+done
