@@ -84,8 +84,8 @@ $(LIB): $(call obj,$(LIB_SRC))
 	@echo "  AR   $@"
 	$(Q)$(AR) rcs $@ $^
 
-# The document is inside the program (.incbin), which -MMD does not see.
-$(BUILD)/obj/fcgi_app/worker/api_docs.o: web/openapi.json
+# The document and its page are inside the program (.incbin), which -MMD does not see.
+$(BUILD)/obj/fcgi_app/worker/api_docs.o: web/openapi.json web/docs.html
 
 $(BUILD)/carpool.fcgi: $(call obj,$(WORKER_SRC)) $(LIB)
 	@echo "  LINK $@"

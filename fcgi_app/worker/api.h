@@ -23,5 +23,6 @@ void api_stats_get(struct exchange *x);         /* GET /stats */
 void api_metrics_get(struct exchange *x);       /* GET /metrics */
 void api_health_get(struct exchange *x);        /* GET /health */
 void api_docs_openapi_get(struct exchange *x);  /* GET /openapi.json */
+void api_docs_get(struct exchange *x);          /* GET /docs */
 
 #endif

@@ -34,6 +34,7 @@ static const struct route routes[] = {
     {"/stats", METHOD_GET, ROLE_ADMIN, api_stats_get, ERROR_NATIVE},
     {"/metrics", METHOD_GET, ROLE_ADMIN, api_metrics_get, ERROR_NATIVE},
     {"/openapi.json", METHOD_GET, ROLE_OPEN, api_docs_openapi_get, ERROR_NATIVE},
+    {"/docs", METHOD_GET, ROLE_OPEN, api_docs_get, ERROR_NATIVE},
 };
 
 _Static_assert(ARRAY_LEN(routes) < ROUTES_MAX, "more routes than are counted");
