@@ -10,9 +10,11 @@
         document.getElementById('missing').hidden = false;
     }
 
-    /* Swagger UI has both palettes, and this class chooses. */
+    /* Swagger UI has both palettes, and this class chooses. theme.js knows what was chosen on the other pages. */
+    const root = document.documentElement;
     const dark = matchMedia('(prefers-color-scheme: dark)');
-    const paint = () => document.documentElement.classList.toggle('dark-mode', dark.matches);
+    const paint = () =>
+        root.classList.toggle('dark-mode', root.dataset.theme ? root.dataset.theme === 'dark' : dark.matches);
     dark.addEventListener('change', paint);
     paint();
 
@@ -31,6 +33,5 @@
         queryConfigEnabled: false,
         validatorUrl: null,
         withCredentials: false,
-        onComplete: () => document.documentElement.classList.add('shown'),
     });
 })();
