@@ -154,15 +154,20 @@ static struct client *admin(struct world *w, bool aside)
         c = client_add(w, name);
     c->admin = true;
     c->deletes[0] = c->model[0] = 0;
+    c->changes_keys = false;
     return c;
 }
 
 static void ask_as_admin(struct world *w, struct client *c, enum wire_type type, const char *payload)
 {
     struct buf bytes;
+    struct wire_change change = {.actor = SLICE_LITERAL("a scenario"), .document = slice_of(payload)};
     need_link(w, c);
     size_t mark = begin(w, &bytes, type, &c->submit_id);
-    buf_append_text(&bytes, payload);
+    if (type == WIRE_KEYS_CHANGE)
+        wire_change_encode(&bytes, &change);
+    else
+        buf_append_text(&bytes, payload);
     wire_frame_end(&bytes, mark);
     c->waiting = true;
     c->reply = REPLY_NONE;
@@ -185,6 +190,13 @@ void client_settings(struct world *w, const char *json)
 void client_settings_aside(struct world *w, const char *json)
 {
     ask_settings(w, admin(w, true), json);
+}
+
+void client_keys(struct world *w, const char *json)
+{
+    struct client *c = admin(w, false);
+    c->changes_keys = true;
+    ask_as_admin(w, c, WIRE_KEYS_CHANGE, json);
 }
 
 static void ask_deletion(struct world *w, struct client *c, const char *request_id)
@@ -314,10 +326,10 @@ static void take_frame(struct world *w, struct client *c, const struct wire_fram
             rules_deleted(w, c->deletes);
             if (c->deletes_running)
                 world_blame(w, "%s is deleted while it runs", c->deletes);
-        } else if (c->admin) {
+        } else if (c->admin && !c->changes_keys) {
             REACH("settings are changed");
             settings_done(w, c);
-        } else
+        } else if (!c->admin)
             REACH("told that it is kept");
         rules_replied(w, c, (struct slice){0});
     } else

@@ -162,6 +162,7 @@ void rules_final(struct world *w)
         check_settings(w);
     w->ended = true;
     check_core(w);
+    rules_keys(w);
     check_clients(w);
     rules_check_told(w);
     uint64_t chats = check_chats(w), answered = counter_of_all(w, "answered");

@@ -42,6 +42,10 @@ void verb_run(struct script *s, struct line *l);
 /* expect.c: EXPECT; words[0] is what is expected. */
 void expect_run(struct script *s, struct line *l);
 
+/* api_keys.c: KEY … and EXPECT KEY …. */
+void api_keys_run(struct script *s, struct line *l);
+void api_keys_expect(struct script *s, struct line *l);
+
 /* "20ms", "1.5s", "300us", "2m", "1h". Fails the script. */
 uint64_t script_us(struct script *s, const char *text);
 /* The value of "key=value" among the words, or NULL. */

@@ -378,7 +378,7 @@ void verb_run(struct script *s, struct line *l)
                  {"DRAIN", run_drain},       {"CRASH", run_crash},       {"COMMIT", run_commit},
                  {"PROVIDER", run_provider}, {"EXPECT", run_expect},     {"PAUSE", run_nothing},
                  {"CROWD", run_crowd},       {"FORGET", run_forget},     {"TAKEOVER", run_takeover},
-                 {"SHARED", run_shared}};
+                 {"SHARED", run_shared},     {"KEY", api_keys_run}};
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (strcmp(l->words[0], verbs[i].name) == 0) {
             if (i > 3)

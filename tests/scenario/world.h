@@ -89,6 +89,7 @@ struct client {
     char model[64];       /* admin: that it puts */
     char deletes[64];     /* admin: the request id whose deletion it asked for; empty: none */
     bool deletes_running; /* it ran when that was asked */
+    bool changes_keys;
     enum reply reply;
     uint64_t replied_us;       /* script time, as all below */
     unsigned flags;            /* ANSWER: enum answer_flags */
@@ -271,6 +272,8 @@ void client_close(struct world *w, struct client *c);
 /* A frame of an administrator. */
 void client_settings(struct world *w, const char *json);
 void client_delete(struct world *w, const char *request_id);
+/* An administrator asks for a change of API keys. */
+void client_keys(struct world *w, const char *json);
 /* The same from administrators who do not wait for each other. */
 void client_settings_aside(struct world *w, const char *json);
 void client_delete_aside(struct world *w, const char *request_id);
@@ -320,6 +323,8 @@ void rules_cache_free(struct world *w);
 void rules_overdue(struct world *w);
 /* Once nothing goes on any more: nothing is left behind, and the figures add up. */
 void rules_final(struct world *w);
+/* The keys that the core knows are those of the store (api_keys.c). */
+void rules_keys(struct world *w);
 void rules_free(struct world *w);
 
 #endif
