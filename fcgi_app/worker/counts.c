@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "worker/coordinator.h"
+#include "client/link.h"
 
 #define SEND_LIMIT_US US_PER_S
 

@@ -17,7 +17,7 @@ int exchange_init(struct exchange *x, struct worker *w)
     *x = (struct exchange){.worker = w};
     arena_init(&x->arena, ARENA_MAX);
     response_init(&x->response);
-    link_init(&x->link, w);
+    link_init(&x->link, &w->host);
     return request_init(&x->request, w->conf->server.max_body_bytes);
 }
 

@@ -8,8 +8,8 @@
 #include <cjson/cJSON.h>
 
 #include "base/arena.h"
+#include "client/link.h"
 #include "worker/auth.h"
-#include "worker/coordinator.h"
 #include "worker/problem.h"
 #include "worker/request.h"
 #include "worker/response.h"

@@ -147,7 +147,7 @@ static bool stop_threads(struct serve *s, uint32_t grace_ms)
     while (running && (now_us = clock_mono_us()) < until_us) {
         running = 0;
         if (!leaving && now_us >= leave_us)
-            leaving = eventfd_write(s->worker.leave_fd, 1) == 0;
+            leaving = eventfd_write(s->worker.host.leave_fd, 1) == 0;
         for (uint32_t i = 0; i < s->threads_n; i++) {
             struct serve_thread *t = &s->threads[i];
             if (atomic_load(&t->left))
@@ -197,13 +197,13 @@ static int serve_open(struct serve *s, const struct serve_options *o, int *ret_s
     int rc = worker_init(&s->worker, o->conf, o->settings, e);
     if (rc)
         return rc;
-    s->worker.leave_fd = eventfd(0, EFD_CLOEXEC);
-    if (s->worker.leave_fd < 0)
+    s->worker.host.leave_fd = eventfd(0, EFD_CLOEXEC);
+    if (s->worker.host.leave_fd < 0)
         return err_set_errno(e, "A worker process cannot start");
     s->worker.waiting = o->waiting;
-    s->worker.pool_id = o->pool_id;
-    s->worker.capacity = o->capacity;
-    link_init(&s->counts_link, &s->worker);
+    s->worker.host.pool = o->pool_id;
+    s->worker.host.capacity = o->capacity;
+    link_init(&s->counts_link, &s->worker.host);
     rc = block_signals(ret_signal_fd, e);
     if (!rc)
         rc = request_library_init(e);
@@ -228,8 +228,8 @@ int serve_run(const struct serve_options *o)
         pthread_join(s->threads[i].id, NULL);
         turnstile_place_fini(&s->threads[i].place);
     }
-    close(s->worker.leave_fd);
-    s->worker.leave_fd = -1; /* the counts are to get out all the same */
+    close(s->worker.host.leave_fd);
+    s->worker.host.leave_fd = -1; /* the counts are to get out all the same */
     counts_flush(&s->worker.counts, &s->counts_link);
     link_fini(&s->counts_link);
     worker_fini(&s->worker);

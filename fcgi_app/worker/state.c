@@ -1,10 +1,6 @@
 /* The state of a worker process; see state.h. */
 #include "worker/state.h"
 
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -22,17 +18,31 @@ static void cache_init(struct body_cache *c)
     buf_init(&c->body, CACHED_MAX);
 }
 
+static void log_start(const struct autostart *a)
+{
+    if (a->rc)
+        log_error("%s", a->result.text);
+    else
+        log_info(a->by_other ? "no coordinator answered: another process had started one meanwhile"
+                             : "no coordinator ran: started one");
+}
+
+/* There is a store then: the next worker_store() looks at once. */
+static void coordinator_met(void *arg)
+{
+    struct worker *w = arg;
+    atomic_store(&w->store_tried_us, 0);
+}
+
 int worker_init(struct worker *w, const struct conf *conf, const struct settings *settings, struct err *e)
 {
-    *w = (struct worker){.conf = conf, .settings = *settings, .leave_fd = -1};
-    int n = conf->coordinator.socket[0] ? asprintf(&w->socket_path, "%s", conf->coordinator.socket)
-                                        : asprintf(&w->socket_path, "%s/coordinator.sock", conf->storage.dir);
-    if (n < 0) {
-        w->socket_path = NULL;
-        return err_set(e, ERR_NOMEM, "There is no memory for a worker process.");
-    }
+    *w = (struct worker){.conf = conf, .settings = *settings};
+    int rc = link_host_init(&w->host, conf, log_start, e);
+    if (rc)
+        return rc;
+    w->host.met = coordinator_met;
+    w->host.arg = w;
     auth_init(&w->auth, conf);
-    autostart_init(&w->autostart);
     cache_init(&w->health);
     cache_init(&w->analytics);
     pthread_mutex_init(&w->store_lock, NULL);
@@ -47,18 +57,12 @@ void worker_fini(struct worker *w)
     buf_fini(&w->health.body);
     buf_fini(&w->analytics.key);
     buf_fini(&w->analytics.body);
-    free(w->socket_path);
-    w->socket_path = NULL;
-}
-
-const char *worker_socket_path(const struct worker *w)
-{
-    return w->socket_path;
+    link_host_fini(&w->host);
 }
 
 bool worker_leaving(const struct worker *w)
 {
-    return w->leave_fd >= 0 && poll(&(struct pollfd){.fd = w->leave_fd, .events = POLLIN}, 1, 0) > 0;
+    return link_host_leaving(&w->host);
 }
 
 static int open_store(struct worker *w, struct store **ret_store, struct err *e)
@@ -130,11 +134,6 @@ static void take_newer(struct worker *w, struct store_read *r)
     if (fresh.version > w->settings.version)
         w->settings = fresh;
     pthread_rwlock_unlock(&w->settings_lock);
-}
-
-void worker_coordinator_met(struct worker *w)
-{
-    atomic_store(&w->store_tried_us, 0);
 }
 
 /* Leaves settings_lock held for reading. */

@@ -11,11 +11,10 @@
 #include <stdint.h>
 
 #include "base/conf.h"
-#include "base/uuid.h"
+#include "client/link.h"
 #include "store/settings.h"
 #include "store/store.h"
 #include "worker/auth.h"
-#include "worker/autostart.h"
 #include "worker/counts.h"
 #include "worker/waiting.h"
 
@@ -32,16 +31,12 @@ struct body_cache {
 
 struct worker {
     const struct conf *conf; /* without the provider key: that is the coordinator's */
-    struct uuid pool_id;
-    uint32_t capacity; /* of the whole pool, for WIRE_HELLO */
+    struct link_host host;   /* the process's place in the pool, and where the coordinator is */
     struct waiting waiting;
     struct auth auth;
     struct counts counts;
-    struct autostart autostart;
     struct body_cache health, analytics;
-    int leave_fd; /* readable once the time to stop is over: whoever still waits answers now; -1: never */
 
-    char *socket_path;
     pthread_mutex_t store_lock; /* for opening */
     _Atomic(struct store *) store;
     _Atomic uint64_t store_tried_us; /* of the last try that found none; 0: try at once */
@@ -55,16 +50,13 @@ MUST_CHECK
 int worker_init(struct worker *w, const struct conf *conf, const struct settings *settings, struct err *e);
 void worker_fini(struct worker *w);
 
-const char *worker_socket_path(const struct worker *w);
-/* Whether leave_fd is readable. */
+/* Whether the time to stop is over: whoever still waits answers now. */
 bool worker_leaving(const struct worker *w);
 
 /* The store, opened when it is first there; NULL: no coordinator has made one yet (0 is returned). ERR_*: it
  * is there but cannot be opened. */
 MUST_CHECK
 int worker_store(struct worker *w, struct store **ret_store, struct err *e);
-/* A coordinator has just welcomed us, so there is a store: the next worker_store() looks at once. */
-void worker_coordinator_met(struct worker *w);
 /* The store that is open is no longer the one that is there. */
 bool worker_store_lost(struct worker *w);
 /* A read transaction; *ret_read is NULL when there is no store yet. */

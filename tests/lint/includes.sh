@@ -1,6 +1,6 @@
 #!/bin/sh
 # The layers of the house and the fences around third-party headers: fails on an #include that breaks one.
-# Inside lib: provider, store, sink, shared -> json, wire, batch -> base; nothing in lib knows fcgi_app.
+# Inside lib: provider, store, sink, shared, client -> json, wire, batch -> base; nothing in lib knows fcgi_app.
 set -eu
 cd "$(dirname "$0")/../.."
 status=0
@@ -20,15 +20,17 @@ refuse() {
 nowhere='^$'
 
 refuse 'lib/' '(worker|coordinator|ctl)/' "$nowhere" 'lib must not include from fcgi_app.'
-refuse 'lib/base/' '(json|wire|batch|provider|store|sink|shared)/' "$nowhere" 'lib/base stands on nothing else of ours.'
-refuse 'lib/(json|wire|batch)/' '(provider|store|sink|shared)/' "$nowhere" 'json, wire and batch stand on base only.'
+refuse 'lib/base/' '(json|wire|batch|provider|store|sink|shared|client)/' "$nowhere" 'lib/base stands on nothing else of ours.'
+refuse 'lib/(json|wire|batch)/' '(provider|store|sink|shared|client)/' "$nowhere" 'json, wire and batch stand on base only.'
 refuse 'lib/json/' '(wire|batch)/' "$nowhere" 'json stands on base only.'
 refuse 'lib/wire/' '(json|batch)/' "$nowhere" 'wire stands on base only.'
 refuse 'lib/batch/' '(json|wire)/' "$nowhere" 'batch stands on base only.'
-refuse 'lib/provider/' '(store|sink|shared)/' "$nowhere" 'provider, store, sink and shared do not know each other.'
-refuse 'lib/store/' '(provider|sink|shared)/' "$nowhere" 'provider, store, sink and shared do not know each other.'
-refuse 'lib/sink/' '(provider|store|shared)/' "$nowhere" 'provider, store, sink and shared do not know each other.'
-refuse 'lib/shared/' '(provider|store|sink)/' "$nowhere" 'provider, store, sink and shared do not know each other.'
+strangers='provider, store, sink, shared and client do not know each other.'
+refuse 'lib/provider/' '(store|sink|shared|client)/' "$nowhere" "$strangers"
+refuse 'lib/store/' '(provider|sink|shared|client)/' "$nowhere" "$strangers"
+refuse 'lib/sink/' '(provider|store|shared|client)/' "$nowhere" "$strangers"
+refuse 'lib/shared/' '(provider|store|sink|client)/' "$nowhere" "$strangers"
+refuse 'lib/client/' '(provider|store|sink|shared|json|batch)/' "$nowhere" "lib/client stands on wire and base only."
 refuse 'fcgi_app/worker/' '(coordinator|ctl)/' "$nowhere" 'the programs share only lib.'
 refuse 'fcgi_app/coordinator/' '(worker|ctl)/' "$nowhere" 'the programs share only lib.'
 refuse 'fcgi_app/ctl/' '(worker|coordinator)/' "$nowhere" 'the programs share only lib.'

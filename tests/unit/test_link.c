@@ -1,35 +1,9 @@
-/* LINK: fcgi_app/worker/coordinator.c */
-/* The worker's end of a coordinator link, over a socket pair. */
+/* The client's end of a coordinator link, over a socket pair. */
 #include <criterion/criterion.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "worker/coordinator.h"
-#include "worker/state.h"
-
-/* Of the worker around the link; none of it is needed while the link is connected. */
-const char *worker_socket_path(const struct worker *w)
-{
-    (void)w;
-    return "";
-}
-
-bool worker_leaving(const struct worker *w)
-{
-    (void)w;
-    return false;
-}
-
-void worker_coordinator_met(struct worker *w)
-{
-    (void)w;
-}
-
-int autostart_run(struct autostart *a, const char *config, int leave_fd, struct err *e)
-{
-    (void)a, (void)config, (void)leave_fd;
-    return err_set(e, ERR_NOT_FOUND, "There is none in this test.");
-}
+#include "client/link.h"
 
 /* What the other end has been sent. */
 static ssize_t sent(int fd, char bytes[64])

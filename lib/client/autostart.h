@@ -2,8 +2,8 @@
  * Brings a coordinator up when there is none: runs `carpoold --background`, found beside this program or in
  * PATH, and waits until it says that one runs.
  */
-#ifndef CARPOOL_WORKER_AUTOSTART_H
-#define CARPOOL_WORKER_AUTOSTART_H
+#ifndef CARPOOL_CLIENT_AUTOSTART_H
+#define CARPOOL_CLIENT_AUTOSTART_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,15 +14,18 @@
 
 /* One a process. Invariant: result is the outcome of the newest of `finished` starts. */
 struct autostart {
+    void (*ended)(
+        const struct autostart *a); /* for the log: a start has ended as rc, by_other and result say,
+                                       once for each, under the mutex; NULL: nobody wants to know */
     pthread_mutex_t one_at_a_time;
     _Atomic uint64_t finished;
     uint64_t finished_us;
-    bool by_other;
+    bool by_other; /* rc 0: another process had started one meanwhile */
     int rc;
     struct err result;
 };
 
-void autostart_init(struct autostart *a);
+void autostart_init(struct autostart *a, void (*ended)(const struct autostart *a));
 
 /*
  * Starts one, or takes the outcome of a start that ended while this call waited for its turn or less than

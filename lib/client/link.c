@@ -1,17 +1,16 @@
-/* The client of the coordinator; see coordinator.h. */
-#include "worker/coordinator.h"
+/* The client of the coordinator; see link.h. */
+#include "client/link.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/socket_path.h"
-#include "worker/autostart.h"
-#include "worker/state.h"
 
 #define KEPT            (64 * 1024) /* a thread does not hold on to more than this between questions */
 #define FIRST_READ      4096
@@ -19,9 +18,34 @@
 #define START_PAUSE_US  (10 * US_PER_MS)
 #define WELCOME_US      US_PER_S /* a coordinator that has not welcomed us by then is perhaps none */
 
-void link_init(struct link *l, struct worker *w)
+int link_host_init(struct link_host *h, const struct conf *conf, void (*ended)(const struct autostart *a),
+                   struct err *e)
 {
-    *l = (struct link){.worker = w, .fd = -1};
+    *h = (struct link_host){.config = conf->file, .may_start = conf->coordinator.autostart, .leave_fd = -1};
+    int n = conf->coordinator.socket[0] ? asprintf(&h->socket_path, "%s", conf->coordinator.socket)
+                                        : asprintf(&h->socket_path, "%s/coordinator.sock", conf->storage.dir);
+    if (n < 0) {
+        h->socket_path = NULL;
+        return err_set(e, ERR_NOMEM, "There is no memory to talk to the coordinator.");
+    }
+    autostart_init(&h->autostart, ended);
+    return 0;
+}
+
+void link_host_fini(struct link_host *h)
+{
+    free(h->socket_path);
+    h->socket_path = NULL;
+}
+
+bool link_host_leaving(const struct link_host *h)
+{
+    return h->leave_fd >= 0 && poll(&(struct pollfd){.fd = h->leave_fd, .events = POLLIN}, 1, 0) > 0;
+}
+
+void link_init(struct link *l, struct link_host *h)
+{
+    *l = (struct link){.host = h, .fd = -1};
     buf_init(&l->in, WIRE_MAX_PAYLOAD + WIRE_HEADER_SIZE + FIRST_READ);
     buf_init(&l->out, WIRE_MAX_PAYLOAD + WIRE_HEADER_SIZE);
 }
@@ -69,7 +93,7 @@ static enum link_result wait_for(struct link *l, short events, int client_fd, ui
         uint64_t ms = (deadline_us - now_us + US_PER_MS - 1) / US_PER_MS;
         struct pollfd fds[] = {{.fd = l->fd, .events = events},
                                {.fd = client_fd, .events = POLLRDHUP},
-                               {.fd = l->worker->leave_fd, .events = POLLIN}};
+                               {.fd = l->host->leave_fd, .events = POLLIN}};
         int n = poll(fds, ARRAY_LEN(fds), ms > 60000 ? 60000 : (int)ms);
         if (n > 0 && fds[0].revents)
             return LINK_OK; /* also for an error: the next send or receive tells it */
@@ -180,7 +204,7 @@ static int connect_once(struct link *l, struct err *e)
 {
     struct sockaddr_un address;
     int dirfd = -1, fd;
-    const char *path = worker_socket_path(l->worker);
+    const char *path = l->host->socket_path;
     int rc = socket_address(path, &address, &dirfd, e);
     if (rc)
         return rc;
@@ -211,7 +235,7 @@ static int introduce(struct link *l, uint64_t deadline_us, struct err *e)
     struct wire_welcome welcome;
     size_t mark;
     struct wire_hello hello = {
-        .pool = l->worker->pool_id, .capacity = l->worker->capacity, .pid = (uint32_t)getpid()};
+        .pool = l->host->pool, .capacity = l->host->capacity, .pid = (uint32_t)getpid()};
     uint64_t id = link_question(l, WIRE_HELLO, &mark);
     wire_hello_encode(&l->out, &hello);
     wire_frame_end(&l->out, mark);
@@ -219,7 +243,8 @@ static int introduce(struct link *l, uint64_t deadline_us, struct err *e)
     if (r == LINK_OK)
         r = link_receive(l, id, -1, deadline_us, &frame);
     if (r == LINK_OK && frame.type == WIRE_WELCOME && !wire_welcome_decode(frame.payload, &welcome)) {
-        worker_coordinator_met(l->worker);
+        if (l->host->met)
+            l->host->met(l->host->arg);
         return 0;
     }
     link_close(l);
@@ -242,7 +267,7 @@ static int connect_welcomed(struct link *l, uint64_t deadline_us, struct err *e)
 static int start_and_connect(struct link *l, uint64_t deadline_us, struct err *e)
 {
     struct err started = {0};
-    int rc = autostart_run(&l->worker->autostart, l->worker->conf->file, l->worker->leave_fd, &started);
+    int rc = autostart_run(&l->host->autostart, l->host->config, l->host->leave_fd, &started);
     /* Even when it failed: another start may have won its race. */
     if (!connect_welcomed(l, deadline_us, NULL))
         return 0;
@@ -256,7 +281,7 @@ int link_connect(struct link *l, enum link_start start, uint64_t deadline_us, st
     if (l->fd >= 0)
         return 0;
     uint64_t now_us = clock_mono_us(), until_us = now_us + START_WINDOW_US;
-    bool may_start = start == LINK_AUTOSTART && l->worker->conf->coordinator.autostart;
+    bool may_start = start == LINK_AUTOSTART && l->host->may_start;
     bool doubted = false;
     if (until_us > deadline_us)
         until_us = deadline_us;
@@ -269,7 +294,7 @@ int link_connect(struct link *l, enum link_start start, uint64_t deadline_us, st
             return 0;
         bool unwelcome = rc == ERR_CLOSED || rc == ERR_TIMEOUT;
         bool retry = rc == ERR_AGAIN || (may_start && (rc == ERR_NOT_FOUND || unwelcome));
-        if (!retry || worker_leaving(l->worker) || clock_mono_us() + START_PAUSE_US >= until_us)
+        if (!retry || link_host_leaving(l->host) || clock_mono_us() + START_PAUSE_US >= until_us)
             return rc;
         if (may_start && (rc == ERR_NOT_FOUND || (unwelcome && !doubted))) {
             doubted |= unwelcome;

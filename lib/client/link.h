@@ -3,22 +3,45 @@
  * one question at a time and waits for its answer while it watches the client's connection too. Brings a
  * coordinator up when there is none (autostart.h).
  */
-#ifndef CARPOOL_WORKER_COORDINATOR_H
-#define CARPOOL_WORKER_COORDINATOR_H
+#ifndef CARPOOL_CLIENT_LINK_H
+#define CARPOOL_CLIENT_LINK_H
 
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/conf.h"
 #include "base/err.h"
+#include "base/uuid.h"
+#include "client/autostart.h"
 #include "wire/frame.h"
 #include "wire/message.h"
 
-struct worker;
+/* What the links of a process have in common. */
+struct link_host {
+    struct uuid pool;
+    uint32_t capacity; /* of the whole pool, for WIRE_HELLO */
+    char *socket_path;
+    const char *config; /* the file that a coordinator reads which is started; lent */
+    bool may_start;     /* coordinator.autostart */
+    int leave_fd;       /* readable once the time to stop is over: whoever still waits gives up; -1: never */
+    struct autostart autostart;
+    void (*met)(void *arg); /* a coordinator has welcomed a link; NULL: nobody wants to know */
+    void *arg;
+};
+
+/* A pool of no capacity that never has to leave; conf must outlive it. ended: as autostart_init. ERR_NOMEM.
+ */
+MUST_CHECK
+int link_host_init(struct link_host *h, const struct conf *conf, void (*ended)(const struct autostart *a),
+                   struct err *e);
+void link_host_fini(struct link_host *h);
+/* Whether leave_fd is readable. */
+bool link_host_leaving(const struct link_host *h);
 
 /* Invariants: in[0 .. taken) is the frame lent last, the rest of in is not yet looked at; out holds the
  * questions that are not yet sent. fd is -1 while not connected. */
 struct link {
-    struct worker *worker;
+    struct link_host *host;
     int fd;
     uint64_t last_id;
     struct buf in, out;
@@ -32,11 +55,11 @@ enum link_result {
     LINK_LOST,        /* the coordinator went away, or broke the protocol; the connection is closed */
     LINK_LATE,        /* the deadline came first */
     LINK_CLIENT_GONE, /* nobody waits for the answer any more */
-    LINK_LEAVING,     /* this process has to end now (worker_leaving()) */
+    LINK_LEAVING,     /* this process has to end now (link_host_leaving()) */
     LINK_NO_MEMORY,
 };
 
-void link_init(struct link *l, struct worker *w);
+void link_init(struct link *l, struct link_host *h);
 /* Closes the connection; the link can be connected again. */
 void link_close(struct link *l);
 void link_fini(struct link *l);

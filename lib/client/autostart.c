@@ -1,5 +1,5 @@
 /* Starting a coordinator; see autostart.h. */
-#include "worker/autostart.h"
+#include "client/autostart.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/slice.h"
 #include "base/utf8.h"
 
@@ -26,9 +25,9 @@
 
 extern char **environ;
 
-void autostart_init(struct autostart *a)
+void autostart_init(struct autostart *a, void (*ended)(const struct autostart *a))
 {
-    *a = (struct autostart){0};
+    *a = (struct autostart){.ended = ended};
     pthread_mutex_init(&a->one_at_a_time, NULL);
 }
 
@@ -189,11 +188,8 @@ int autostart_run(struct autostart *a, const char *config, int leave_fd, struct 
         a->rc = start(config, leave_fd, &a->by_other, &a->result);
         a->finished_us = clock_mono_us();
         atomic_fetch_add(&a->finished, 1);
-        if (a->rc)
-            log_error("%s", a->result.text);
-        else
-            log_info(a->by_other ? "no coordinator answered: another process had started one meanwhile"
-                                 : "no coordinator ran: started one");
+        if (a->ended)
+            a->ended(a);
     }
     int rc = a->rc;
     if (rc && e)
