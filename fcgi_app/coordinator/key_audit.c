@@ -1,9 +1,6 @@
 /* What the audit trail says of a change to the keys; see key_change.h. */
 #include <sodium.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/utf8.h"
 #include "coordinator/key_change.h"
 #include "json/write.h"
 
@@ -63,7 +60,7 @@ static void write_details(struct buf *out, const struct key_index *x, const stru
 }
 
 struct commit_audit *key_audit(const struct key_index *x, const struct key_change *change,
-                               const struct commit_keys *keys, struct slice actor)
+                               const struct commit_keys *keys, uint64_t real_us, struct slice actor)
 {
     static const char *const actions[] = {[KEY_OP_CREATE] = "key.create",
                                           [KEY_OP_ROTATE] = "key.rotate",
@@ -72,19 +69,10 @@ struct commit_audit *key_audit(const struct key_index *x, const struct key_chang
                                           [KEY_OP_IMPORT] = "key.import"};
     struct buf details;
     struct commit_audit *a = NULL;
-    actor.n = utf8_valid_prefix(actor);
-    actor = utf8_truncate(actor, AUDIT_ACTOR_MAX);
     buf_init(&details, DETAILS_MAX);
     write_details(&details, x, change, keys);
     if (!buf_failed(&details))
-        a = malloc(sizeof(*a) + actor.n + details.len);
-    if (a) {
-        memcpy(a->text, actor.p, actor.n);
-        memcpy(a->text + actor.n, details.data, details.len);
-        a->entry = (struct audit_entry){.actor = {a->text, actor.n},
-                                        .action = slice_of(actions[change->op]),
-                                        .details = {a->text + actor.n, details.len}};
-    }
+        a = commit_audit_new(real_us, actor, actions[change->op], buf_slice(&details));
     buf_fini(&details);
     return a;
 }

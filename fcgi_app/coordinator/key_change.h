@@ -62,9 +62,8 @@ MUST_CHECK
 int key_plan(const struct key_index *x, const struct key_change *change, uint64_t now_s,
              struct commit_keys **ret_keys, struct key_refusal *ret_refusal);
 
-/* Its entry for the audit trail, its time not yet set: *ret_keys of key_plan, and who asked. Names no hash.
- * NULL: no memory. */
+/* Its entry for the audit trail: what key_plan gave, and who asked when. Names no hash. NULL: no memory. */
 struct commit_audit *key_audit(const struct key_index *x, const struct key_change *change,
-                               const struct commit_keys *keys, struct slice actor);
+                               const struct commit_keys *keys, uint64_t real_us, struct slice actor);
 
 #endif

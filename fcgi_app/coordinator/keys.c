@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "coordinator/intake.h"
 #include "coordinator/key_change.h"
 #include "coordinator/refusal.h"
@@ -123,7 +124,7 @@ static int prepare(struct core *c, const struct wire_change *m, struct commit_op
     op = commit_op_new(0, 0, changed);
     rc = op ? key_index_reserve(x, x->n + keys->n) : ERR_NOMEM;
     if (!rc) {
-        op->audit = key_audit(x, &change, keys, m->actor);
+        op->audit = key_audit(x, &change, keys, real_us, m->actor);
         rc = op->audit ? 0 : ERR_NOMEM;
     }
     if (rc) {
@@ -131,7 +132,6 @@ static int prepare(struct core *c, const struct wire_change *m, struct commit_op
         free(keys);
         goto out;
     }
-    op->audit->entry.at_us = real_us;
     op->keys = keys;
     *ret_op = op;
 out:
@@ -173,8 +173,8 @@ int keys_change(struct core *c, struct core_link *l, const struct wire_frame *fr
 {
     struct wire_change m;
     int rc = wire_change_decode(frame->payload, &m);
-    if (rc < 0)
-        return rc;
+    if (rc < 0 || utf8_valid_prefix(m.actor) < m.actor.n)
+        return ERR_INVAL;
     if (!c->keys.changing) {
         begin(c, l, frame->id, &m);
         return 0;
