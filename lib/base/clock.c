@@ -86,6 +86,18 @@ uint32_t clock_day(uint64_t real_us)
     return d.year * 10000 + d.month * 100 + d.day;
 }
 
+uint32_t clock_month(uint64_t real_us)
+{
+    return clock_day(real_us) / 100;
+}
+
+uint64_t clock_month_end_us(uint32_t month)
+{
+    bool last = month % 100 == 12;
+    struct date next = {.year = month / 100 + last, .month = last ? 1 : month % 100 + 1, .day = 1};
+    return (uint64_t)day_of_date(next) * DAY_S * US_PER_S;
+}
+
 /* What is left to read; every take_… moves the front only when it succeeds. */
 struct text {
     const char *at, *end;

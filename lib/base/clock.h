@@ -25,5 +25,8 @@ void clock_format_rfc3339(uint64_t real_us, char ret_text[CLOCK_RFC3339_SIZE]);
 bool clock_parse_rfc3339(struct slice text, uint64_t *ret_us);
 /* Day as a number that sorts: 20261120 (UTC). */
 uint32_t clock_day(uint64_t real_us);
+/* Month as a number that sorts: 202611 (UTC); and when it is over. */
+uint32_t clock_month(uint64_t real_us);
+uint64_t clock_month_end_us(uint32_t month);
 
 #endif

@@ -108,3 +108,21 @@ Test(clock, clocks_run)
     cr_assert_gt(clock_real_us(), 1700000000ull * US_PER_S);
     cr_assert_gt(clock_day(clock_real_us()), 20231100);
 }
+
+Test(clock, months_begin_and_end)
+{
+    static const struct {
+        const char *at, *end;
+        uint32_t month;
+    } cases[] = {{"2026-02-28T23:59:59.999Z", "2026-03-01T00:00:00Z", 202602},
+                 {"2028-02-29T12:00:00Z", "2028-03-01T00:00:00Z", 202802},
+                 {"2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z", 202612},
+                 {"2027-01-01T00:00:00Z", "2027-02-01T00:00:00Z", 202701}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint64_t at_us, end_us;
+        cr_assert(clock_parse_rfc3339(slice_of(cases[i].at), &at_us));
+        cr_assert(clock_parse_rfc3339(slice_of(cases[i].end), &end_us));
+        cr_assert_eq(clock_month(at_us), cases[i].month);
+        cr_assert_eq(clock_month_end_us(cases[i].month), end_us, "%s", cases[i].at);
+    }
+}
