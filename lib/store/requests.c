@@ -19,6 +19,7 @@ enum record_flags {
     HAS_CHAT = 8,
     HAS_SUBMIT = 16,
     HAS_REFUSAL = 32,
+    HAS_HELD = 64,
 };
 
 /* Where expires_s stands in a record: it is patched in place when an old one's is kept. */
@@ -58,7 +59,8 @@ static void encode(struct buf *b, const struct request_record *r)
 {
     uint8_t flags = (r->is_async ? HAS_ASYNC : 0) | (r->final ? HAS_FINAL : 0) |
                     (is_set(&r->batch_id) ? HAS_BATCH : 0) | (is_set(&r->chat_id) ? HAS_CHAT : 0) |
-                    (r->submit.p ? HAS_SUBMIT : 0) | (r->refusal.p ? HAS_REFUSAL : 0);
+                    (r->submit.p ? HAS_SUBMIT : 0) | (r->refusal.p ? HAS_REFUSAL : 0) |
+                    (r->state == REQUEST_DISPATCHED && r->held.picousd ? HAS_HELD : 0);
     bytes_put_u8(b, RECORD_VERSION);
     bytes_put_u8(b, (uint8_t)r->state);
     bytes_put_u8(b, flags);
@@ -74,6 +76,11 @@ static void encode(struct buf *b, const struct request_record *r)
         bytes_put_text(b, r->submit);
     if (flags & HAS_REFUSAL)
         bytes_put_text(b, r->refusal);
+    if (flags & HAS_HELD) {
+        bytes_put_fixed(b, r->held.id, sizeof(r->held.id));
+        bytes_put_u32(b, r->held.month);
+        bytes_put_u64(b, r->held.picousd);
+    }
 }
 
 static int decode(struct slice value, struct request_record *ret_record, struct err *e)
@@ -98,6 +105,11 @@ static int decode(struct slice value, struct request_record *ret_record, struct 
         q.submit = bytes_get_text(&r);
     if (flags & HAS_REFUSAL)
         q.refusal = bytes_get_text(&r);
+    if (flags & HAS_HELD) {
+        bytes_get_fixed(&r, q.held.id, sizeof(q.held.id));
+        q.held.month = bytes_get_u32(&r);
+        q.held.picousd = bytes_get_u64(&r);
+    }
     if (!bytes_done(&r) || version != RECORD_VERSION || q.state < REQUEST_QUEUED || q.state > REQUEST_DELETED)
         return err_set(e, ERR_CORRUPT, "A stored request record is damaged.");
     *ret_record = q;

@@ -7,6 +7,7 @@
 #define CARPOOL_STORE_REQUESTS_H
 
 #include "base/uuid.h"
+#include "store/spend.h"
 #include "store/store.h"
 #include "wire/message.h"
 
@@ -33,6 +34,7 @@ struct request_record {
     struct uuid chat_id;  /* DONE */
     struct slice submit;  /* QUEUED, and DISPATCHED if async: payload of wire_submit_encode */
     struct slice refusal; /* FAILED, UNKNOWN: payload of wire_refusal_encode */
+    struct spend held;    /* DISPATCHED: what it may cost its key, and has cost it so far */
 };
 
 /* ERR_NOT_FOUND: no record, or one that has expired by now_s. */

@@ -231,3 +231,24 @@ Test(requests, delete_leaves_nothing)
     check_unfinished(9, 0, "");
     cr_assert_eq(expire(1000, 10), 0);
 }
+
+Test(requests, what_a_call_may_cost_stands_while_it_runs)
+{
+    struct request_record out, in = {.state = REQUEST_DISPATCHED, .expires_s = 5000};
+    struct err e = {0};
+    uint8_t key[REQUEST_KEY_SIZE] = {9};
+    in.held = (struct spend){.id = {1, 2}, .month = 202602, .picousd = 1ull << 60};
+    put(9, in, 1000);
+    struct store_read *r = fixture_read();
+    cr_assert_eq(requests_get(r, key, 1000, &out, &e), 0, "%s", e.text);
+    cr_assert_arr_eq(out.held.id, in.held.id, TRUST_GROUP_SIZE);
+    cr_assert_eq(out.held.month, 202602);
+    cr_assert_eq(out.held.picousd, 1ull << 60);
+    store_read_end(r);
+    in.state = REQUEST_UNKNOWN;
+    put(9, in, 1000);
+    r = fixture_read();
+    cr_assert_eq(requests_get(r, key, 1000, &out, &e), 0, "%s", e.text);
+    cr_assert_eq(out.held.picousd, 0, "it was counted with that");
+    store_read_end(r);
+}
