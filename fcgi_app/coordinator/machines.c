@@ -152,7 +152,7 @@ static struct asking *asking_new(const struct core *c, struct job *j)
                                          .cache_key = cached_applies(c, j) ? j->cache_key : NULL,
                                          .fingerprint = j->submit.fingerprint,
                                          .queued = job_is_async(j)};
-    if (rate_applies(c)) {
+    if (rate_applies(c, j)) {
         rate_list(c, j, &q->rates);
         q->arrival.buckets = q->rates.buckets;
         q->arrival.buckets_n = q->rates.n;
@@ -173,7 +173,7 @@ bool machines_ask(struct core *c, struct core_link *l, uint64_t id, struct job *
     bool away = c->shared.reach != SHARED_THERE;
     if (away && machines_may_go_without(c))
         return false;
-    if (!away && is_fresh(j) && !job_is_async(j) && !cached_applies(c, j) && !rate_applies(c))
+    if (!away && is_fresh(j) && !job_is_async(j) && !cached_applies(c, j) && !rate_applies(c, j))
         return false; /* nobody else can have it, and there is nothing else to ask */
     struct asking *q = away ? NULL : asking_new(c, j);
     if (q && add_asker(c, l, id, j) == 0) {

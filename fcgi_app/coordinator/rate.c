@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/keys.h"
 #include "coordinator/refusal.h"
 
 #define USER_HASH_SIZE 16
@@ -23,21 +24,36 @@ struct rate_entry {
 
 /* In the order of rate_list; those of users begin with the third. */
 static const struct {
-    const char *name, *sentence;
+    const char *name, *sentence, *option;
     bool tokens, of_user;
 } kinds[RATE_JOB_BUCKETS] = {
-    {"key-requests", "may ask for %u requests a minute (limits.requests_per_minute)", false, false},
-    {"key-tokens", "may use %u tokens a minute (limits.tokens_per_minute)", true, false},
-    {"user-requests", "may ask for %u requests a minute (limits.user_requests_per_minute)", false, true},
-    {"user-tokens", "may use %u tokens a minute (limits.user_tokens_per_minute)", true, true},
+    {"key-requests", "may ask for %u requests a minute", "limits.requests_per_minute", false, false},
+    {"key-tokens", "may use %u tokens a minute", "limits.tokens_per_minute", true, false},
+    {"user-requests", "may ask for %u requests a minute", "limits.user_requests_per_minute", false, true},
+    {"user-tokens", "may use %u tokens a minute", "limits.user_tokens_per_minute", true, true},
 };
 
-static uint32_t limit_of(const struct core *c, size_t kind)
+/* The limits of a prompt's trust group, as the configuration has them or its key. of_key: that its key has.
+ */
+struct limits {
+    uint32_t per_minute[RATE_JOB_BUCKETS];
+    bool of_key[RATE_JOB_BUCKETS];
+};
+
+static struct limits limits_of(const struct core *c, const struct job *j)
 {
-    const uint32_t limits[RATE_JOB_BUCKETS] = {
-        c->conf->limits.requests_per_minute, c->conf->limits.tokens_per_minute,
-        c->conf->limits.user_requests_per_minute, c->conf->limits.user_tokens_per_minute};
-    return limits[kind];
+    struct limits l = {.per_minute = {c->conf->limits.requests_per_minute, c->conf->limits.tokens_per_minute,
+                                      c->conf->limits.user_requests_per_minute,
+                                      c->conf->limits.user_tokens_per_minute}};
+    const struct key_record *k = keys_of(c, j->submit.trust_group);
+    const uint32_t of_key[] = {k ? k->requests_per_minute : 0, k ? k->tokens_per_minute : 0};
+    for (size_t kind = 0; kind < ARRAY_LEN(of_key); kind++) {
+        if (!of_key[kind])
+            continue;
+        l.per_minute[kind] = of_key[kind];
+        l.of_key[kind] = true;
+    }
+    return l;
 }
 
 static size_t kind_of(const struct shared_bucket *b)
@@ -66,15 +82,17 @@ static void name_bucket(const struct job *j, size_t kind, char ret_name[RATE_NAM
 
 void rate_list(const struct core *c, const struct job *j, struct rate_list *ret_list)
 {
+    struct limits limits = limits_of(c, j);
     ret_list->n = 0;
     for (size_t kind = 0; kind < RATE_JOB_BUCKETS; kind++) {
-        if (!limit_of(c, kind) || (kinds[kind].of_user && !j->submit.username.p))
+        if (!limits.per_minute[kind] || (kinds[kind].of_user && !j->submit.username.p))
             continue;
         size_t i = ret_list->n++;
         name_bucket(j, kind, ret_list->names[i]);
+        ret_list->of_key[i] = limits.of_key[kind];
         ret_list->buckets[i] =
             (struct shared_bucket){.name = ret_list->names[i],
-                                   .per_minute = limit_of(c, kind),
+                                   .per_minute = limits.per_minute[kind],
                                    .cost = kinds[kind].tokens ? (int64_t)j->member.tokens : 1};
     }
 }
@@ -194,17 +212,19 @@ static const char *subject(const struct job *j, size_t kind)
 
 static void word_refusal(const struct job *j, const struct rate_list *list, struct rate_refusal *ret)
 {
-    const struct shared_bucket *longest = &list->buckets[0];
-    char what[128];
+    size_t at = 0;
+    char what[64];
     for (size_t i = 1; i < list->n; i++)
-        if (list->buckets[i].ret_wait_ms > longest->ret_wait_ms)
-            longest = &list->buckets[i];
+        if (list->buckets[i].ret_wait_ms > list->buckets[at].ret_wait_ms)
+            at = i;
+    const struct shared_bucket *longest = &list->buckets[at];
     size_t kind = kind_of(longest);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     snprintf(what, sizeof(what), kinds[kind].sentence, longest->per_minute);
 #pragma GCC diagnostic pop
-    int n = snprintf(ret->message, sizeof(ret->message), "%s %s", subject(j, kind), what);
+    int n = snprintf(ret->message, sizeof(ret->message), "%s %s (%s)", subject(j, kind), what,
+                     list->of_key[at] ? "this key's own limit" : kinds[kind].option);
     if (kinds[kind].tokens)
         n += snprintf(ret->message + n, sizeof(ret->message) - (size_t)n, ", and this prompt may take %lld",
                       (long long)longest->cost);
@@ -236,7 +256,7 @@ bool rate_refuses(struct core *c, struct job *j, uint64_t now_us, struct rate_re
 {
     struct rate_list list;
     bool limited;
-    if (!rate_applies(c))
+    if (!rate_applies(c, j))
         return false;
     rate_list(c, j, &list);
     if (!list.n)

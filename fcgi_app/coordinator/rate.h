@@ -1,6 +1,7 @@
 /*
  * Rate limits: requests and tokens a minute, of each API key (its trust group; all callers without one are
- * together) and of each user within it (limits.requests_per_minute and its like). What is on its way into the
+ * together) and of each user within it (limits.requests_per_minute and its like; a key's own limits win over
+ * the first two). What is on its way into the
  * queue takes from its buckets, all of them or none; replays, joins and answers given again are free. Tokens
  * are taken as estimated at intake, and put right by the real usage at the end.
  *
@@ -11,7 +12,7 @@
 #define CARPOOL_COORDINATOR_RATE_H
 
 #include "batch/rate.h"
-#include "coordinator/core.h"
+#include "coordinator/keys.h"
 
 #define RATE_JOB_BUCKETS 4  /* requests and tokens, of key and user */
 #define RATE_NAME_SIZE   96 /* with its terminator */
@@ -23,6 +24,7 @@ struct rate_list {
     size_t n;
     struct shared_bucket buckets[RATE_JOB_BUCKETS];
     char names[RATE_JOB_BUCKETS][RATE_NAME_SIZE];
+    bool of_key[RATE_JOB_BUCKETS]; /* the limit is the key's own, not the configuration's */
 };
 
 /* Its message lends from it. */
@@ -31,10 +33,13 @@ struct rate_refusal {
     char message[256];
 };
 
-static inline bool rate_applies(const struct core *c)
+/* Whether there is any bucket that j may have to take from. */
+static inline bool rate_applies(const struct core *c, const struct job *j)
 {
-    return c->conf->limits.requests_per_minute || c->conf->limits.tokens_per_minute ||
-           c->conf->limits.user_requests_per_minute || c->conf->limits.user_tokens_per_minute;
+    const struct key_record *k = keys_of(c, j->submit.trust_group);
+    return (k && (k->requests_per_minute || k->tokens_per_minute)) || c->conf->limits.requests_per_minute ||
+           c->conf->limits.tokens_per_minute || c->conf->limits.user_requests_per_minute ||
+           c->conf->limits.user_tokens_per_minute;
 }
 
 /* The buckets of j, whose member is filled in. *ret lends to itself: do not copy it. */
