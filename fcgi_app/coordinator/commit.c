@@ -125,6 +125,7 @@ static int apply_news(struct store_write *w, const struct commit_op *op, struct 
     const struct commit_news *n = op->news;
     char position[META_POSITION_SIZE] = "";
     uint64_t version;
+    struct spend of_key; /* of which no days are counted */
     int rc = n ? meta_shared(store_write_as_read(w), position, &version, e) : 0;
     if (n && rc == 0 && strcmp(position, n->position) == 0)
         return 0; /* an earlier try reached the disk */
@@ -138,7 +139,7 @@ static int apply_news(struct store_write *w, const struct commit_op *op, struct 
     }
     for (size_t i = 0; n && rc == 0 && i < n->differences_n; i++) {
         const struct commit_difference *d = &n->differences[i];
-        rc = counters_add(w, d->name, d->day, d->delta, e);
+        rc = counters_add(w, d->name, spend_parse_name(d->name, &of_key) ? 0 : d->day, d->delta, e);
         if (rc == ERR_CORRUPT || rc == ERR_INVAL)
             rc = 0; /* a figure lost */
     }
@@ -199,9 +200,36 @@ static int apply_chat(struct store_write *w, struct commit_op *op, const struct 
     return rc == 0 && c->cache_key ? cache_append(w, &c->chat.id, c->cache_key, c->cache_until_s, e) : rc;
 }
 
-static int apply(struct store_write *w, struct commit_op *op, struct err *e)
+/* Whether an earlier try reached the disk after all, with what was spent. */
+static bool is_spent(struct store_write *w, const struct commit_op *op)
+{
+    struct request_record there;
+    for (size_t i = 0; op->again && i < op->requests_n; i++) {
+        const struct commit_request *r = &op->requests[i];
+        if (!r->spend.picousd)
+            continue;
+        return requests_get(store_write_as_read(w), r->key, 0, &there, NULL) == 0 &&
+               there.state == r->record.state &&
+               memcmp(&there.batch_id, &r->record.batch_id, sizeof(there.batch_id)) == 0;
+    }
+    return false;
+}
+
+static int apply_spend(struct store_write *w, const struct commit_op *op, struct err *e)
 {
     int rc = 0;
+    for (size_t i = 0; rc == 0 && i < op->requests_n; i++) {
+        if (op->requests[i].spend.picousd)
+            rc = spend_add(w, &op->requests[i].spend, e);
+        if (rc == ERR_CORRUPT)
+            rc = 0; /* as any damaged counter */
+    }
+    return rc;
+}
+
+static int apply(struct store_write *w, struct commit_op *op, struct err *e)
+{
+    int rc = is_spent(w, op) ? 0 : apply_spend(w, op, e);
     op->written = false;
     for (size_t i = 0; rc == 0 && i < op->requests_n; i++)
         rc = apply_request(w, &op->requests[i], op->expiry_us / US_PER_S, e);

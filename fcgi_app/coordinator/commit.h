@@ -15,6 +15,7 @@
 #include "store/keys.h"
 #include "store/requests.h"
 #include "store/settings.h"
+#include "store/spend.h"
 #include "store/store.h"
 
 struct core;
@@ -35,6 +36,7 @@ struct commit_request {
     const uint8_t *only; /* remove: if what is there has that fingerprint, and record's state and batch; NULL:
                             whatever is */
     struct request_record record; /* unless remove */
+    struct spend spend;           /* what it has cost so far is counted with it */
 };
 
 struct commit_chat {

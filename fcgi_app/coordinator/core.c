@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "coordinator/budget.h"
 #include "coordinator/cached.h"
 #include "coordinator/call.h"
 #include "coordinator/control.h"
@@ -59,6 +60,8 @@ int core_init(struct core *c, const struct conf *conf, const struct core_ports *
     if (rc == 0)
         rc = keys_init(c, r, e);
     if (rc == 0)
+        rc = budget_init(c, r, e);
+    if (rc == 0)
         rc = cached_init(c, r, e);
     if (rc == 0)
         rc = intake_recover(c, r, now_us, e);
@@ -93,6 +96,7 @@ void core_fini(struct core *c)
     free_all_jobs(c);
     control_fini(c);
     rate_fini(c);
+    budget_fini(c);
     keys_fini(c);
     cache_index_fini(&c->cached);
     probe_fini(c);

@@ -172,6 +172,11 @@ struct core {
         struct rate_entry *by_name; /* uthash */
         struct list by_use;         /* the one used least lately first */
     } rates;
+    struct {
+        struct budget_account *by_id; /* uthash */
+        uint32_t month;
+        bool unread;
+    } budgets;
     struct batcher *batcher;
     struct job *by_key;     /* uthash of every job but reaped ones */
     uint64_t payload_bytes; /* of all of them */

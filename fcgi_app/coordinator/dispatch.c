@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/budget.h"
 #include "coordinator/cached.h"
 #include "coordinator/call.h"
 #include "coordinator/followup.h"
@@ -158,6 +159,16 @@ static bool is_revoked(const struct core *c, const struct call *call)
     return keys_revoked(c, j->submit.trust_group) && !j->repairs;
 }
 
+/* Whether its members may pay for it; else they were refused, and the call is gone. */
+static bool afford(struct core *c, struct call *call, uint64_t now_us)
+{
+    struct budget_refusal refusal;
+    if (!budget_refuses_call(c, call, &refusal))
+        return true;
+    outcome_refuse_call(c, call, &refusal.refusal, now_us);
+    return false;
+}
+
 /* Builds the bytes of the call. False: it cannot be sent: its members were refused, or go alone, and the call
  * is gone. */
 static bool encode(struct core *c, struct call *call, uint64_t now_us)
@@ -168,6 +179,8 @@ static bool encode(struct core *c, struct call *call, uint64_t now_us)
     }
     if (call->encoded)
         return true;
+    if (!afford(c, call, now_us))
+        return false;
     if (call->provider->provider.kind == PROVIDER_MOCK) {
         cached_note_call(c, call);
         return true;

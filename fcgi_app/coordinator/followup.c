@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "batch/retry.h"
+#include "coordinator/budget.h"
 #include "coordinator/guard.h"
 
 static struct retry_config retry_config(const struct core *c)
@@ -24,6 +25,7 @@ bool followup_ask(struct core *c, struct call *call, struct job **members, size_
     for (size_t i = 0; i < n; i++) {
         again->members[i] = members[i];
         members[i]->repairs += bought;
+        budget_ask_again(c, members[i]);
     }
     core_count(c, "repairs", NULL, bought ? n : 0);
     call_make_ready(c, again);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/budget.h"
 #include "coordinator/cached.h"
 #include "coordinator/call.h"
 #include "coordinator/guard.h"
@@ -108,6 +109,7 @@ int intake_adopt(struct core *c, struct job *j, uint64_t now_us)
     if (rc < 0)
         return rc;
     intake_fill_member(c, j);
+    budget_reserve(c, j);
     j->deadline_us = now_us + j->submit.wait_ms * US_PER_MS;
     if (c->draining || intake_queue(c, j, now_us, &why) < 0)
         job_set_state(c, j, JOB_PARKED);
@@ -153,6 +155,7 @@ static int admit_async(struct core *c, const struct job *j, enum refusal *ret_wh
 static void drop(struct core *c, struct job *j)
 {
     rate_return(c, j);
+    budget_release(c, j);
     job_leave(c, j);
     job_free(j);
 }
@@ -175,6 +178,12 @@ static void start(struct core *c, struct core_link *l, uint64_t id, struct job *
     int rc;
     struct wire_refusal refusal;
     struct rate_refusal limited;
+    struct budget_refusal spent;
+    if (budget_refuses(c, j, &spent)) {
+        core_refuse(c, l, id, &spent.refusal);
+        drop(c, j);
+        return;
+    }
     if (rate_refuses(c, j, now_us, &limited)) {
         core_refuse(c, l, id, &limited.refusal);
         drop(c, j);
@@ -217,8 +226,18 @@ void intake_accept(struct core *c, struct job *j)
 static void go_on_recorded(struct core *c, struct job *j, uint64_t now_us)
 {
     enum refusal why;
+    budget_reserve(c, j);
     if (c->draining || intake_queue(c, j, now_us, &why) < 0)
         job_set_state(c, j, JOB_PARKED);
+}
+
+/* One that waits is not to go on: what it took is given back. */
+static void end_refused(struct core *c, struct job *j, const struct wire_refusal *refusal)
+{
+    core_count_refusal(c, refusal);
+    rate_return(c, j);
+    job_refuse(j, refusal);
+    machines_end(c, j);
 }
 
 void intake_go_on(struct core *c, struct job *j, struct slice shared_cached, uint64_t now_us)
@@ -226,6 +245,7 @@ void intake_go_on(struct core *c, struct job *j, struct slice shared_cached, uin
     enum refusal why = REFUSAL_NO_MEMORY;
     struct wire_refusal refusal;
     struct rate_refusal limited;
+    struct budget_refusal spent;
     bool asked = j->state == JOB_ASKING;
     int rc = ERR_AGAIN;
     if (!asked && job_is_async(j)) {
@@ -239,9 +259,10 @@ void intake_go_on(struct core *c, struct job *j, struct slice shared_cached, uin
     else if (asked && cached_go_on(c, j, shared_cached, now_us))
         return;
     else if (asked && !j->charged && rate_refuses(c, j, now_us, &limited)) {
-        core_count_refusal(c, &limited.refusal);
-        job_refuse(j, &limited.refusal);
-        machines_end(c, j);
+        end_refused(c, j, &limited.refusal);
+        return;
+    } else if (budget_refuses(c, j, &spent)) {
+        end_refused(c, j, &spent.refusal);
         return;
     } else if (job_is_async(j)) {
         rc = admit_async(c, j, &why);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "coordinator/budget.h"
 #include "coordinator/core.h"
 #include "coordinator/intake.h"
 #include "coordinator/machines.h"
@@ -84,6 +85,8 @@ void job_set_state(struct core *c, struct job *j, enum job_state state)
         job_leave(c, j);
     if (state == JOB_REAPED && j->charged)
         rate_settle(c, j);
+    if (state == JOB_REAPED && j->hold.account)
+        budget_end(c, j);
     if (state == JOB_REAPED && c->shared.reach != SHARED_OFF)
         machines_over(c, j);
     j->state = state;

@@ -15,6 +15,7 @@
 #include "batch/batcher.h"
 #include "shared/shared.h"
 #include "store/cache.h"
+#include "store/spend.h"
 #include "wire/message.h"
 
 struct core;
@@ -51,6 +52,16 @@ struct waiter {
     bool keeps;   /* asynchronous: waits to hear that it is kept; while ASKING and ACCEPTING */
 };
 
+/* What a job holds of its key's budget (budget.h), in picodollars. Invariant: held is part of what the
+ * account has reserved in that month. */
+struct budget_account;
+struct budget_hold {
+    struct budget_account *account; /* NULL: nothing, and nothing is counted */
+    uint32_t month;
+    uint64_t estimate;    /* of one call */
+    uint64_t spent, held; /* by its calls so far; that, and the estimate of the one to come or under way */
+};
+
 struct job {
     struct list node; /* the list of its state */
     enum job_state state;
@@ -78,6 +89,7 @@ struct job {
     uint64_t prompt_tokens, completion_tokens; /* shares of all its calls so far */
     enum rate_charged charged;                 /* member.tokens of tokens, until it has ended */
     struct wire_limits limits;                 /* what was left then */
+    struct budget_hold hold;
     /* Among several machines (machines.h). */
     bool claimed;            /* by this one: it may be sent */
     bool noted;              /* the server may hold a record of it by this machine that says it goes on */

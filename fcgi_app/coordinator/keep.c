@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/budget.h"
 #include "coordinator/cached.h"
 #include "coordinator/intake.h"
 #include "coordinator/machines.h"
@@ -118,13 +119,16 @@ static void kept(struct core *c, struct commit_op *op, uint64_t now_us)
         tell_kept(c, op->link, op->id, running, j, now_us);
     else if (op->rc == 0 && !running && wrote) {
         /* Nobody waits for the other any more: this one runs in its place. */
-        bool adopted = intake_adopt(c, j, now_us) == 0;
+        struct budget_refusal spent = {.refusal = *refusal_get(REFUSAL_NO_MEMORY)};
+        bool adopted = !budget_refuses(c, j, &spent) && intake_adopt(c, j, now_us) == 0;
         if (op->link && adopted)
             intake_answer_queued(c, op->link, op->id);
         else if (op->link)
-            core_refuse(c, op->link, op->id, refusal_get(REFUSAL_NO_MEMORY));
-        if (!adopted)
+            core_refuse(c, op->link, op->id, &spent.refusal);
+        if (!adopted) {
+            budget_release(c, j);
             take_back(c, j);
+        }
         return;
     } else {
         if (op->rc == ERR_IO && wrote)

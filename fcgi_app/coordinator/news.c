@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/budget.h"
 
 #define KEYS_MAX    256 /* requests of one id */
 #define WAITING_MAX 16  /* pieces of news that wait for the disk; then figures are lost, deletions never */
@@ -15,7 +16,7 @@ void news_counted(struct core *c, const struct commit_op *op)
 {
     struct counter *n, *tmp;
     uint32_t day = clock_day(op->real_us);
-    if (c->shared.reach == SHARED_OFF || !op->counters)
+    if (c->shared.reach == SHARED_OFF || (!op->counters && !op->requests_n))
         return;
     if (day != c->shared.untold_day)
         news_tell(c);
@@ -24,6 +25,14 @@ void news_counted(struct core *c, const struct commit_op *op)
     c->shared.untold_day = day;
     HASH_ITER (hh, op->counters, n, tmp)
         counter_add(&c->shared.untold, n->name, n->delta);
+    for (size_t i = 0; i < op->requests_n; i++) {
+        char name[SPEND_NAME_SIZE];
+        const struct spend *s = &op->requests[i].spend;
+        if (!s->picousd)
+            continue;
+        spend_name(s, name);
+        counter_add(&c->shared.untold, name, s->picousd);
+    }
 }
 
 void news_tell(struct core *c)
@@ -144,9 +153,20 @@ static struct commit_news *last_of_many(const struct core *c)
     return NULL;
 }
 
+/* What keys have spent there counts here from now on, whether the disk takes it or not. */
+static void note_spending(struct core *c, const struct shared_news *news)
+{
+    for (size_t i = 0; i < news->differences_n; i++) {
+        struct spend s = {.picousd = news->differences[i].delta};
+        if (spend_parse_name(news->differences[i].name, &s))
+            budget_spend(c, &s);
+    }
+}
+
 void core_shared_news(struct core *c, const struct shared_news *news)
 {
     struct commit_news *last = last_of_many(c);
+    note_spending(c, news);
     for (size_t i = 0; i < news->deletions_n; i++)
         bury(c, news->deletions[i]);
     if (last && !news->deletions_n) {

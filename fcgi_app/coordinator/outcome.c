@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/utf8.h"
+#include "coordinator/budget.h"
 #include "coordinator/cached.h"
 #include "coordinator/call.h"
 #include "coordinator/followup.h"
@@ -141,6 +142,7 @@ static void add_answer(struct core *c, struct settlement *s, struct call *call, 
         r->record.refusal = buf_slice(&j->refusal);
         j->ended = SHARED_UNKNOWN;
     }
+    r->spend = budget_close(c, j);
     s->jobs[s->n++] = j;
     job_set_state(c, j, JOB_COMMITTING);
 }
@@ -165,6 +167,7 @@ static void add_refusal(struct core *c, struct settlement *s, struct job *j,
         r->record.final = final;
         r->record.refusal = buf_slice(&j->refusal);
     }
+    r->spend = budget_close(c, j);
     s->jobs[s->n++] = j;
     job_set_state(c, j, JOB_COMMITTING);
 }
@@ -279,6 +282,7 @@ static int decode(struct core *c, struct call *call, const struct provider_respo
 /* There is no memory to work out what came of the call. */
 static void lose_call(struct core *c, struct call *call, uint64_t now_us)
 {
+    budget_note(c, call, NULL);
     for (size_t i = 0; i < call->n; i++)
         add_refusal(c, call->settlement, call->members[i], refusal_get(REFUSAL_OUTCOME_UNKNOWN),
                     REQUEST_UNKNOWN, false);
@@ -298,6 +302,7 @@ void outcome_settle(struct core *c, struct call *call, const struct provider_res
     }
     uint64_t split_us = c->ports.mono_us(c->ports.arg) - before;
     account(c, call, &o, now_us);
+    budget_note(c, call, &o);
     guard_note(c, call, &o, now_us);
     event_call_end(c, call, response, &o, now_us);
     if (c->ports.publish)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/budget.h"
 #include "coordinator/call.h"
 
 /* A coordinator that starts while the clock is ahead by so much, or that wrote while it was behind, still
@@ -36,6 +37,8 @@ struct request_record record_of(const struct core *c, const struct job *j, enum 
     memcpy(r.fingerprint, j->submit.fingerprint, sizeof(r.fingerprint));
     if (j->batch)
         r.batch_id = j->batch->id;
+    if (state == REQUEST_DISPATCHED)
+        r.held = budget_held(j);
     return r;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/budget.h"
 #include "coordinator/control.h"
 #include "coordinator/intake.h"
 #include "coordinator/machines.h"
@@ -99,8 +100,11 @@ static int commit_unknown(struct core *c, struct recovery *v, struct err *e)
         return err_set(e, ERR_NOMEM, "Not enough memory to close %zu unfinished requests.", v->n);
     op->owner = v;
     op->drop = free_recovery;
-    for (size_t i = 0; i < v->n; i++)
-        op->requests[i] = (struct commit_request){.key = v->unknown[i], .record = v->records[i]};
+    for (size_t i = 0; i < v->n; i++) {
+        op->requests[i] = (struct commit_request){
+            .key = v->unknown[i], .record = v->records[i], .spend = v->records[i].held};
+        budget_spend(c, &v->records[i].held);
+    }
     core_commit(c, op);
     return 0;
 }

@@ -83,6 +83,7 @@ int histogram_below(struct store_read *r, struct slice prefix, const uint64_t *b
  *   saved.tokens.<by>         tokens not bought: by is replay (also w), join or cache
  *   log.dropped               records that the event log had no room for
  *   probes                    writes tried on a store at fault
+ *   spent.<yyyymm>.<key id>   picodollars that a key has spent in a month, without days (store/spend.h)
  *   http.<status>.<route>     (w) responses: "http.200.POST /v1/query"; the route is "other" for a path that
  * is none, the status 499 when the client had left
  */

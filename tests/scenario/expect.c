@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "money.h"
 #include "script.h"
 #include "server.h"
 
@@ -312,7 +313,8 @@ void expect_run(struct script *s, struct line *l)
                  {"DONE", expect_done},     {"DENIED", expect_denied},     {"PROGRESS", expect_progress},
                  {"STATE", expect_state},   {"NONE", expect_none},         {"COUNTER", expect_counter},
                  {"KEYS", expect_keys},     {"PROVIDER", expect_provider}, {"SHARED", expect_shared},
-                 {"CACHE", expect_cache},   {"CORE", expect_core},         {"KEY", api_keys_expect}};
+                 {"CACHE", expect_cache},   {"CORE", expect_core},         {"KEY", api_keys_expect},
+                 {"SPENT", money_expect}};
     for (size_t i = 0; l->n && i < ARRAY_LEN(kinds); i++)
         if (strcmp(l->words[0], kinds[i].name) == 0) {
             kinds[i].run(s, l);

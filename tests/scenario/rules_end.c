@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "money.h"
 #include "process.h"
 #include "reach.h"
 #include "rules.h"
@@ -161,6 +162,7 @@ void rules_final(struct world *w)
     if (w->twin && w->server)
         check_settings(w);
     w->ended = true;
+    money_final(w);
     check_core(w);
     rules_keys(w);
     check_clients(w);

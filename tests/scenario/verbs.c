@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "money.h"
 #include "process.h"
 #include "random.h"
 #include "script.h"
@@ -378,7 +379,7 @@ void verb_run(struct script *s, struct line *l)
                  {"DRAIN", run_drain},       {"CRASH", run_crash},       {"COMMIT", run_commit},
                  {"PROVIDER", run_provider}, {"EXPECT", run_expect},     {"PAUSE", run_nothing},
                  {"CROWD", run_crowd},       {"FORGET", run_forget},     {"TAKEOVER", run_takeover},
-                 {"SHARED", run_shared},     {"KEY", api_keys_run}};
+                 {"SHARED", run_shared},     {"KEY", api_keys_run},      {"CLOCK", money_clock}};
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (strcmp(l->words[0], verbs[i].name) == 0) {
             if (i > 3)

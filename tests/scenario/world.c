@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "money.h"
 #include "process.h"
 #include "server.h"
 
@@ -226,6 +227,7 @@ void world_turn(struct world *w)
         return;
     }
     rules_turned(w);
+    money_check(w);
     disk_submit(w);
     disk_start_group(w);
     client_read_all(w);

@@ -176,3 +176,53 @@ Test(commit, knows_what_writes)
     commit_op_free(empty);
     free_ops();
 }
+
+static struct commit_op *spending_op(enum request_state state, uint64_t picousd)
+{
+    struct commit_op *op = put_op(0, 0);
+    op->requests[0].record.state = state;
+    op->requests[0].spend = (struct spend){.id = {1}, .month = 202602, .picousd = picousd};
+    return op;
+}
+
+/* Nobody knows whether a commit that failed was written; what it spent is counted once either way. */
+Test(commit, what_was_spent_is_counted_once)
+{
+    static const char name[] = "spent.202602.01000000000000000000000000000000";
+    struct commit_thread *t = start();
+    spending_op(REQUEST_DISPATCHED, 0);
+    commit(t, 1);
+    free_ops();
+    struct commit_op *op = spending_op(REQUEST_UNKNOWN, 5);
+    op->again = true;
+    commit(t, 1);
+    cr_assert_eq(op->rc, 0);
+    cr_assert_eq(counted(name), 5, "the first try did not reach the disk");
+    commit(t, 1);
+    cr_assert_eq(counted(name), 5, "it did");
+    free_ops();
+    spending_op(REQUEST_UNKNOWN, 7);
+    commit(t, 1);
+    cr_assert_eq(counted(name), 12, "another's");
+    free_ops();
+    commit_stop(t);
+}
+
+static int damage_spent(struct store_write *w, void *arg, struct err *e)
+{
+    (void)arg;
+    return table_put(w, TABLE_COUNTERS, S("spent.202602.01000000000000000000000000000000\00000000000"),
+                     S("bad"), e);
+}
+
+Test(commit, what_is_spent_with_a_damaged_counter_is_told_all_the_same)
+{
+    struct commit_thread *t = start();
+    WRITE(damage_spent, NULL);
+    struct commit_op *op = spending_op(REQUEST_UNKNOWN, 5);
+    commit(t, 1);
+    cr_assert_eq(op->rc, 0, "%s", op->err.text);
+    cr_assert(is_there(0));
+    free_ops();
+    commit_stop(t);
+}
