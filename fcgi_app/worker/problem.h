@@ -39,6 +39,8 @@ struct exchange;
     X(INCOMPLETE_BODY, 400, "validation_error")                                                              \
     X(KEY_MISSING, 401, "authentication_error")                                                              \
     X(KEY_UNKNOWN, 401, "authentication_error")                                                              \
+    X(KEY_REVOKED, 401, "authentication_error")                                                              \
+    X(KEY_REPLACED, 401, "authentication_error")                                                             \
     X(KEY_NEEDED, 403, "permission_error")                                                                   \
     X(ADMIN_ONLY, 403, "permission_error")                                                                   \
     X(NOT_FOUND, 404, "not_found_error")                                                                     \

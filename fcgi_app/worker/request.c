@@ -45,11 +45,18 @@ static const struct variable variables[] = {
     VARIABLE("HTTP_IDEMPOTENCY_KEY", true, idempotency_key),
     VARIABLE("HTTP_CONTENT_ENCODING", true, content_encoding),
     VARIABLE("HTTP_ACCESS_CONTROL_REQUEST_METHOD", true, preflight_method),
+    VARIABLE("HTTP_SEC_FETCH_SITE", true, fetch_site),
     VARIABLE("HTTP_FORWARDED", false, forwarded),
     VARIABLE("HTTP_X_FORWARDED_FOR", false, forwarded),
     VARIABLE("HTTP_X_FORWARDED_HOST", false, forwarded),
     VARIABLE("HTTP_X_FORWARDED_PROTO", false, forwarded),
+    VARIABLE("HTTP_X_FORWARDED_SERVER", false, forwarded),
     VARIABLE("HTTP_X_REAL_IP", false, forwarded),
+    VARIABLE("HTTP_X_CLIENT_IP", false, forwarded),
+    VARIABLE("HTTP_X_CLUSTER_CLIENT_IP", false, forwarded),
+    VARIABLE("HTTP_TRUE_CLIENT_IP", false, forwarded),
+    VARIABLE("HTTP_CF_CONNECTING_IP", false, forwarded),
+    VARIABLE("HTTP_CDN_LOOP", false, forwarded),
     VARIABLE("HTTP_VIA", false, forwarded),
 };
 

@@ -37,8 +37,9 @@ struct request {
     struct slice method_text, uri, content_type, content_length, content_encoding, remote_addr, host, origin;
     struct slice api_key, authorization, redirect_authorization;
     struct slice x_priority, prefer, cache_control, idempotency_key, preflight_method;
-    struct slice forwarded; /* any header that only a proxy adds */
-    const char *doubled;    /* a header that may come only once and came twice, or NULL */
+    struct slice fetch_site; /* what a browser says of the page behind a request (W3C Fetch Metadata) */
+    struct slice forwarded;  /* any header that only a proxy adds */
+    const char *doubled;     /* a header that may come only once and came twice, or NULL */
 
     struct buf body;
     bool body_too_large, body_cut; /* over the ceiling; shorter than it said */

@@ -88,14 +88,17 @@ int worker_store(struct worker *w, struct store **ret_store, struct err *e)
         /* While there is none, not every request asks the file system again. */
         if (!s && (!tried_us || now_us >= tried_us + STORE_RETRY_US)) {
             atomic_store(&w->store_tried_us, now_us);
-            rc = open_store(w, &s, e);
-            if (rc == ERR_NOT_FOUND) {
-                rc = 0;
-                s = NULL;
-            }
-            if (!rc)
+            w->store_fault.text[0] = 0;
+            w->store_rc = open_store(w, &s, &w->store_fault);
+            if (!w->store_rc)
                 atomic_store_explicit(&w->store, s, memory_order_release);
+            else if (w->store_rc == ERR_NOT_FOUND)
+                w->store_rc = 0;
         }
+        /* Until the next try, one that cannot be opened is not taken for one that is not there. */
+        rc = s ? 0 : w->store_rc;
+        if (rc && e)
+            *e = w->store_fault;
         pthread_mutex_unlock(&w->store_lock);
     }
     if (!rc)
@@ -131,36 +134,65 @@ static void take_newer(struct worker *w, struct store_read *r)
     }
     pthread_rwlock_wrlock(&w->settings_lock);
     /* A thread that was slow since its transaction began does not bring an older document back. */
-    if (fresh.version > w->settings.version)
+    if (fresh.version > w->settings.version) {
         w->settings = fresh;
+        atomic_store_explicit(&w->settings_version, fresh.version, memory_order_release);
+    }
     pthread_rwlock_unlock(&w->settings_lock);
 }
 
-/* Leaves settings_lock held for reading. */
-static void settings_lock(struct worker *w)
+static void follow_settings(struct worker *w, struct store_read *r)
+{
+    uint64_t stored;
+    if (!settings_version(r, &stored, NULL) &&
+        stored > atomic_load_explicit(&w->settings_version, memory_order_acquire))
+        take_newer(w, r);
+}
+
+static int find_key(struct worker *w, struct store_read *r, const uint8_t *hash, struct worker_keys *ret_keys,
+                    struct err *e)
+{
+    int rc = hash ? keys_find(r, hash, &ret_keys->key, e) : ERR_NOT_FOUND;
+    ret_keys->found = !rc;
+    if (rc == ERR_NOT_FOUND)
+        rc = 0;
+    ret_keys->any = ret_keys->found || atomic_load_explicit(&w->auth.keys_seen, memory_order_relaxed);
+    if (!rc && !ret_keys->any)
+        rc = keys_any(r, &ret_keys->any, e);
+    if (!rc && ret_keys->any)
+        atomic_store_explicit(&w->auth.keys_seen, true, memory_order_relaxed);
+    return rc;
+}
+
+int worker_begin_request(struct worker *w, const uint8_t *hash, struct worker_keys *ret_keys, struct err *e)
 {
     struct store_read *r = NULL;
-    uint64_t stored = 0;
-    bool known = !worker_read(w, &r, NULL) && r && !settings_version(r, &stored, NULL) && stored;
-    pthread_rwlock_rdlock(&w->settings_lock);
-    if (known && stored > w->settings.version) {
-        pthread_rwlock_unlock(&w->settings_lock);
-        take_newer(w, r);
-        pthread_rwlock_rdlock(&w->settings_lock);
+    struct worker_keys keys = {0};
+    int rc = worker_read(w, &r, e);
+    if (!rc && r) {
+        follow_settings(w, r);
+        rc = find_key(w, r, hash, &keys, e);
     }
     store_read_end(r);
+    if (!rc)
+        *ret_keys = keys;
+    return rc;
 }
 
 void worker_settings(struct worker *w, struct settings *ret_settings)
 {
-    settings_lock(w);
+    struct store_read *r = NULL;
+    if (!worker_read(w, &r, NULL) && r)
+        follow_settings(w, r);
+    store_read_end(r);
+    pthread_rwlock_rdlock(&w->settings_lock);
     *ret_settings = w->settings;
     pthread_rwlock_unlock(&w->settings_lock);
 }
 
 uint32_t worker_latency_ms(struct worker *w, enum priority p)
 {
-    settings_lock(w);
+    pthread_rwlock_rdlock(&w->settings_lock);
     uint32_t latency_ms = w->settings.priority[p].latency_ms;
     pthread_rwlock_unlock(&w->settings_lock);
     return latency_ms;

@@ -12,6 +12,7 @@
 
 #include "base/conf.h"
 #include "client/link.h"
+#include "store/keys.h"
 #include "store/settings.h"
 #include "store/store.h"
 #include "worker/auth.h"
@@ -40,9 +41,12 @@ struct worker {
     pthread_mutex_t store_lock; /* for opening */
     _Atomic(struct store *) store;
     _Atomic uint64_t store_tried_us; /* of the last try that found none; 0: try at once */
+    int store_rc;                    /* of that try, under store_lock; 0: there is none yet */
+    struct err store_fault;          /* with it */
 
     pthread_rwlock_t settings_lock;
-    struct settings settings; /* version 0: from the configuration alone */
+    struct settings settings;          /* version 0: from the configuration alone */
+    _Atomic uint64_t settings_version; /* of settings; to look at without the lock */
 };
 
 /* settings: what the configuration alone makes of them. ERR_NOMEM. */
@@ -63,9 +67,22 @@ bool worker_store_lost(struct worker *w);
 MUST_CHECK
 int worker_read(struct worker *w, struct store_read **ret_read, struct err *e);
 
+/* What the store says of the keys; all of it of one moment. */
+struct worker_keys {
+    bool any;   /* there is or was one (keys_any) */
+    bool found; /* the one that was looked up, usable or not */
+    struct key_record key;
+};
+
+/* What a request asks the store when it begins, in one transaction: takes newer settings over, and looks the
+ * key of that hash up (NULL: none). ERR_*: the store cannot be read; the settings stay those known. */
+MUST_CHECK
+int worker_begin_request(struct worker *w, const uint8_t *hash, struct worker_keys *ret_keys, struct err *e);
+
 /* The settings in force now: read again when their version moved. When the store cannot be read, those known.
  */
 void worker_settings(struct worker *w, struct settings *ret_settings);
+/* As it was when the request began. */
 uint32_t worker_latency_ms(struct worker *w, enum priority p);
 
 #endif
