@@ -11,17 +11,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/conf.h"
 #include "base/dir.h"
+#include "base/harden.h"
 #include "base/log.h"
 #include "base/redact.h"
 #include "base/version.h"
 #include "coordinator/holder.h"
 #include "coordinator/lock.h"
 #include "coordinator/loop.h"
+#include "coordinator/sandbox.h"
 
 static const char usage[] =
     "Usage: carpoold [--config=FILE] [--background]\n"
@@ -138,12 +139,11 @@ static void go_to_background(int *ret_fd)
 
 static void raise_limits(void)
 {
-    struct rlimit files, core = {0, 0};
+    struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max < 65536 ? files.rlim_max : 65536;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    setrlimit(RLIMIT_CORE, &core); /* memory holds prompts and the provider's key */
 }
 
 static int open_log(const struct conf *conf, bool background, struct err *e)
@@ -163,11 +163,18 @@ static int open_log(const struct conf *conf, bool background, struct err *e)
     return log_open("carpoold", conf->log.debug ? LOG_LEVEL_DEBUG : level, path, e);
 }
 
+struct start {
+    const struct conf *conf;
+    int *parent_fd;
+    int landlock_abi;
+};
+
 static void on_ready(void *arg)
 {
-    int *fd = arg;
-    tell_parent(*fd, "ready");
-    *fd = -1;
+    struct start *s = arg;
+    sandbox_calls(s->conf, s->landlock_abi);
+    tell_parent(*s->parent_fd, "ready");
+    *s->parent_fd = -1;
     log_info("Ready.");
 }
 
@@ -175,6 +182,7 @@ static int run(const struct conf *conf, bool background, int *parent_fd, struct 
 {
     int lock_fd = -1;
     enum loop_end end;
+    struct start start = {.conf = conf, .parent_fd = parent_fd};
     int rc = background ? holder_await(conf, HOLDER_LIMIT_MS, &lock_fd, e)
                         : lock_take(conf->storage.dir, &lock_fd, e);
     if (rc == ERR_EXISTS && background) {
@@ -184,8 +192,10 @@ static int run(const struct conf *conf, bool background, int *parent_fd, struct 
     }
     if (rc == 0)
         rc = open_log(conf, background, e);
-    if (rc == 0)
-        rc = loop_run(conf, lock_fd, on_ready, parent_fd, &end, e);
+    if (rc == 0) {
+        start.landlock_abi = sandbox_files(conf);
+        rc = loop_run(conf, lock_fd, on_ready, &start, &end, e);
+    }
     if (rc == 0 && end == LOOP_FENCED)
         log_error("Another coordinator took over the store; this one leaves without writing anything more.");
     else if (rc == 0 && end == LOOP_LOST)
@@ -205,16 +215,18 @@ static int run(const struct conf *conf, bool background, int *parent_fd, struct 
 int main(int argc, char **argv)
 {
     static struct conf conf;
+    harden_early();
     struct arguments a = parse(argc, argv);
     struct err e = {0};
     int parent_fd = -1;
-    umask(077);
     signal(SIGPIPE, SIG_IGN);
     raise_limits();
-    if (sodium_init() < 0 || conf_load(a.config, &conf, &e) < 0) {
+    if (sodium_init() < 0 || conf_load(a.config, &conf, &e) < 0 ||
+        conf_hide_environment(CONF_KEEP_NOTHING, &e) < 0) {
         fprintf(stderr, "carpoold: %s\n", e.code ? e.text : "libsodium cannot be started");
         return 1;
     }
+    harden_settle(conf.coordinator.sandbox);
     if (a.background)
         go_to_background(&parent_fd);
     int rc = run(&conf, a.background, &parent_fd, &e);

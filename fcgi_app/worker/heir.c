@@ -12,9 +12,8 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
+#include "base/conf.h"
 #include "base/log.h"
-
-extern char **environ;
 
 int heir_init(struct heir *h, char **argv, pid_t server, struct err *e)
 {
@@ -66,12 +65,12 @@ void heir_succeed(const struct heir *h, int listen_fd)
     char option[32];
     if (!h->server || heir_server_gone(h) || atomic_exchange(h->chosen, true))
         return;
-    char **argv = heirs_argv(h, option);
+    char **argv = heirs_argv(h, option), **environment = conf_environment();
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, usual;
     pid_t pid;
-    int number = argv ? posix_spawn_file_actions_init(&actions) : ENOMEM;
+    int number = argv && environment ? posix_spawn_file_actions_init(&actions) : ENOMEM;
     if (number == 0) {
         sigemptyset(&none);
         sigfillset(&usual);
@@ -81,10 +80,11 @@ void heir_succeed(const struct heir *h, int listen_fd)
         posix_spawnattr_setsigdefault(&attributes, &usual);
         posix_spawn_file_actions_adddup2(&actions, listen_fd,
                                          STDIN_FILENO); /* also clears close-on-exec when they are the same */
-        number = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, argv, environ);
+        number = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, argv, environment);
         posix_spawn_file_actions_destroy(&actions);
         posix_spawnattr_destroy(&attributes);
     }
+    free(environment);
     free(argv);
     if (number)
         log_error("The pool's parent was killed and no new one could be started: %s", strerror(number));

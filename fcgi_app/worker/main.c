@@ -18,6 +18,8 @@
 
 #include "base/clock.h"
 #include "base/conf.h"
+#include "base/filter.h"
+#include "base/harden.h"
 #include "base/log.h"
 #include "base/redact.h"
 #include "base/socket_path.h"
@@ -260,6 +262,18 @@ static void set_size(struct pool_options *o, const struct conf *c, const struct 
         o->processes = WAITING_CHILDREN_MAX;
 }
 
+/* From here on the key of the provider and the password of Redis are the coordinator's alone. What an
+ * autostarted one must be told by the environment is kept for it, and nowhere else. */
+static int leave_secrets(struct conf *c, struct err *e)
+{
+    redact_forget();
+    sodium_memzero(c->provider.api_key, sizeof(c->provider.api_key));
+    sodium_memzero(c->redis.url, sizeof(c->redis.url));
+    redact_remember(slice_of(c->auth.api_key));
+    redact_remember(slice_of(c->auth.admin_key));
+    return conf_hide_environment(c->coordinator.autostart ? CONF_KEEP_ALL : CONF_KEEP_CALLERS, e);
+}
+
 static int run(const struct flags *f, char **argv, struct conf *c, struct err *e)
 {
     static struct settings_patch none;
@@ -275,8 +289,9 @@ static int run(const struct flags *f, char **argv, struct conf *c, struct err *e
     o.serve.waiting.max = waiting_max_of(c, f, o.serve.threads);
     uuid_v7(clock_real_us(), &o.serve.pool_id);
     settings_resolve(c, &none, c->provider.api_key, &settings);
-    /* From here on the provider's key is the coordinator's alone. */
-    sodium_memzero(c->provider.api_key, sizeof(c->provider.api_key));
+    rc = leave_secrets(c, e);
+    if (rc)
+        return rc;
 
     rc = waiting_new(&o.serve.waiting.shared, e);
     if (rc)
@@ -300,11 +315,22 @@ static int run(const struct flags *f, char **argv, struct conf *c, struct err *e
     return status == EXIT_SUCCESS ? 0 : err_set(e, ERR_IO, "The pool could not run.");
 }
 
+/* Not Landlock: a coordinator that is started later would inherit it, and its files and those of its
+ * libraries are its own affair. */
+static void lock_in(bool sandbox)
+{
+    struct err e = {0};
+    harden_settle(sandbox);
+    if (sandbox && filter_enforce(FILTER_WORKER, &e) < 0)
+        log_warning("%s", e.text);
+}
+
 int main(int argc, char **argv)
 {
     static struct conf conf; /* large */
     struct flags flags = {0};
     struct err e = {0};
+    harden_early();
     int status = parse_flags(argc, argv, &flags);
     signal(SIGPIPE, SIG_IGN);    /* a log that nobody reads any more must not end the pool */
     prctl(PR_SET_NAME, PROGRAM); /* an heir was started through /proc/self/exe */
@@ -316,10 +342,13 @@ int main(int argc, char **argv)
     if (!rc)
         rc = open_log(&conf, &e);
     if (!rc)
+        lock_in(conf.coordinator.sandbox);
+    if (!rc)
         rc = run(&flags, argv, &conf, &e);
     if (rc)
         fprintf(stderr, PROGRAM ": %s\n", e.text);
     conf_wipe(&conf);
+    conf_forget_environment();
     log_close();
     redact_forget();
     return rc ? EXIT_FAILURE : EXIT_SUCCESS;

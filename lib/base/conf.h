@@ -59,6 +59,7 @@ struct conf {
         char socket[CONF_TEXT]; /* default: <storage.dir>/coordinator.sock */
         bool autostart;
         uint32_t idle_exit_s;
+        bool sandbox;
     } coordinator;
     struct {
         char dir[CONF_TEXT];
@@ -140,6 +141,20 @@ int conf_load(const char *file, struct conf *ret_conf, struct err *e);
 
 /* Overwrites the secrets (sodium_memzero). */
 void conf_wipe(struct conf *c);
+
+/* What stays known of the environment's secrets, for children that are started later. */
+enum conf_keep { CONF_KEEP_NOTHING, CONF_KEEP_CALLERS /* auth.api_key and admin_key */, CONF_KEEP_ALL };
+
+/* Overwrites each secret option's variables in the environment (getenv then finds them empty, which counts as
+ * not set), so that /proc/PID/environ does not show them. After conf_load, before threads. ERR_NOMEM: some are
+ * left. */
+MUST_CHECK
+int conf_hide_environment(enum conf_keep keep, struct err *e);
+/* The environment with what was kept, for a child: NULL-terminated, to be freed by free(); its lines stay
+ * where they are. NULL: no memory. Any thread. */
+char **conf_environment(void);
+/* Wipes what was kept. */
+void conf_forget_environment(void);
 
 /* Names for people and for JSON: "HIGH", "openai", "combined", … */
 const char *conf_priority_name(enum priority p);

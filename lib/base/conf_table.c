@@ -91,6 +91,7 @@ const struct conf_option conf_options[] = {
     {OPTION(coordinator, socket), TEXT, DEFAULT("")},
     {OPTION(coordinator, autostart), BOOL, DEFAULT("on")},
     {OPTION(coordinator, idle_exit_s), U32(0, 31536000), DEFAULT("0")},
+    {OPTION(coordinator, sandbox), BOOL, DEFAULT("on")},
 
     {OPTION(storage, dir), TEXT, DEFAULT("var")},
     {OPTION(storage, map_max_mib), U64(16, 16777216), DEFAULT(MAP_MAX_MIB_TEXT)},

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/conf.h"
 #include "base/slice.h"
 #include "base/utf8.h"
 
@@ -22,8 +24,6 @@
 #define SPACING_US     (200 * US_PER_MS)
 #define START_LIMIT_S  10
 #define EXIT_TRY_LATER 75 /* as the coordinator has it */
-
-extern char **environ;
 
 void autostart_init(struct autostart *a, void (*ended)(const struct autostart *a))
 {
@@ -75,6 +75,7 @@ static int spawn(const char *config, int said_fd, pid_t *ret_pid, struct err *e)
     char *args[] = {path, background, NULL, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
+    char **environment;
 
     find_program(path);
     if (config[0]) {
@@ -88,12 +89,14 @@ static int spawn(const char *config, int said_fd, pid_t *ret_pid, struct err *e)
         return err_set(e, ERR_NOMEM, "There is no memory to start %s.", PROGRAM);
     }
     int rc = 0;
-    if (prepare(&actions, &attributes, said_fd))
+    environment = conf_environment();
+    if (!environment || prepare(&actions, &attributes, said_fd))
         rc = err_set(e, ERR_NOMEM, "There is no memory to start %s.", PROGRAM);
-    else if ((errno = posix_spawnp(ret_pid, path, &actions, &attributes, args, environ)) != 0)
+    else if ((errno = posix_spawnp(ret_pid, path, &actions, &attributes, args, environment)) != 0)
         rc = is_shortage(errno)
                  ? err_set(e, ERR_AGAIN, "There is no process or descriptor to start %s just now.", PROGRAM)
                  : err_set_errno(e, "The coordinator's program %s cannot be started", path);
+    free(environment);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     return rc;

@@ -43,6 +43,7 @@ refuse '' 'uv\.h' '(fcgi_app/coordinator|lib/shared)/' 'libuv belongs to the coo
 refuse '' 'hiredis/' 'lib/shared/' 'hiredis belongs to lib/shared.'
 refuse '' 'librdkafka/' 'lib/sink/' 'rdkafka belongs to lib/sink.'
 refuse '' '(cjson/)?cJSON\.h' '(lib/(json|provider|store)|fcgi_app)/' 'cJSON belongs to lib/json, provider, store and the programs.'
+refuse '' 'seccomp\.h' 'lib/base/filter' 'libseccomp belongs to lib/base/filter.'
 refuse '' 'ini\.h' 'lib/base/conf' 'inih belongs to lib/base/conf*.'
 
 # A .c file includes its own header as "room/name.h": relative and bare includes hide which room they come from.

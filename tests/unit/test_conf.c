@@ -22,6 +22,7 @@ Test(conf, defaults)
     cr_assert_eq(c.worker.capacity, 0);
     cr_assert(c.coordinator.autostart);
     cr_assert_eq(c.coordinator.idle_exit_s, 0);
+    cr_assert(c.coordinator.sandbox);
     snprintf(expected, sizeof(expected), "%s/var", directory);
     cr_assert_str_eq(c.storage.dir, expected);
     snprintf(expected, sizeof(expected), "%s/var/logs", directory);
@@ -290,7 +291,7 @@ Test(conf, describes_every_option)
     expect_loaded(NULL);
     plain = c;
     conf_describe(set_default, NULL);
-    cr_assert_eq(described, 76);
+    cr_assert_eq(described, 77);
     expect_loaded(NULL);
     cr_assert(c.provider.kind_chosen);
     c.provider.kind_chosen = false;
