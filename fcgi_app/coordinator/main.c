@@ -163,6 +163,21 @@ static int open_log(const struct conf *conf, bool background, struct err *e)
     return log_open("carpoold", conf->log.debug ? LOG_LEVEL_DEBUG : level, path, e);
 }
 
+/* What is in the storage directory; see README, "State and logs", and etc/run. */
+static void keep_private(const char *dir)
+{
+    static const char *const ours[] = {
+        "data.mdb",     "lock.mdb", "coordinator.lock", "coordinator.sock", "provider.key", "provider.key.new",
+        "logs",         "run",      "run.lock",         "health.json",      NULL};
+    enum dir_privacy privacy = dir_tighten(dir, ours);
+    if (privacy == DIR_TIGHTENED)
+        log_warning("The storage directory %s was open to other users; its mode is 0700 now.", dir);
+    else if (privacy == DIR_OPEN)
+        log_warning("The storage directory %s can be entered by other users, and there is more in it than "
+                    "what is carpool's; give carpool one of its own with mode 0700.",
+                    dir);
+}
+
 struct start {
     const struct conf *conf;
     int *parent_fd;
@@ -193,6 +208,7 @@ static int run(const struct conf *conf, bool background, int *parent_fd, struct 
     if (rc == 0)
         rc = open_log(conf, background, e);
     if (rc == 0) {
+        keep_private(conf->storage.dir);
         start.landlock_abi = sandbox_files(conf);
         rc = loop_run(conf, lock_fd, on_ready, &start, &end, e);
     }

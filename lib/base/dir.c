@@ -1,6 +1,7 @@
 /* Private directories; see dir.h. */
 #include "base/dir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -56,6 +57,38 @@ int dir_make(const char *path, struct err *e)
             return rc;
     }
     return make_one(path, e);
+}
+
+/* Nothing but names is in it. */
+static bool holds_only(DIR *d, const char *const *names)
+{
+    const struct dirent *entry;
+    bool known = true;
+    while (known && (entry = readdir(d))) {
+        known = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+        for (size_t i = 0; !known && names[i]; i++)
+            known = strcmp(entry->d_name, names[i]) == 0;
+    }
+    return known;
+}
+
+enum dir_privacy dir_tighten(const char *path, const char *const *names)
+{
+    enum dir_privacy end = DIR_OPEN;
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!d) {
+        if (fd >= 0)
+            close(fd);
+        return stat(path, &st) == 0 && !(st.st_mode & 077) ? DIR_PRIVATE : DIR_OPEN;
+    }
+    if (fstat(fd, &st) == 0 && !(st.st_mode & 077))
+        end = DIR_PRIVATE;
+    else if (st.st_uid == geteuid() && holds_only(d, names) && fchmod(fd, 0700) == 0)
+        end = DIR_TIGHTENED;
+    closedir(d);
+    return end;
 }
 
 bool dir_contains(const char *dir, const char *path)
