@@ -16,6 +16,7 @@
 #include "coordinator/control.h"
 #include "coordinator/keyfile.h"
 #include "coordinator/lock.h"
+#include "coordinator/notify.h"
 #include "coordinator/program.h"
 #include "store/meta.h"
 
@@ -155,6 +156,7 @@ static void on_signal(uv_signal_t *handle, int number)
         stop(p, LOOP_DRAINED);
         return;
     }
+    notify_manager("STOPPING=1");
     log_info("Finishing what runs, then leaving.");
     core_drain(&p->core);
     uv_timer_start(&p->drain, on_drain_over, DRAIN_MS, 0);

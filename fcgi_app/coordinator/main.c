@@ -22,6 +22,7 @@
 #include "coordinator/holder.h"
 #include "coordinator/lock.h"
 #include "coordinator/loop.h"
+#include "coordinator/notify.h"
 #include "coordinator/sandbox.h"
 
 static const char usage[] =
@@ -190,6 +191,7 @@ static void on_ready(void *arg)
     sandbox_calls(s->conf, s->landlock_abi);
     tell_parent(*s->parent_fd, "ready");
     *s->parent_fd = -1;
+    notify_manager("READY=1");
     log_info("Ready.");
 }
 

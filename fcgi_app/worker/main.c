@@ -156,11 +156,17 @@ static void make_private(int fd)
         (void)!chmod(a.sun_path, 0600);
 }
 
+/* systemd's protocol; see sd_listen_fds(3). */
+static bool is_activated(void)
+{
+    const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+    return pid && count && strtol(pid, NULL, 10) == getpid() && strtol(count, NULL, 10) >= 1;
+}
+
 /* The socket that --socket names, systemd hands over as descriptor 3, or a web server as standard input. */
 static int find_socket(const struct flags *f, int *ret_fd, struct err *e)
 {
-    const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
-    bool activated = pid && count && strtol(pid, NULL, 10) == getpid() && strtol(count, NULL, 10) >= 1;
+    bool activated = is_activated();
     int listens = 0, fd = activated ? 3 : STDIN_FILENO;
     socklen_t size = sizeof(listens);
 
@@ -193,8 +199,9 @@ static bool is_orphan(pid_t parent)
 static bool leave_with_server(const struct flags *f, pid_t *ret_server)
 {
     pid_t parent = getppid();
-    *ret_server = f->socket ? 0 : f->server ? (pid_t)f->server : parent;
-    if (f->socket || f->server)
+    bool alone = f->socket || is_activated(); /* systemd looks after what it started */
+    *ret_server = alone ? 0 : f->server ? (pid_t)f->server : parent;
+    if (alone || f->server)
         return true;
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     return getppid() == parent && !is_orphan(parent);
