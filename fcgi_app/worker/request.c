@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "worker/assertion.h"
 
 #define BODY_KEPT  (64 * 1024) /* a thread does not hold on to more than this between requests */
 #define READ_CHUNK (64 * 1024)
@@ -190,6 +191,21 @@ static void clear_fields(struct request *r)
     r->body.max = max;
 }
 
+/* FCGX_Accept_r, in which no nonsense ends the process. Negative when it was no request; the connection is
+ * closed then. */
+static int accept_guarded(struct FCGX_Request *fcgi)
+{
+    jmp_buf back;
+    if (setjmp(back)) {
+        FCGX_Free(fcgi, 1);
+        return -1;
+    }
+    assertion_caught = &back;
+    int rc = FCGX_Accept_r(fcgi);
+    assertion_caught = NULL;
+    return rc;
+}
+
 int request_accept(struct request *r, const struct request_gate *gate, struct err *e)
 {
     request_finish(r);
@@ -201,7 +217,7 @@ int request_accept(struct request *r, const struct request_gate *gate, struct er
         r->accepted_us = clock_mono_us();
         /* Keeps FCGX_Accept_r from closing the connection we bring; it then reads what the server wants. */
         r->fcgi->keepConnection = 1;
-        if (FCGX_Accept_r(r->fcgi) == 0) {
+        if (accept_guarded(r->fcgi) == 0) {
             /* It takes the end of the connection for the end of the variables; those that are missing then
              * may be the ones that keep a stranger out. */
             if (!FCGX_GetError(r->fcgi->in))
@@ -268,7 +284,7 @@ static void drain(struct request *r)
         ;
 }
 
-void request_read_body(struct request *r)
+static void read_body(struct request *r)
 {
     uint64_t declared = 0;
     if (parse_length(r->content_length, &declared))
@@ -296,6 +312,19 @@ void request_read_body(struct request *r)
     drain(r);
     if (known && !r->body_too_large && !buf_failed(&r->body) && r->body.len != declared)
         r->body_cut = true;
+}
+
+void request_read_body(struct request *r)
+{
+    jmp_buf back;
+    if (setjmp(back)) { /* management records may stand between those of the body */
+        r->body_cut = true;
+        r->fcgi->keepConnection = 0;
+        return;
+    }
+    assertion_caught = &back;
+    read_body(r);
+    assertion_caught = NULL;
 }
 
 void request_finish(struct request *r)

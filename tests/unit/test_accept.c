@@ -1,4 +1,4 @@
-/* LINK: fcgi_app/worker/request.c fcgi_app/worker/turnstile.c */
+/* LINK: fcgi_app/worker/request.c fcgi_app/worker/assertion.c fcgi_app/worker/turnstile.c */
 /* What request_accept() makes of what a web server writes, over a socket pair. */
 #include <criterion/criterion.h>
 #include <fcgiapp.h>

@@ -1,4 +1,4 @@
-/* LINK: fcgi_app/worker/request.c fcgi_app/worker/turnstile.c */
+/* LINK: fcgi_app/worker/request.c fcgi_app/worker/assertion.c fcgi_app/worker/turnstile.c */
 /* Headers that are lists: Prefer, Cache-Control. */
 #include <criterion/criterion.h>
 
