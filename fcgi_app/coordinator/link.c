@@ -22,6 +22,7 @@
 #define KEPT            (4 * READ_STEP) /* a link does not hold on to more than this between frames */
 #define DESCRIPTORS_OWN 32
 #define LINKS_MIN       4
+#define HELLO_BYTES     (WIRE_HEADER_SIZE + 24)
 #define PENDING_MAX     (64u << 20) /* a worker that does not take its answers is cut off */
 
 /* Invariants: in holds the bytes of at most one unfinished frame between reads; sending is true while a
@@ -73,12 +74,19 @@ static bool is_idle(const struct link *k)
     return k->core.pool && list_empty(&k->core.waiters) && !k->core.out.len && !k->sending && !k->in.len;
 }
 
-/* Makes room for newcomer when there are too many: of the idle ones the one that has said nothing for longest
- * goes. */
+/* Makes room for newcomer when there are too many: whoever never said hello goes before those that did, and
+ * of either kind the one that has said nothing for longest, if it is idle. */
 static void make_room(struct links *l, const struct link *newcomer)
 {
     if (l->n <= l->max)
         return;
+    list_for_each (it, &l->open) {
+        struct link *k = LIST_ENTRY(it, struct link, node);
+        if (k != newcomer && !k->core.pool) {
+            link_close(k);
+            return;
+        }
+    }
     list_for_each (it, &l->open) {
         struct link *k = LIST_ENTRY(it, struct link, node);
         if (k != newcomer && is_idle(k)) {
@@ -88,7 +96,7 @@ static void make_room(struct links *l, const struct link *newcomer)
     }
 }
 
-/* Hands every whole frame to the core. */
+/* Hands every whole frame to the core. Room for a large one is for those that have said hello. */
 static int take_frames(struct link *k)
 {
     uint64_t now_us = clock_mono_us();
@@ -99,6 +107,8 @@ static int take_frames(struct link *k)
         size_t size = 0;
         struct slice rest = {k->in.data + used, k->in.len - used};
         rc = wire_frame_parse(rest, &frame, &size);
+        if (rc == 0 && !k->core.pool && size > HELLO_BYTES)
+            rc = ERR_INVAL;
         if (rc <= 0)
             break;
         rc = core_receive(k->links->core, &k->core, &frame, now_us);
