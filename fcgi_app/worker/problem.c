@@ -4,9 +4,11 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/redact.h"
 #include "worker/answer.h"
 #include "worker/exchange.h"
 #include "worker/state.h"
@@ -132,6 +134,7 @@ static void tell(struct exchange *x, enum problem p, const char *field, struct s
 {
     char message[1024];
     vsnprintf(message, sizeof(message), format, args);
+    redact(message, strlen(message)); /* it may repeat a name or a value of the request, and so a key */
     counts_add_problem(&x->worker->counts, p);
     respond(x,
             &(struct wire_refusal){
