@@ -15,6 +15,11 @@
 #include "json/write.h"
 
 #define DAYS_MAX 3660 /* of a time series: ten years */
+/* Upper ends of the waits told apart: 0.4 ms to 105 s in steps of two, in us. Stored buckets begin there, so
+ * that the counts are exact. */
+#define WAITS      19
+#define WAIT(i)    (400ull << (i))
+#define FILL_SIZES 256 /* batch_*.max_batch is at most that */
 
 static const char *const titles[PRIORITIES] = {"Low", "Medium", "High"};
 
@@ -26,9 +31,10 @@ struct range {
 struct series {
     struct {
         uint32_t day;
-        uint64_t count;
+        uint64_t counts[PRIORITIES];
     } days[DAYS_MAX];
     size_t n;
+    enum priority priority; /* whose counts come in */
 };
 
 static void add_day(void *arg, uint32_t day, uint64_t count)
@@ -38,24 +44,38 @@ static void add_day(void *arg, uint32_t day, uint64_t count)
     while (i && s->days[i - 1].day > day)
         i--;
     if (i && s->days[i - 1].day == day) {
-        s->days[i - 1].count += count;
+        s->days[i - 1].counts[s->priority] += count;
         return;
     }
     if (s->n == DAYS_MAX)
         return;
     memmove(&s->days[i + 1], &s->days[i], (s->n - i) * sizeof(s->days[0]));
+    memset(&s->days[i], 0, sizeof(s->days[i]));
     s->days[i].day = day;
-    s->days[i].count = count;
+    s->days[i].counts[s->priority] = count;
     s->n++;
 }
 
-static void write_series(struct report *p, struct json_writer *w, const char *key, const char *prefix)
+/* The members count (of all) and, where they are wanted, high, medium and low. */
+static void write_counts(struct json_writer *w, const uint64_t counts[PRIORITIES], bool by_priority)
+{
+    uint64_t total = 0;
+    for (int i = 0; i < PRIORITIES; i++)
+        total += counts[i];
+    json_field_u64(w, "count", total);
+    for (int i = PRIORITY_HIGH; by_priority && i >= PRIORITY_LOW; i--)
+        json_field_u64(w, report_priority((enum priority)i), counts[i]);
+}
+
+static void write_series(struct report *p, struct json_writer *w, const char *key, const char *prefix,
+                         bool by_priority)
 {
     struct series *s = arena_alloc(p->arena, sizeof(*s));
     if (!s && !p->rc)
         p->rc = err_set(p->e, ERR_NOMEM, "There is no memory for the analytics now.");
     for (int i = 0; i < PRIORITIES && p->r && !p->rc; i++) {
         char name[32];
+        s->priority = (enum priority)i;
         int n = snprintf(name, sizeof(name), "%s.%s", prefix, report_priority((enum priority)i));
         p->rc =
             counters_days(p->r, (struct slice){name, (size_t)n}, p->from_day, p->to_day, add_day, s, p->e);
@@ -68,7 +88,7 @@ static void write_series(struct report *p, struct json_writer *w, const char *ke
         snprintf(date, sizeof(date), "%04u-%02u-%02u", day / 10000, day / 100 % 100, day % 100);
         json_object_begin(w);
         json_field_cstr(w, "date", date);
-        json_field_u64(w, "count", s->days[i].count);
+        write_counts(w, s->days[i].counts, by_priority);
         json_object_end(w);
     }
     json_array_end(w);
@@ -85,7 +105,7 @@ static void write_batches(struct report *p, struct json_writer *w)
     json_field_u64(w, "high_priority", batches[PRIORITY_HIGH]);
     json_field_u64(w, "medium_priority", batches[PRIORITY_MEDIUM]);
     json_field_u64(w, "low_priority", batches[PRIORITY_LOW]);
-    write_series(p, w, "request_count_over_time", "batches");
+    write_series(p, w, "request_count_over_time", "batches", false);
     json_key(w, "priority_distribution");
     json_array_begin(w);
     for (int i = PRIORITY_HIGH; i >= PRIORITY_LOW; i--) {
@@ -110,7 +130,81 @@ static void write_requests(struct report *p, struct json_writer *w)
     }
     json_field_u64(w, "total", total);
     json_object_end(w);
-    write_series(p, w, "requests_over_time", "requests");
+    write_series(p, w, "requests_over_time", "requests", true);
+}
+
+/* Batches by how many they held. */
+struct fills {
+    uint64_t batches[FILL_SIZES + 1][PRIORITIES];
+    size_t prefix_len;
+    enum priority priority;
+};
+
+/* "fill.high.6": batches of six members. */
+static void add_fill(void *arg, struct slice name, uint64_t sum)
+{
+    struct fills *f = arg;
+    size_t size = 0;
+    for (const char *at = name.p + f->prefix_len; at < name.p + name.n && *at >= '0' && *at <= '9'; at++)
+        if (size <= FILL_SIZES)
+            size = size * 10 + (size_t)(*at - '0');
+    f->batches[size > FILL_SIZES ? FILL_SIZES : size][f->priority] += sum;
+}
+
+static void write_fills(struct report *p, struct json_writer *w)
+{
+    struct fills *f = arena_alloc(p->arena, sizeof(*f));
+    if (!f && !p->rc)
+        p->rc = err_set(p->e, ERR_NOMEM, "There is no memory for the analytics now.");
+    for (int i = 0; f && i < PRIORITIES; i++) {
+        char prefix[32];
+        f->prefix_len =
+            (size_t)snprintf(prefix, sizeof(prefix), "fill.%s.", report_priority((enum priority)i));
+        f->priority = (enum priority)i;
+        report_each(p, prefix, add_fill, f);
+    }
+    json_key(w, "batch_fill");
+    json_array_begin(w);
+    for (size_t size = 0; f && size <= FILL_SIZES; size++) {
+        const uint64_t *n = f->batches[size];
+        if (!n[PRIORITY_HIGH] && !n[PRIORITY_MEDIUM] && !n[PRIORITY_LOW])
+            continue;
+        json_object_begin(w);
+        json_field_u64(w, "size", size);
+        write_counts(w, n, true);
+        json_object_end(w);
+    }
+    json_array_end(w);
+}
+
+/* Waits in the queue, each row those below its bound and not below the one before. */
+static void write_waits(struct report *p, struct json_writer *w)
+{
+    uint64_t bounds[WAITS], rows[WAITS + 1][PRIORITIES] = {{0}};
+    for (int k = 0; k < WAITS; k++)
+        bounds[k] = WAIT(k);
+    for (int i = 0; i < PRIORITIES && p->r && !p->rc; i++) {
+        char prefix[32];
+        uint64_t below[WAITS], count, sum;
+        int n = snprintf(prefix, sizeof(prefix), "queue.%s", report_priority((enum priority)i));
+        p->rc = histogram_below(p->r, (struct slice){prefix, (size_t)n}, p->from_day, p->to_day, bounds,
+                                WAITS, below, &count, &sum, p->e);
+        for (int k = 0; k <= WAITS && !p->rc; k++)
+            rows[k][i] = (k < WAITS ? below[k] : count) - (k ? below[k - 1] : 0);
+    }
+    json_key(w, "queue_ms_histogram");
+    json_array_begin(w);
+    for (int k = 0; k <= WAITS; k++) {
+        json_object_begin(w);
+        json_key(w, "below_ms");
+        if (k < WAITS)
+            json_us_as_ms(w, bounds[k]);
+        else
+            json_null(w);
+        write_counts(w, rows[k], true);
+        json_object_end(w);
+    }
+    json_array_end(w);
 }
 
 static void write_savings(struct report *p, struct json_writer *w)
@@ -141,6 +235,8 @@ static int render(struct exchange *x, struct store_read *r, const struct range *
     report_write_usage(&p, w);
     report_write_percentiles(&p, w, "latency_ms", "latency");
     report_write_percentiles(&p, w, "queue_ms", "queue");
+    write_waits(&p, w);
+    write_fills(&p, w);
     report_write_tally(&p, w, "flush_reasons", "flush.", TALLY_ALL);
     report_write_tally(&p, w, "retries", "retries.", TALLY_FIRST);
     report_write_tally(&p, w, "errors", "errors.", TALLY_BEHIND);

@@ -21,7 +21,7 @@
 #define PIECE_BYTES     (32 * 1024)
 #define DELETE_LIMIT_US (30 * US_PER_S)
 
-/* A list on its way out. Invariant: count chats were rendered, the newest of them or of those passed over is
+/* A list on its way out. Invariant: count chats were rendered, the last of them or of those passed over is
  * after. */
 struct listing {
     struct exchange *x;
@@ -119,10 +119,11 @@ static bool time_parameter(struct exchange *x, const char *name, uint64_t *ret_u
 
 static bool read_filter(struct exchange *x, struct listing *l)
 {
-    struct slice limit, cursor, priority;
+    struct slice limit, cursor, order, priority;
     if (!parameter(x, "limit", &limit) || !parameter(x, "cursor", &cursor) ||
-        !parameter(x, "priority", &priority) || !parameter(x, "username", &l->filter.username) ||
-        !time_parameter(x, "from", &l->filter.from_us) || !time_parameter(x, "to", &l->filter.to_us))
+        !parameter(x, "order", &order) || !parameter(x, "priority", &priority) ||
+        !parameter(x, "username", &l->filter.username) || !time_parameter(x, "from", &l->filter.from_us) ||
+        !time_parameter(x, "to", &l->filter.to_us))
         return false;
     if (limit.p) {
         if (limit.n && limit.n <= 4 && strspn(limit.p, "0123456789") == limit.n)
@@ -134,6 +135,9 @@ static bool read_filter(struct exchange *x, struct listing *l)
         return bad_parameter(x, "username", "must be at most 128 bytes long.");
     if (cursor.p && !uuid_parse(cursor, &l->after))
         return bad_parameter(x, "cursor", "must be a next_cursor of an answer before.");
+    if (order.p && !slice_is(order, "oldest") && !slice_is(order, "newest"))
+        return bad_parameter(x, "order", "must be oldest or newest: what comes first.");
+    l->filter.newest_first = order.p && slice_is(order, "newest");
     if (priority.p) {
         static const char *const numbers[PRIORITIES] = {"0", "1", "2"};
         l->filter.by_priority = true;

@@ -101,8 +101,8 @@ static void time_histogram(struct metrics *m, const char *name, const char *stor
         count = sum = 0;
         snprintf(prefix, sizeof(prefix), "%s.%s", stored, priority);
         if (m->report.r && !m->report.rc)
-            m->report.rc = histogram_below(m->report.r, slice_of(prefix), bounds, TIME_BUCKETS, below, &count,
-                                           &sum, m->report.e);
+            m->report.rc = histogram_below(m->report.r, slice_of(prefix), 0, 0, bounds, TIME_BUCKETS, below,
+                                           &count, &sum, m->report.e);
         for (int i = 0; i < TIME_BUCKETS; i++) {
             snprintf(le, sizeof(le), "%.10g", (double)bounds[i] / 1e6);
             bucket(m, priority, le, below[i]);

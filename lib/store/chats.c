@@ -137,7 +137,8 @@ int chats_count(struct store_read *r, uint64_t *ret_count, struct err *e)
 
 /* ---- the scan ---- */
 
-/* A walk over chats in id order, either through the table itself or through a user's part of the index. */
+/* A walk over chats in id order or against it, either through the table itself or through a user's part of
+ * the index. */
 struct walk {
     struct store_read *r;
     struct table_cursor cursor;
@@ -158,6 +159,21 @@ static void id_at(uint64_t us, struct uuid *ret_id)
     bytes_store_be64(ret_id->bytes, us / 1000 << 16);
 }
 
+static int walk_step(struct walk *k, struct slice *ret_key, struct slice *ret_value, struct err *e)
+{
+    return k->filter->newest_first ? table_previous(&k->cursor, ret_key, ret_value, e)
+                                   : table_next(&k->cursor, ret_key, ret_value, e);
+}
+
+/* Whether no chat from here on can be within the times asked for. */
+static bool walk_past(const struct walk *k)
+{
+    const struct chats_filter *f = k->filter;
+    if (f->newest_first)
+        return id_us(&k->id) + CHAT_ID_SLACK_US < f->from_us;
+    return f->to_us && id_us(&k->id) > f->to_us + CHAT_ID_SLACK_US;
+}
+
 /* Takes in the index entry or record under the cursor. ERR_NOT_FOUND behind the last one. */
 static int walk_take(struct walk *k, struct slice key, struct slice value, struct err *e)
 {
@@ -171,7 +187,7 @@ static int walk_take(struct walk *k, struct slice key, struct slice value, struc
     }
     bool behind = false;
     while (!chat_index_match(key, name, &behind)) {
-        int rc = behind ? ERR_NOT_FOUND : table_next(&k->cursor, &key, &value, e);
+        int rc = behind ? ERR_NOT_FOUND : walk_step(k, &key, &value, e);
         if (rc)
             return rc;
     }
@@ -185,12 +201,37 @@ static int walk_take(struct walk *k, struct slice key, struct slice value, struc
 static int walk_next(struct walk *k, struct err *e)
 {
     struct slice key, value;
-    int rc = table_next(&k->cursor, &key, &value, e);
+    int rc = walk_step(k, &key, &value, e);
     if (!rc)
         rc = walk_take(k, key, value, e);
-    if (!rc && k->filter->to_us && id_us(&k->id) > k->filter->to_us + CHAT_ID_SLACK_US)
-        rc = ERR_NOT_FOUND;
-    return rc;
+    return !rc && walk_past(k) ? ERR_NOT_FOUND : rc;
+}
+
+/* The newest chat before *after, or of all, that can pass the filter. */
+static int walk_start_newest(struct walk *k, const struct uuid *after, struct err *e)
+{
+    static const struct uuid none;
+    struct uuid end, to;
+    struct chat_index index;
+    struct slice key, value;
+    memset(&end, 0xff, sizeof(end)); /* no version 7 UUID */
+    if (memcmp(after->bytes, none.bytes, sizeof(none.bytes)) != 0)
+        end = *after;
+    if (k->filter->to_us) {
+        id_at(k->filter->to_us + CHAT_ID_SLACK_US, &to);
+        if (memcmp(to.bytes, end.bytes, sizeof(to.bytes)) < 0)
+            end = to;
+    }
+    struct slice seek = k->filter->username.p ? chat_index_key(&index, k->filter->username, &end)
+                                              : table_bytes(end.bytes, sizeof(end.bytes));
+    int rc = table_seek(&k->cursor, seek, &key, &value, e);
+    if (!rc)
+        rc = table_previous(&k->cursor, &key, &value, e);
+    else if (rc == ERR_NOT_FOUND)
+        rc = table_last(&k->cursor, &key, &value, e);
+    if (!rc)
+        rc = walk_take(k, key, value, e);
+    return !rc && walk_past(k) ? ERR_NOT_FOUND : rc;
 }
 
 /* The first chat behind *after that can pass the filter. */
@@ -212,9 +253,7 @@ static int walk_start(struct walk *k, const struct uuid *after, struct err *e)
         rc = walk_take(k, key, value, e);
     if (!rc && memcmp(k->id.bytes, after->bytes, sizeof(after->bytes)) == 0)
         return walk_next(k, e);
-    if (!rc && k->filter->to_us && id_us(&k->id) > k->filter->to_us + CHAT_ID_SLACK_US)
-        rc = ERR_NOT_FOUND;
-    return rc;
+    return !rc && walk_past(k) ? ERR_NOT_FOUND : rc;
 }
 
 static bool passes(const struct chats_filter *f, const struct chat *c)
@@ -249,7 +288,7 @@ int chats_scan(struct store_read *r, const struct chats_filter *filter, const st
     int rc = table_cursor_open(r, filter->username.p ? TABLE_CHATS_BY_USER : TABLE_CHATS, &k.cursor, e);
     if (rc)
         return rc;
-    rc = walk_start(&k, after, e);
+    rc = filter->newest_first ? walk_start_newest(&k, after, e) : walk_start(&k, after, e);
     for (uint32_t n = 0; !rc && go_on && n < max_visited; n++) {
         rc = visit(&k, each, arg, &go_on, e);
         last = k.id;

@@ -58,14 +58,16 @@ struct chats_filter {
     bool by_priority;
     enum priority priority;
     uint64_t from_us, to_us; /* time_us in [from, to); to 0: no end */
+    bool newest_first;       /* the other way round: "after" and "behind" mean older ones then */
 };
 
 /*
- * The next chats after *after (oldest first; all zeros: from the start) that pass the filter: calls each
- * until it returns false, max_visited records were looked at, or there are no more. *ret_last is the id last
- * looked at (*after when there was none; the one each returned false for counts as looked at), *ret_more
- * whether there are more behind it to look at. each must not write. ERR_CORRUPT at a damaged record. A caller
- * that renews the transaction between calls streams any number of chats in constant memory.
+ * The next chats after *after (oldest first, unless the filter says otherwise; all zeros: from the start)
+ * that pass the filter: calls each until it returns false, max_visited records were looked at, or there are
+ * no more. *ret_last is the id last looked at (*after when there was none; the one each returned false for
+ * counts as looked at), *ret_more whether there are more behind it to look at. each must not write.
+ * ERR_CORRUPT at a damaged record. A caller that renews the transaction between calls streams any number of
+ * chats in constant memory.
  */
 MUST_CHECK
 int chats_scan(struct store_read *r, const struct chats_filter *filter, const struct uuid *after,

@@ -50,11 +50,13 @@ MUST_CHECK
 int histogram_percentiles(struct store_read *r, struct slice prefix, uint32_t from_day, uint32_t to_day,
                           const double *percentiles, size_t n, uint64_t *ret_values, uint64_t *ret_count,
                           struct err *e);
-/* How many values lie below each bound (ascending): exactly so, and hence only for bounds at which a bucket
- * begins (25 * 2^k is one). ERR_INVAL for another. *ret_count is the number of values, *ret_sum their sum. */
+/* How many values of these days lie below each bound (ascending): exactly so, and hence only for bounds at
+ * which a bucket begins (25 * 2^k is one). ERR_INVAL for another. *ret_count is the number of values,
+ * *ret_sum their sum. */
 MUST_CHECK
-int histogram_below(struct store_read *r, struct slice prefix, const uint64_t *bounds, size_t n,
-                    uint64_t *ret_below, uint64_t *ret_count, uint64_t *ret_sum, struct err *e);
+int histogram_below(struct store_read *r, struct slice prefix, uint32_t from_day, uint32_t to_day,
+                    const uint64_t *bounds, size_t n, uint64_t *ret_below, uint64_t *ret_count,
+                    uint64_t *ret_sum, struct err *e);
 
 /*
  * The names in use; <p> is high, medium or low. Everything is the coordinator's, but for what (w) marks: that

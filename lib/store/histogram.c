@@ -109,8 +109,9 @@ static bool is_border(uint64_t bound)
     return bound <= VALUE_MAX && bound >> bits << bits == bound;
 }
 
-int histogram_below(struct store_read *r, struct slice prefix, const uint64_t *bounds, size_t n,
-                    uint64_t *ret_below, uint64_t *ret_count, uint64_t *ret_sum, struct err *e)
+int histogram_below(struct store_read *r, struct slice prefix, uint32_t from_day, uint32_t to_day,
+                    const uint64_t *bounds, size_t n, uint64_t *ret_below, uint64_t *ret_count,
+                    uint64_t *ret_sum, struct err *e)
 {
     struct collect c;
     char name[COUNTER_NAME_MAX];
@@ -119,11 +120,11 @@ int histogram_below(struct store_read *r, struct slice prefix, const uint64_t *b
     for (size_t i = 0; i < n; i++)
         if (!is_border(bounds[i]))
             return err_set(e, ERR_INVAL, "No bucket of a histogram begins at %" PRIu64 ".", bounds[i]);
-    int rc = collect_all(r, prefix, 0, 0, &c, e);
+    int rc = collect_all(r, prefix, from_day, to_day, &c, e);
     if (rc)
         return rc;
     snprintf(name, sizeof(name), "%.*s.sum", (int)prefix.n, prefix.p);
-    rc = counters_sum(r, slice_of(name), 0, 0, &sum, e);
+    rc = counters_sum(r, slice_of(name), from_day, to_day, &sum, e);
     if (rc)
         return rc;
     for (size_t i = 0; i < n; i++) {

@@ -41,7 +41,7 @@ s.test('counts equal what was sent', async () => {
     ]);
     if (day() === midnight) {
         assert.deepEqual(json.request_count_over_time, [{ date: midnight, count: 4 }]);
-        assert.deepEqual(json.requests_over_time, [{ date: midnight, count: 15 }]);
+        assert.deepEqual(json.requests_over_time, [{ date: midnight, count: 15, high: 8, medium: 4, low: 3 }]);
     }
     assert.deepEqual(json.requests, { high: 8, medium: 4, low: 3, total: 15 });
     assert.equal(json.calls_saved, 11);
@@ -56,6 +56,29 @@ s.test('counts equal what was sent', async () => {
     }
     assert.ok(json.queue_ms.low.p50 >= 80 && json.queue_ms.low.p50 <= 200, JSON.stringify(json.queue_ms));
     assert.ok('cost_usd' in json && 'errors' in json);
+});
+
+s.test('histograms say what is behind the means', async () => {
+    const json = await analytics();
+    assert.deepEqual(json.batch_fill, [
+        { size: 2, count: 1, high: 1, medium: 0, low: 0 },
+        { size: 3, count: 1, high: 0, medium: 0, low: 1 },
+        { size: 4, count: 1, high: 0, medium: 1, low: 0 },
+        { size: 6, count: 1, high: 1, medium: 0, low: 0 },
+    ]);
+    const waits = json.queue_ms_histogram;
+    assert.equal(waits[0].below_ms, 0.4);
+    assert.equal(waits.at(-1).below_ms, null);
+    for (const name of ['high', 'medium', 'low']) {
+        assert.equal(waits.reduce((n, row) => n + row[name], 0), json.requests[name], name);
+        const { p50 } = json.queue_ms[name];
+        const at = waits.findIndex((_, i) => waits.slice(0, i + 1).reduce((n, row) => n + row[name], 0) >= json.requests[name] / 2);
+        assert.ok(p50 < waits[at].below_ms && p50 >= (waits[at - 1]?.below_ms ?? 0), `${name}: ${p50} in row ${at}`);
+    }
+    assert.ok(waits.every((row) => row.count === row.high + row.medium + row.low));
+    const none = await analytics(`?from=${day(2)}`);
+    assert.deepEqual(none.batch_fill, []);
+    assert.ok(none.queue_ms_histogram.every(({ count }) => count === 0));
 });
 
 s.test('tokens are those the provider reported', async () => {

@@ -83,6 +83,14 @@ describe('listing', () => {
         }
         assert.deepEqual(paged, whole.json.chats, 'the pages make up the whole');
 
+        const newest = await s.chats('?order=newest');
+        assert.deepEqual(newest, whole.json.chats.toReversed(), 'the newest first');
+        const [first, second] = [await s.get('/v1/chat?order=newest&limit=7&username=bob'), '/v1/chat?order=newest&limit=7&username=bob&cursor='];
+        const bobs = newest.filter((c) => c.request.username === 'bob');
+        assert.deepEqual(first.json.chats, bobs.slice(0, 7));
+        assert.deepEqual((await s.get(second + first.json.next_cursor)).json.chats, bobs.slice(7, 14));
+        assert.deepEqual(await s.chats('?order=oldest&limit=3'), whole.json.chats.slice(0, 3));
+
         assert.equal((await s.chats('?username=bob')).length, 80);
         assert.equal((await s.chats('?username=nobody')).length, 0);
         assert.equal((await s.chats('?priority=LOW')).length, 40);
@@ -122,6 +130,7 @@ describe('listing', () => {
             'limit=0',
             `username=${'u'.repeat(129)}`,
             'limit=-1',
+            'order=up',
             'limit=ten',
             'priority=urgent',
             'from=yesterday',

@@ -223,6 +223,42 @@ Test(chats, scan_of_twenty_thousand)
     cr_assert_eq(page.n, 0);
 }
 
+/* The same, from the end: whatever the filter, the mirror image of the scan from the start. */
+Test(chats, newest_first_is_the_mirror_image)
+{
+    struct chats_filter filters[] = {
+        {.priority = 0},
+        {.username = SLICE_LITERAL("an")},
+        {.username = SLICE_LITERAL("nobody")},
+        {.username = SLICE_LITERAL("zzz")},
+        {.by_priority = true, .priority = PRIORITY_LOW},
+        {.from_us = T0 + 9000 * STEP, .to_us = T0 + 9010 * STEP},
+        {.to_us = T0 + 500 * STEP},
+        {.from_us = T0 + 19990 * STEP},
+        {.from_us = T0 + 30000 * STEP},
+        {.username = SLICE_LITERAL("bob"), .from_us = T0 + 9000 * STEP, .to_us = T0 + 9024 * STEP},
+        {.username = SLICE_LITERAL("bob"), .to_us = T0 + 24 * STEP},
+    };
+    static struct page forward;
+    filters[0].newest_first = true;
+    cr_assert_eq(scan_all(&filters[0], 100), 1, "of nothing");
+    cr_assert_eq(page.n, 0);
+    for (uint32_t i = 0; i < MANY; i += 1000)
+        fill(i, i + 1000);
+    for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
+        filters[i].newest_first = false;
+        scan_all(&filters[i], 1000);
+        forward = page;
+        filters[i].newest_first = true;
+        scan_all(&filters[i], 77);
+        cr_assert_eq(page.n, forward.n, "filter %zu", i);
+        for (uint32_t k = 0; k < page.n; k++)
+            cr_assert_eq(page.seen[k], forward.seen[forward.n - 1 - k], "filter %zu, place %u", i, k);
+    }
+    cr_assert_leq(scan_all(&filters[5], 1000), 9, "an hour on either side at most");
+    cr_assert_eq(scan_all(&filters[1], 1000), MANY / 4 / 1000, "only the index is walked");
+}
+
 Test(chats, a_callback_stops_the_scan)
 {
     struct chats_filter all = {0};

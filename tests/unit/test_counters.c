@@ -253,13 +253,13 @@ Test(counters, values_below_a_bound)
     for (int i = 0; i < 30; i++)
         bounds[i] = 25ull << i >> 2;
     struct store_read *r = fixture_read();
-    cr_assert_eq(histogram_below(r, S("lat"), bounds, 30, below, &count, &sum, &e), 0, "%s", e.text);
+    cr_assert_eq(histogram_below(r, S("lat"), 0, 0, bounds, 30, below, &count, &sum, &e), 0, "%s", e.text);
     cr_assert_eq(count + sum + below[29], 0, "nothing was counted");
     store_read_end(r);
     WRITE(add_values, NULL);
     WRITE(add_sum, NULL);
     r = fixture_read();
-    cr_assert_eq(histogram_below(r, S("lat"), bounds, 30, below, &count, &sum, &e), 0, "%s", e.text);
+    cr_assert_eq(histogram_below(r, S("lat"), 0, 0, bounds, 30, below, &count, &sum, &e), 0, "%s", e.text);
     for (int i = 0; i < 30; i++)
         cr_assert_eq(below[i], exact(bounds[i]), "below %llu: %llu, not %llu", (unsigned long long)bounds[i],
                      (unsigned long long)below[i], (unsigned long long)exact(bounds[i]));
@@ -276,8 +276,8 @@ Test(counters, bounds_inside_a_bucket)
     for (size_t i = 0; i < ARRAY_LEN(inside); i++) {
         uint64_t bounds[] = {25, inside[i]};
         struct err e = {0};
-        cr_assert_eq(histogram_below(r, S("lat"), bounds, 2, below, &count, &sum, &e), ERR_INVAL, "%llu",
-                     (unsigned long long)inside[i]);
+        cr_assert_eq(histogram_below(r, S("lat"), 0, 0, bounds, 2, below, &count, &sum, &e), ERR_INVAL,
+                     "%llu", (unsigned long long)inside[i]);
     }
     cr_assert_eq(below[0] + below[1] + count + sum, 24, "outputs stay as they were");
     store_read_end(r);
