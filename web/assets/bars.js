@@ -45,5 +45,5 @@ export function logRanges(rows, format) {
                 h('div.range-line', null, line, marks.map(({ label, value, text }, i) => place(h(`span.mark.fill.${kind}.m${i}`, { title: `${label} ${text}` }), at(value)))),
                 h('span.bar-text', null, marks.map(({ text }) => text).join(' · ')));
         }),
-        h('div.range-row', null, h('span'), h('div.range-scale', null, ticks.map((t) => place(h('span', null, format(10 ** t)), (t - low) / (high - low)))), h('span')));
+        h('div.range-row', null, h('span'), h('div.range-scale', null, ticks.map((t) => place(h('span', null, format(10 ** t)), (t - low) / (high - low)))), h('span.bar-text.hint', null, 'p50 · p90 · p99')));
 }

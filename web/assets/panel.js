@@ -30,7 +30,7 @@ export function makePanel({ id, title, columns, picture = true, wide = false, no
     let content = { rows: [] };
     let shown = '';
     const body = h('tbody');
-    const caption = h('caption', null, title);
+    const caption = h('caption.sr-only', null, title);
     const table = h('table', null, caption,
         h('thead', null, h('tr', null, columns.map((c) => h(c.num ? 'th.num' : 'th', { scope: 'col' }, c.title)))), body);
     const scroll = h('div.scroll', { tabindex: 0, role: 'region', 'aria-label': `${title}: table` }, table);
