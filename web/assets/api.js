@@ -89,7 +89,8 @@ export async function ask(path, { method = 'GET', body, headers = {}, limitMs = 
                 ...headers,
             },
             body: body === undefined ? undefined : JSON.stringify(body),
-            cache: 'no-store',
+            /* With "no-store" a browser adds Cache-Control: no-cache, by which a prompt would pass by known answers. */
+            cache: method === 'GET' ? 'no-store' : 'default',
             credentials: 'omit',
             redirect: 'error',
             signal: stop.signal,

@@ -33,7 +33,7 @@ export function makePanel({ id, title, columns, picture = true, wide = false, no
     const caption = h('caption.sr-only', null, title);
     const table = h('table', null, caption,
         h('thead', null, h('tr', null, columns.map((c) => h(c.num ? 'th.num' : 'th', { scope: 'col' }, c.title)))), body);
-    const scroll = h('div.scroll', { tabindex: 0, role: 'region', 'aria-label': `${title}: table` }, table);
+    const scroll = h('div.scroll', { tabindex: 0, role: 'group', 'aria-label': `${title}: table` }, table);
     const details = picture ? h('details', { id: `${id}-table` }, h('summary', null, 'Table'), scroll) : scroll;
     const holder = h('div.picture', { id: `${id}-picture` });
     const empty = h('p.empty', { hidden: true });
