@@ -51,12 +51,14 @@ SHARED_SRC   := $(if $(HAVE_HIREDIS),$(filter-out lib/shared/none.c,$(wildcard l
 LIB_SRC      := $(filter-out lib/shared/%,$(wildcard lib/*/*.c)) $(SHARED_SRC)
 WORKER_SRC   := $(wildcard fcgi_app/worker/*.c)
 COORD_SRC    := $(wildcard fcgi_app/coordinator/*.c)
+CTL_SRC      := $(wildcard fcgi_app/ctl/*.c)
 UNIT_SRC     := $(filter-out $(if $(HAVE_HIREDIS),,tests/unit/test_shared_%.c),$(wildcard tests/unit/test_*.c))
 SCENARIO_SRC := $(wildcard tests/scenario/*.c)
 BENCH_SRC    := $(wildcard tests/bench/*.c)
 
 LIB      := $(BUILD)/libcarpool.a
-PROGRAMS := $(if $(WORKER_SRC),$(BUILD)/carpool.fcgi) $(if $(COORD_SRC),$(BUILD)/carpoold)
+PROGRAMS := $(if $(WORKER_SRC),$(BUILD)/carpool.fcgi) $(if $(COORD_SRC),$(BUILD)/carpoold) \
+            $(if $(CTL_SRC),$(BUILD)/carpoolctl)
 UNIT     := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/%)
 SCENARIO := $(if $(SCENARIO_SRC),$(BUILD)/tests/scenario)
 BENCH    := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/bench/%)
@@ -94,6 +96,10 @@ $(BUILD)/carpool.fcgi: $(call obj,$(WORKER_SRC)) $(LIB)
 $(BUILD)/carpoold: $(call obj,$(COORD_SRC)) $(LIB)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(COORD_LIBS)
+
+$(BUILD)/carpoolctl: $(call obj,$(CTL_SRC)) $(LIB)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS)
 
 # A unit test that needs objects of a program names their sources in a comment of one line:
 # /* LINK: fcgi_app/worker/route.c fcgi_app/worker/path.c */

@@ -1,0 +1,172 @@
+/* The way to the store and to the coordinator; see ctl.h. */
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "ctl/ctl.h"
+
+#define ASK_LIMIT_US  (30 * US_PER_S)
+#define ASK_TRIES     3
+#define READERS_SPARE 64 /* as the workers have it, should this program create the lock file */
+
+/* ---- who ---- */
+
+/* Letters of a user's name; anything else would be a forgery in the trail. */
+static bool is_name(const char *text)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t n = strlen(text);
+    return n > 0 && n <= 32 && strspn(text, letters) == n;
+}
+
+static void name_actor(char ret_actor[AUDIT_ACTOR_MAX + 1])
+{
+    const struct passwd *user = getpwuid(getuid());
+    const char *sudo = getuid() == 0 ? getenv("SUDO_USER") : NULL;
+    int n = user && is_name(user->pw_name)
+                ? snprintf(ret_actor, AUDIT_ACTOR_MAX + 1, CTL_PROGRAM ", user %s", user->pw_name)
+                : snprintf(ret_actor, AUDIT_ACTOR_MAX + 1, CTL_PROGRAM ", user %u", (unsigned)getuid());
+    if (sudo && is_name(sudo))
+        snprintf(ret_actor + n, AUDIT_ACTOR_MAX + 1 - (size_t)n, " (sudo by %s)", sudo);
+}
+
+int ctl_become_owner(const struct conf *conf, struct err *e)
+{
+    struct stat st;
+    const char *dir = conf->storage.dir;
+    if (geteuid() != 0)
+        return 0;
+    if (stat(dir, &st))
+        return errno != ENOENT
+                   ? err_set_errno(e, "Cannot look at %s", dir)
+                   : err_set(e, ERR_NOT_FOUND,
+                             "The storage directory %.300s does not exist yet, so it is not known whose it "
+                             "shall be: start the service once, or run this as its user.",
+                             dir);
+    if (st.st_uid == 0)
+        return 0;
+    const struct passwd *user = getpwuid(st.st_uid);
+    gid_t group = user ? user->pw_gid : st.st_gid;
+    if ((user ? initgroups(user->pw_name, group) : setgroups(0, NULL)) || setresgid(group, group, group) ||
+        setresuid(st.st_uid, st.st_uid, st.st_uid))
+        return err_set_errno(e, "Cannot turn into the owner of %s", dir);
+    if (user)
+        setenv("HOME", user->pw_dir, 1);
+    return 0;
+}
+
+/* ---- the store ---- */
+
+int ctl_init(struct ctl *t, const struct conf *conf, const struct args *args, struct err *e)
+{
+    *t = (struct ctl){.args = args, .conf = conf};
+    name_actor(t->actor);
+    int rc = ctl_become_owner(conf, e);
+    if (!rc)
+        rc = link_host_init(&t->host, conf, NULL, e);
+    link_init(&t->link, &t->host);
+    return rc;
+}
+
+/* Its environment is that of this program, and maybe not that of the service: a provider's key could be
+ * missing in it. The next prompt starts another one. */
+static void end_coordinator(struct ctl *t)
+{
+    struct ucred peer;
+    socklen_t n = sizeof(peer);
+    bool ours = t->host.autostart.finished && !t->host.autostart.rc && !t->host.autostart.by_other;
+    if (ours && t->link.fd >= 0 && getsockopt(t->link.fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
+        peer.pid > 1)
+        kill(peer.pid, SIGTERM);
+}
+
+void ctl_fini(struct ctl *t)
+{
+    end_coordinator(t);
+    link_fini(&t->link);
+    link_host_fini(&t->host);
+    store_close(t->store);
+}
+
+int ctl_read(struct ctl *t, struct store_read **ret_read, struct err *e)
+{
+    const struct conf *c = t->conf;
+    struct store_options options = {
+        .access = STORE_READER,
+        .map_max_bytes = c->storage.map_max_mib << 20,
+        .readers_max = c->worker.processes * c->worker.threads + c->worker.manage_threads + READERS_SPARE,
+    };
+    int rc = t->store ? 0 : store_open(c->storage.dir, &options, &t->store, e);
+    if (rc == ERR_NOT_FOUND) {
+        *ret_read = NULL;
+        return 0;
+    }
+    return rc ? rc : store_read_begin(t->store, ret_read, e);
+}
+
+/* ---- the coordinator ---- */
+
+static enum ctl_exit tell_refusal(const struct wire_refusal *r)
+{
+    enum ctl_exit code = r->status == 404 ? CTL_NOT_FOUND : CTL_FAILED;
+    return ctl_say(code, "%.*s", (int)r->message.n, r->message.p);
+}
+
+/* again: an earlier try may have been carried out, so that what it made is there already. */
+static enum ctl_exit take_answer(const struct wire_frame *frame, bool again)
+{
+    struct wire_refusal r;
+    if (frame->type == WIRE_DONE)
+        return CTL_DONE;
+    if (frame->type != WIRE_REFUSAL || wire_refusal_decode(frame->payload, &r))
+        return ctl_say(CTL_UNCERTAIN, "The coordinator gave an answer that this version does not understand; "
+                                      "install programs of one version and look at `key list`.");
+    if (again && slice_is(r.error_code, "KEY_EXISTS"))
+        return CTL_DONE;
+    return tell_refusal(&r);
+}
+
+enum ctl_exit ctl_change_keys(struct ctl *t, struct slice document)
+{
+    struct wire_change m = {.actor = slice_of(t->actor), .document = document};
+    struct wire_frame frame;
+    struct buf payload;
+    struct err e = {0};
+    uint64_t until_us = clock_mono_us() + ASK_LIMIT_US;
+    enum ctl_exit code;
+    bool asked = false;
+    int rc = ERR_CLOSED;
+    buf_init(&payload, WIRE_MAX_PAYLOAD);
+    wire_change_encode(&payload, &m);
+    if (buf_failed(&payload)) {
+        buf_fini(&payload);
+        return ctl_say(CTL_FAILED, "There is not enough memory for this.");
+    }
+    for (int i = 0; i < ASK_TRIES && rc == ERR_CLOSED; i++) {
+        rc = link_connect(&t->link, LINK_AUTOSTART, until_us, &e);
+        if (rc)
+            break; /* not asked: also when it was before, nobody answers now */
+        bool again = asked;
+        asked = true;
+        rc = link_ask(&t->link, LINK_AUTOSTART, WIRE_KEYS_CHANGE, buf_slice(&payload), until_us, &frame, &e);
+        if (!rc) {
+            code = take_answer(&frame, again);
+            buf_fini(&payload);
+            return code;
+        }
+    }
+    buf_fini(&payload);
+    if (asked)
+        return ctl_say(CTL_UNCERTAIN,
+                       "%s It is not known whether the change was made: look at `" CTL_PROGRAM " key list`.",
+                       e.text);
+    return ctl_say(CTL_FAILED, "%s", e.text);
+}

@@ -1,0 +1,79 @@
+/*
+ * carpoolctl, the administrator's program: what its commands have in common. Each command group is a file of
+ * its own; it reads the store as workers do, and changes it through the coordinator only.
+ */
+#ifndef CARPOOL_CTL_CTL_H
+#define CARPOOL_CTL_CTL_H
+
+#include "base/buf.h"
+#include "client/link.h"
+#include "ctl/args.h"
+#include "store/audit.h"
+#include "store/store.h"
+
+#define CTL_PROGRAM "carpoolctl"
+
+/* What the program exits with. Scripts rely on the numbers. */
+enum ctl_exit {
+    CTL_DONE = 0,
+    CTL_FAILED = 1,    /* refused, or it could not be done; nothing was changed */
+    CTL_USAGE = 2,     /* the command line is wrong */
+    CTL_NOT_FOUND = 3, /* there is no such key */
+    CTL_UNCERTAIN = 4  /* the coordinator went away: the change was made or not */
+};
+
+struct ctl {
+    const struct args *args;
+    const struct conf *conf;
+    struct link_host host;
+    struct link link;
+    struct store *store;             /* NULL: not opened, or there is none yet */
+    char actor[AUDIT_ACTOR_MAX + 1]; /* for the audit trail */
+};
+
+/* Says on standard error what is wrong, as one sentence, and gives the code back. */
+enum ctl_exit ctl_say(enum ctl_exit code, const char *format, ...) PRINTF_LIKE(2, 3);
+/* The bytes to standard output, unbuffered, so that no copy of a secret stays in memory. */
+MUST_CHECK
+int ctl_write(const void *bytes, size_t n);
+
+/* ---- ask.c ---- */
+
+MUST_CHECK
+int ctl_init(struct ctl *t, const struct conf *conf, const struct args *args, struct err *e);
+/* Closes what is open; a coordinator that was started for this alone leaves again. */
+void ctl_fini(struct ctl *t);
+/* As root: turns into the owner of the storage directory, so that no file there becomes root's. */
+MUST_CHECK
+int ctl_become_owner(const struct conf *conf, struct err *e);
+/* A transaction on the newest state; *ret_read is NULL while no coordinator has made a store yet. */
+MUST_CHECK
+int ctl_read(struct ctl *t, struct store_read **ret_read, struct err *e);
+/* Asks for a change of the keys (etc/protocol.md) and waits until it is in force; says itself what is wrong.
+ * A connection that breaks is tried again: the document must bear that, and a create or rotate that turns out
+ * to have been made is done. */
+enum ctl_exit ctl_change_keys(struct ctl *t, struct slice document);
+
+/* ---- command groups ---- */
+
+struct ctl_command {
+    const char *group, *name; /* name "": the group is the command */
+    unsigned takes;           /* enum arg */
+    size_t words;             /* behind group and command */
+    const char *usage;
+    enum ctl_exit (*run)(struct ctl *t);
+};
+
+/* key.c */
+enum ctl_exit key_create(struct ctl *t);
+enum ctl_exit key_list(struct ctl *t);
+enum ctl_exit key_set(struct ctl *t);
+enum ctl_exit key_rotate(struct ctl *t);
+enum ctl_exit key_revoke(struct ctl *t);
+/* key_copy.c */
+enum ctl_exit key_export(struct ctl *t);
+enum ctl_exit key_import(struct ctl *t);
+/* audit.c */
+enum ctl_exit audit_show(struct ctl *t);
+
+#endif
