@@ -8,12 +8,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/conf.h"
-#include "base/log.h"
+#include "base/harden.h"
 #include "base/redact.h"
 #include "base/version.h"
 #include "ctl/ctl.h"
@@ -72,12 +70,14 @@ static const char help[] =
 
 enum ctl_exit ctl_say(enum ctl_exit code, const char *format, ...)
 {
+    char text[1024];
     va_list args;
-    fputs(CTL_PROGRAM ": ", stderr);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    fputc('\n', stderr);
+    size_t n = strlen(text);
+    bool ended = n && strchr(".)]", text[n - 1]); /* the system's words end without a full stop */
+    fprintf(stderr, CTL_PROGRAM ": %s%s\n", text, ended || code == CTL_USAGE ? "" : ".");
     return code;
 }
 
@@ -133,6 +133,8 @@ static enum ctl_exit run(const struct ctl_command *command, const struct args *a
     if (sodium_init() < 0)
         return ctl_say(CTL_FAILED, "libsodium cannot be started.");
     int rc = conf_load(args->config, conf, &e);
+    if (!rc)
+        rc = conf_hide_environment(CONF_KEEP_ALL, &e); /* a coordinator that is started needs them */
     if (rc)
         return ctl_say(CTL_FAILED, "%s", e.text);
     rc = ctl_init(&t, conf, args, &e);
@@ -146,13 +148,11 @@ static enum ctl_exit run(const struct ctl_command *command, const struct args *a
 int main(int argc, char **argv)
 {
     static struct conf conf;
-    const struct rlimit none = {0, 0};
     const struct ctl_command *command = NULL;
     struct args args = {0};
     struct err e = {0};
-    umask(077);
+    harden_early();
     signal(SIGPIPE, SIG_IGN);
-    setrlimit(RLIMIT_CORE, &none); /* memory may hold a key */
     int rc = args_parse(argc, argv, &args, &e);
     if (!rc && (args.help || args.version))
         return fputs(args.help ? help : CTL_PROGRAM " " CARPOOL_VERSION "\n", stdout) < 0 || fflush(stdout)
@@ -162,6 +162,7 @@ int main(int argc, char **argv)
         rc = find_command(&args, &command, &e);
     enum ctl_exit code = rc ? ctl_say(CTL_USAGE, "%s", e.text) : run(command, &args, &conf);
     conf_wipe(&conf);
+    conf_forget_environment();
     redact_forget();
     return code;
 }
