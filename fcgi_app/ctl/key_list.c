@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "store/spend.h"
 
 int key_list_add(struct key_list *l, const struct key_record *k)
 {
@@ -73,6 +74,16 @@ static int add(void *arg, const struct key_record *k)
     return key_list_add(arg, k);
 }
 
+/* What each has spent in this month. */
+static int add_spent(struct store_read *r, struct key_list *l, struct err *e)
+{
+    uint32_t month = clock_month(l->now_s * US_PER_S);
+    int rc = 0;
+    for (size_t i = 0; !rc && r && i < l->entries_n; i++)
+        rc = keys_spent(r, l->entries[i].texts->id, month, &l->entries[i].spent_picousd, e);
+    return rc;
+}
+
 int key_list_read(struct ctl *t, struct key_list *ret_list, struct err *e)
 {
     struct key_list l = {.now_s = clock_real_us() / US_PER_S};
@@ -82,9 +93,11 @@ int key_list_read(struct ctl *t, struct key_list *ret_list, struct err *e)
         return rc;
     if (r)
         rc = keys_each(r, add, &l, e);
-    store_read_end(r);
     if (!rc)
         rc = key_list_sort(&l);
+    if (!rc)
+        rc = add_spent(r, &l, e);
+    store_read_end(r);
     if (rc) {
         key_list_fini(&l);
         return rc == ERR_NOMEM ? err_set(e, rc, "There is not enough memory for the list of keys.") : rc;

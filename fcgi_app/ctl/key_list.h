@@ -18,9 +18,8 @@
 struct key_entry {
     const struct key_record *texts;
     size_t n;
-    uint64_t created_s; /* of the first text */
-    bool spent_known;
-    double spent_usd; /* in this month */
+    uint64_t created_s;     /* of the first text */
+    uint64_t spent_picousd; /* in this month */
 };
 
 /* Invariant: records are sorted by key; entries, by creation, lend from them. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/cost.h"
 #include "ctl/key_list.h"
 #include "json/write.h"
 
@@ -61,13 +62,10 @@ static void fill(struct row *row, const struct key_list *l, const struct key_ent
     write_limit(row->cells[5], r->requests_per_minute);
     write_limit(row->cells[6], r->tokens_per_minute);
     if (r->budget_microusd)
-        snprintf(row->cells[7], CELL_SIZE, "%.2f", (double)r->budget_microusd / 1e6);
+        cost_format(cost_of_microusd(r->budget_microusd), row->cells[7]);
     else
         snprintf(row->cells[7], CELL_SIZE, "-");
-    if (k->spent_known)
-        snprintf(row->cells[8], CELL_SIZE, "%.2f", k->spent_usd);
-    else
-        snprintf(row->cells[8], CELL_SIZE, "-");
+    cost_format(k->spent_picousd, row->cells[8]);
 }
 
 static const struct row heading = {
@@ -143,10 +141,7 @@ static void write_entry(struct json_writer *w, const struct key_list *l, const s
     json_key(w, "budget_usd");
     json_double(w, (double)r->budget_microusd / 1e6);
     json_key(w, "spent_usd");
-    if (k->spent_known)
-        json_double(w, k->spent_usd);
-    else
-        json_null(w);
+    json_double(w, (double)k->spent_picousd / 1e12);
     json_object_end(w);
 }
 

@@ -15,6 +15,7 @@
 
 #define SECRET_BYTES  512 /* as long as an option can be; of a longer one the beginning is known */
 #define KEY_BYTES_MIN 16  /* "sk-…" and its like shorter than this are no keys */
+#define OWN_BYTES_MIN 46  /* "cp_…" is ours, and always so long */
 #define VALUE_MIN     8   /* and so are other values shorter than this */
 
 static struct {
@@ -124,11 +125,11 @@ static bool begins_word(struct slice text, size_t at)
     return at >= 6 && text.p[at - 6] == '\\' && text.p[at - 5] == 'u';
 }
 
-/* sk-…: the keys of providers. Their own case counts, or words would be taken for keys. */
+/* sk-…: the keys of providers, and carpool's own. Their own case counts, or words would be taken for keys. */
 static struct span key_at(struct slice text, size_t at)
 {
-    static const char *const prefixes[] = {"sk-", "AIza", "gsk_", "xai-", "hf_"};
-    size_t end = at;
+    static const char *const prefixes[] = {"sk-", "AIza", "gsk_", "xai-", "hf_", "cp_"};
+    size_t end = at, min = text.p[at] == 'c' ? OWN_BYTES_MIN : KEY_BYTES_MIN;
     bool found = false;
     for (size_t i = 0; i < ARRAY_LEN(prefixes) && !found; i++)
         found =
@@ -137,7 +138,7 @@ static struct span key_at(struct slice text, size_t at)
         return (struct span){0};
     while (end < text.n && is_token(text.p[end]))
         end++;
-    return end - at >= KEY_BYTES_MIN ? (struct span){at, end - at} : (struct span){0};
+    return end - at >= min ? (struct span){at, end - at} : (struct span){0};
 }
 
 /* From there to the end of the value, if it is one: long enough, and no plain word where words are likely. */
@@ -236,6 +237,7 @@ static struct span shape_at(struct slice text, size_t at)
     case 'P':
         return field_at(text, at);
     case 's':
+    case 'c':
     case 'g':
     case 'x':
     case 'h':
@@ -249,7 +251,7 @@ void redact(char *bytes, size_t n)
 {
     static const bool shapes[256] = {
         ['?'] = true, ['&'] = true, [':'] = true, ['b'] = true, ['B'] = true, ['A'] = true, ['a'] = true,
-        ['p'] = true, ['P'] = true, ['s'] = true, ['g'] = true, ['x'] = true, ['h'] = true};
+        ['p'] = true, ['P'] = true, ['s'] = true, ['g'] = true, ['x'] = true, ['h'] = true, ['c'] = true};
     struct slice text = {bytes, n};
     pthread_rwlock_rdlock(&known.lock);
     for (size_t i = 0; i < n; i++) {

@@ -113,8 +113,7 @@ Test(ctl_keys, the_table_is_straight)
     sort();
     list.records[0].requests_per_minute = 60;
     list.records[0].budget_microusd = 2500000;
-    list.entries[0].spent_known = true;
-    list.entries[0].spent_usd = 0.125;
+    list.entries[0].spent_picousd = 125000000000; /* 0.125 */
     buf_init(&out, 1 << 20);
     cr_assert_eq(key_show_table(&out, &list), 0);
     cr_assert_str_eq(
@@ -123,9 +122,9 @@ Test(ctl_keys, the_table_is_straight)
         "TOKENS/MIN  BUDGET USD  SPENT USD\n"
         "111111111111  b\xc3\xbcro   client  active                                   2026-11-20            "
         "60  "
-        "         -        2.50       0.12\n"
+        "         -        2.50      0.125\n"
         "222222222222  -      client  active, old text until 2026-11-20 15:22  2026-11-20             -  "
-        "         -           -          -\n");
+        "         -           -       0.00\n");
     buf_clear(&out);
     cr_assert_eq(key_show_json(&out, &list), 0);
     cr_assert(strstr(out.data, "\"budget_usd\":2.5,\"spent_usd\":0.125}"), "%s", out.data);

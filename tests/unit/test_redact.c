@@ -40,6 +40,19 @@ static void expect_redacted(const char *text, const char *expected)
     cr_assert_str_eq(bytes, expected, "%s: %s, not %s", text, bytes, expected);
 }
 
+Test(redact, texts_of_carpoolctl)
+{
+    expect_redacted("key cp_9C53HmXht81cQqtsylBHZMNAKtNvi4Szeb7NW0MHMQI.",
+                    "key **********************************************.");
+    expect_redacted("{\"key\":\"cp_9e0m7zX5I85ZjiAbYtpXqjY2P4IFG1gJxr10-WFYKP_\"}",
+                    "{\"key\":\"**********************************************\"}");
+    expect_redacted("cp_a_word_that_is_long_enough_to_be_a_key_but_",
+                    "**********************************************");
+    expect_redacted("scp_9C53HmXht81cQqtsylBHZMNAKtNvi4Szeb7NW0MHMQI",
+                    "scp_9C53HmXht81cQqtsylBHZMNAKtNvi4Szeb7NW0MHMQI");
+    expect_redacted("cp_copied_files_of_the_night", "cp_copied_files_of_the_night");
+}
+
 Test(redact, what_was_remembered)
 {
     expect_redacted("my-provider-key", "my-provider-key");
