@@ -18,7 +18,14 @@ static void set_tenant(uint8_t id[TRUST_GROUP_SIZE], const char *tenant)
 
 void money_clock(struct script *s, struct line *l)
 {
-    s->at->real_base_us += l->n > 1 ? script_us(s, l->words[1]) : 0;
+    struct world *w = s->at;
+    if (l->n == 3 && strcmp(l->words[1], "month") == 0) {
+        uint64_t end_us = clock_month_end_us(clock_month(disk_real_us(w)));
+        w->real_base_us = end_us - script_us(s, l->words[2]) - world_time(w);
+    } else
+        w->real_base_us += l->n > 1 ? script_us(s, l->words[1]) : 0;
+    if (w->twin)
+        w->twin->real_base_us = w->real_base_us;
 }
 
 static uint64_t stored(struct world *w, const uint8_t id[TRUST_GROUP_SIZE])

@@ -7,7 +7,7 @@
 struct line;
 struct script;
 
-/* CLOCK t: the wall clock is set forward. */
+/* CLOCK t: the wall clock is set forward. CLOCK month t: to that time before its month ends. */
 void money_clock(struct script *s, struct line *l);
 /* EXPECT SPENT tenant usd [held=usd]: this month, in the store and in the core; and what its prompts hold. */
 void money_expect(struct script *s, struct line *l);
