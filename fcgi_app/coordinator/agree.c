@@ -196,6 +196,7 @@ void core_shared_settings(struct core *c, uint64_t version, struct slice documen
     }
     list_init(&change->node);
     change->whole = true;
+    strcpy(change->actor, "another machine");
     change->shared_version = c->shared.heard_version = version;
     put_first(c, change);
 }
@@ -250,6 +251,8 @@ static void publish(struct core *c)
     list_init(&change->node);
     change->patch = c->shared.unpublished;
     change->patch.has_api_key = false;
+    change->keyless = true;
+    strcpy(change->actor, "this machine, while Redis was away");
     c->shared.unpublished = (struct settings_patch){0};
     list_append(&c->changes, &change->node);
     change_start(c);

@@ -21,6 +21,8 @@ struct settings_change {
     struct core_link *link; /* who asked; NULL once it is gone, or nobody did */
     uint64_t id;
     enum change_state state;
+    bool keyless; /* without the key that it came with, if it did: here before, and lost since */
+    char actor[AUDIT_ACTOR_MAX + 1];
     bool whole;              /* another machine's: the patch is all that is put */
     uint64_t shared_version; /* what the machines call it; 0: it is this machine's alone */
     unsigned tries;

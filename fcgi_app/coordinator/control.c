@@ -12,8 +12,10 @@
 #include "coordinator/change.h"
 #include "coordinator/guard.h"
 #include "coordinator/probe.h"
+#include "coordinator/provider_key.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
+#include "coordinator/trail.h"
 #include "store/meta.h"
 #include "json/read.h"
 
@@ -73,29 +75,11 @@ static struct batcher_config batcher_config(const struct core *c, const struct s
     return b;
 }
 
-/* The key for a provider: the one put for it, else the configuration's if that is about the same provider. */
-static const char *key_in_force(const struct core *c, const struct saved_key *saved, enum provider_kind kind)
-{
-    if (saved->text[0] && saved->kind == kind)
-        return saved->text;
-    return c->conf->provider.kind == kind ? c->conf->provider.api_key : "";
-}
-
 /* Plain http carries prompts and keys in the open: to this machine only, or where the configuration file
  * allows it. */
 static bool url_allowed(const struct core *c, const char *url)
 {
-    if (strncmp(url, "http://", 7) != 0 || c->conf->provider.allow_http)
-        return true;
-    const char *host = url + 7;
-    size_t n = strcspn(host, "/");
-    static const char *const local[] = {"127.0.0.1", "localhost", "[::1]"};
-    for (size_t i = 0; i < ARRAY_LEN(local); i++) {
-        size_t k = strlen(local[i]);
-        if (n >= k && strncmp(host, local[i], k) == 0 && (n == k || host[k] == ':'))
-            return true;
-    }
-    return false;
+    return strncmp(url, "http://", 7) != 0 || c->conf->provider.allow_http || base_url_is_local(url);
 }
 
 int control_init(struct core *c, struct store_read *r, const struct saved_key *saved_key, struct err *e)
@@ -108,9 +92,10 @@ int control_init(struct core *c, struct store_read *r, const struct saved_key *s
     if (rc < 0)
         return rc;
     c->saved_key = *saved_key;
-    enum provider_kind kind = settings_provider(c->conf, &c->overrides, saved_key->text[0] != 0);
-    const char *key = key_in_force(c, &c->saved_key, kind);
-    settings_resolve(c->conf, &c->overrides, key, &c->settings);
+    rc = provider_key_load(c, r, e);
+    if (rc < 0)
+        return rc;
+    const char *key = provider_key_resolve(c->conf, &c->overrides, &c->saved_key, &c->settings);
     const char *url = c->settings.base_url;
     if (url[0] && (!base_url_valid(url) || !url_allowed(c, url)))
         return err_set(e, ERR_INVAL,
@@ -122,6 +107,7 @@ int control_init(struct core *c, struct store_read *r, const struct saved_key *s
     struct batcher_config config = batcher_config(c, &c->settings);
     if (!c->provider || batcher_new(&config, &c->batcher) < 0)
         return err_set(e, ERR_NOMEM, "Not enough memory to start.");
+    provider_key_look(c);
     return 0;
 }
 
@@ -227,7 +213,11 @@ static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_
         if (other)
             guard_reset(c, now_us);
         probe_soon(c);
-        c->provider_fault.code = 0;
+        bool said = change->patch.has_api_key; /* then it is what the administrator wants */
+        if (other || said || c->provider_fault.code != ERR_PERM)
+            c->provider_fault.code = 0;
+        if (other && !said)
+            provider_key_look(c);
         struct batcher_config config = batcher_config(c, &c->settings);
         batcher_configure(c->batcher, &config);
         if (change->link)
@@ -263,12 +253,9 @@ static bool prepare_change(struct core *c, struct settings_change *change)
     settings_patch_wipe(&change->overrides); /* the key goes into its file */
     change->saved_key = c->saved_key;
     if (patch->has_api_key)
-        strcpy(change->saved_key.text, patch->api_key);
-    enum provider_kind kind = settings_provider(c->conf, &change->overrides, change->saved_key.text[0] != 0);
-    if (patch->has_api_key)
-        change->saved_key.kind = kind;
-    const char *key = key_in_force(c, &change->saved_key, kind);
-    settings_resolve(c->conf, &change->overrides, key, &change->settings);
+        provider_key_put(c, change);
+    const char *key =
+        provider_key_resolve(c->conf, &change->overrides, &change->saved_key, &change->settings);
     change->provider = provider_ref_new(c, &change->settings, key);
     if (!change->provider)
         change_refuse(c, change, REFUSAL_NO_MEMORY);
@@ -279,6 +266,8 @@ static bool prepare_change(struct core *c, struct settings_change *change)
         refuse_setting(c, change, 400, "base_url",
                        "Plain http is allowed to this machine only; use https, or set provider.allow_http in "
                        "carpool.conf.");
+    else if (provider_key_left_behind(c, change, &e))
+        refuse_setting(c, change, 400, "base_url", e.text);
     else if (patch->has_api_key && c->ports.key_prepare(c->ports.arg, &change->saved_key, &e) < 0)
         refuse_setting(c, change, 503, "api_key", e.text);
     else
@@ -286,7 +275,7 @@ static bool prepare_change(struct core *c, struct settings_change *change)
     return false;
 }
 
-static struct commit_op *change_op(const struct settings_change *change)
+static struct commit_op *change_op(const struct core *c, const struct settings_change *change)
 {
     struct commit_op *op = commit_op_new(0, 0, settings_changed);
     if (op) {
@@ -300,12 +289,15 @@ static struct commit_op *change_op(const struct settings_change *change)
     *op->overrides = change->overrides;
     *op->settings = change->settings;
     op->shared_version = change->shared_version;
-    return op;
+    if (trail_settings(c, change, &op->audit) == 0)
+        return op;
+    commit_op_free(op);
+    return NULL;
 }
 
 void change_commit(struct core *c, struct settings_change *change)
 {
-    struct commit_op *op = change_op(change);
+    struct commit_op *op = change_op(c, change);
     if (op) {
         change->state = CHANGE_COMMITTING;
         op->owner = change;
@@ -354,8 +346,11 @@ int control_settings_put(struct core *c, struct core_link *l, const struct wire_
     cJSON *body;
     char field[128] = "";
     struct err e = {0};
+    struct wire_change m;
+    if (wire_change_decode(frame->payload, &m) < 0 || m.actor.n > AUDIT_ACTOR_MAX)
+        return ERR_INVAL;
     struct settings_change *change = calloc(1, sizeof(*change));
-    int rc = change ? json_parse(frame->payload, &body, &e) : ERR_NOMEM;
+    int rc = change ? json_parse(m.document, &body, &e) : ERR_NOMEM;
     if (rc < 0) {
         free(change);
         if (rc == ERR_NOMEM)
@@ -365,6 +360,7 @@ int control_settings_put(struct core *c, struct core_link *l, const struct wire_
     list_init(&change->node);
     change->link = l;
     change->id = frame->id;
+    memcpy(change->actor, m.actor.p, m.actor.n);
     rc = settings_patch_parse(body, &change->patch, field, &e);
     cJSON_Delete(body);
     if (rc < 0) {

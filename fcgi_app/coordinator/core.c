@@ -27,6 +27,7 @@
 #include "coordinator/publish.h"
 #include "coordinator/rate.h"
 #include "coordinator/status.h"
+#include "coordinator/trail.h"
 
 #define LINK_OUT_MAX (96u << 20)
 #define SCRATCH_MAX  (128u << 20)
@@ -259,6 +260,8 @@ void core_committed(struct core *c, struct commit_op *op, uint64_t now_us)
         c->store_fault = op->err;
     else if (op->rc == 0 && commit_op_writes(op))
         c->store_fault.code = 0;
+    if (op->rc == 0)
+        trail_committed(c, op);
     if (op->rc == 0 && c->ports.publish)
         publish_counted(c, op);
     if (op->rc == 0 && c->shared.reach != SHARED_OFF)

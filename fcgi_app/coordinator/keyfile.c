@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sodium.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,7 +12,8 @@
 
 #include "base/dir.h"
 
-#define FRESH "provider.key.new"
+#define FRESH      "provider.key.new"
+#define FILE_BYTES (2 * CONF_TEXT + 64)
 
 static int key_path(const char *dir, const char *name, char ret_path[PATH_MAX], struct err *e)
 {
@@ -22,24 +22,40 @@ static int key_path(const char *dir, const char *name, char ret_path[PATH_MAX], 
     return 0;
 }
 
-/* Takes the two lines apart. */
-static int parse(char *text, const char *path, struct saved_key *ret_key, struct err *e)
+/* It goes into a header of HTTP. */
+static bool is_key(const char *text)
 {
+    size_t n = strlen(text);
+    for (size_t i = 0; i < n; i++)
+        if (text[i] <= 0x20 || text[i] >= 0x7f)
+            return false;
+    return n > 0 && n < CONF_TEXT;
+}
+
+/* Takes the lines apart. Those that an earlier version wrote are two. */
+static int parse(char *text, size_t n, const char *path, struct saved_key *ret_key, struct err *e)
+{
+    bool cut = strlen(text) != n;
     char *rest = text, *key = strsep(&rest, "\n"), *kind = strsep(&rest, "\n");
-    struct saved_key k = {0};
-    if (strlen(key) >= sizeof(k.text) || !kind || conf_provider_parse(kind, &k.kind) < 0)
+    char *host = rest ? strsep(&rest, "\n") : NULL;
+    struct saved_key k = {.hostless = !host || !rest};
+    if (cut || !is_key(key) || !kind || conf_provider_parse(kind, &k.kind) < 0 ||
+        (!k.hostless && strlen(host) >= sizeof(k.host)))
         return err_set(e, ERR_INVAL,
                        "%s is not what PUT /v1/settings writes: a line with the key, a line with the "
-                       "provider's name. Remove it and put the key again.",
+                       "provider's name, a line with its host. Remove it and put the key again.",
                        path);
     strcpy(k.text, key);
+    if (!k.hostless)
+        strcpy(k.host, host);
     *ret_key = k;
+    sodium_memzero(&k, sizeof(k));
     return 0;
 }
 
 int keyfile_read(const char *dir, struct saved_key *ret_key, struct err *e)
 {
-    char path[PATH_MAX], text[CONF_TEXT + 64];
+    char path[PATH_MAX], text[FILE_BYTES];
     struct stat st;
     int rc = key_path(dir, "provider.key", path, e);
     if (rc < 0)
@@ -58,7 +74,7 @@ int keyfile_read(const char *dir, struct saved_key *ret_key, struct err *e)
     close(fd);
     if (rc == 0) {
         text[n] = 0;
-        rc = parse(text, path, ret_key, e);
+        rc = parse(text, (size_t)n, path, ret_key, e);
     }
     sodium_memzero(text, sizeof(text));
     return rc;
@@ -66,7 +82,7 @@ int keyfile_read(const char *dir, struct saved_key *ret_key, struct err *e)
 
 int keyfile_prepare(const char *dir, const struct saved_key *key, struct err *e)
 {
-    char fresh[PATH_MAX], text[CONF_TEXT + 64];
+    char fresh[PATH_MAX], text[FILE_BYTES];
     int rc = key_path(dir, FRESH, fresh, e);
     if (rc < 0 || !key->text[0])
         return rc;
@@ -74,7 +90,7 @@ int keyfile_prepare(const char *dir, const struct saved_key *key, struct err *e)
     int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_set_errno(e, "Cannot create %s", fresh);
-    int n = snprintf(text, sizeof(text), "%s\n%s\n", key->text, conf_provider_name(key->kind));
+    int n = snprintf(text, sizeof(text), "%s\n%s\n%s\n", key->text, conf_provider_name(key->kind), key->host);
     if (fchmod(fd, 0600) < 0 || write(fd, text, (size_t)n) != n || fsync(fd) < 0)
         rc = err_set_errno(e, "Cannot write %s", fresh);
     close(fd);

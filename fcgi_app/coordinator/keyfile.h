@@ -3,13 +3,18 @@
 #ifndef CARPOOL_COORDINATOR_KEYFILE_H
 #define CARPOOL_COORDINATOR_KEYFILE_H
 
+#include <stdbool.h>
+
 #include "base/conf.h"
 #include "base/err.h"
 
-/* A key and the provider it was put for: it is never sent to another. text is empty when there is none. */
+/* A key, and the provider and the host (base/base_url.h) that it was put for: it is never sent to another.
+ * text is empty when there is none. */
 struct saved_key {
     char text[CONF_TEXT];
     enum provider_kind kind;
+    char host[CONF_TEXT];
+    bool hostless; /* from a file that says no host: an earlier version wrote it */
 };
 
 /* *ret_key is empty when there is no file. Refuses a file that others could read. */

@@ -25,12 +25,12 @@ void api_settings_get(struct exchange *x)
 }
 
 /* What the coordinator made of it. */
-static void hand_over(struct exchange *x, struct slice document)
+static void hand_over(struct exchange *x, struct slice change)
 {
     struct wire_frame frame;
     struct wire_refusal refusal;
     struct err e = {0};
-    int rc = link_ask(&x->link, LINK_AUTOSTART, WIRE_SETTINGS_PUT, document, clock_mono_us() + PUT_LIMIT_US,
+    int rc = link_ask(&x->link, LINK_AUTOSTART, WIRE_SETTINGS_PUT, change, clock_mono_us() + PUT_LIMIT_US,
                       &frame, &e);
     if (rc)
         problem_respond(x, rc == ERR_NOMEM ? PROBLEM_OUT_OF_MEMORY : PROBLEM_COORDINATOR_DOWN, NULL, "%s",
@@ -65,13 +65,14 @@ void api_settings_put(struct exchange *x)
 {
     struct settings_patch patch = {0};
     struct err e = {0};
-    struct buf document;
+    struct buf document, change;
     cJSON *root;
-    char field[128] = "";
+    char field[128] = "", actor[AUTH_ACTOR_MAX];
 
     if (!exchange_json(x, &root))
         return;
     buf_init(&document, WIRE_MAX_PAYLOAD);
+    buf_init(&change, WIRE_MAX_PAYLOAD);
     int rc = settings_patch_parse(root, &patch, field, &e);
     if (rc == ERR_INVAL)
         problem_respond(x, PROBLEM_INVALID_SETTING, field[0] ? field : NULL, "%s", e.text);
@@ -79,14 +80,18 @@ void api_settings_put(struct exchange *x)
         problem_respond_err(x, &e);
     else {
         settings_patch_encode(&document, &patch, true);
-        if (buf_failed(&document))
+        auth_actor(x, actor, sizeof(actor));
+        struct wire_change m = {slice_of(actor), buf_slice(&document)};
+        wire_change_encode(&change, &m);
+        if (buf_failed(&document) || buf_failed(&change))
             problem_respond(x, PROBLEM_OUT_OF_MEMORY, NULL, "There is no memory for this request now.");
         else
-            hand_over(x, buf_slice(&document));
+            hand_over(x, buf_slice(&change));
     }
     settings_patch_wipe(&patch);
     wipe_tree(root);
     wipe(&document);
+    wipe(&change);
     wipe(&x->request.body);
     wipe(&x->link.out);
 }

@@ -54,6 +54,7 @@ static const char *const names[SINK_STREAMS] = {
     [SINK_CALLS] = "llm_request_response.log",
     [SINK_PAIRS] = "individual_request_response.log",
     [SINK_EVENTS] = "events.jsonl",
+    [SINK_AUDIT] = "audit.log",
 };
 
 static struct timespec after_us(uint64_t us)

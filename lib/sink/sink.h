@@ -1,10 +1,12 @@
 /*
- * The event log: what happened to batches and prompts, for people and programs that read along. Three files
+ * The event log: what happened to batches and prompts, for people and programs that read along. Files
  * in the log directory, 0600, rotated by size:
  *   llm_request_response.log         a block for each call: what was sent and the raw answer (source 2)
  *   individual_request_response.log  a block for each prompt and its answer (source 2)
  *   events.jsonl                     ENQUEUE, DISPATCH, BATCH_START, LLM_BATCH, BATCH_COMPLETE, … as JSON
- * lines. Written by a thread of its own from a bounded queue: a full queue drops records and counts them, and
+ * lines.
+ *   audit.log                        who changed which settings and keys (store/audit.h), as JSON lines
+ * Written by a thread of its own from a bounded queue: a full queue drops records and counts them, and
  * so does a disk that fails, which is tried again each second. The caller never waits. Files may be moved
  * away or removed at any time; new ones are made within a second.
  *
@@ -22,8 +24,8 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-enum sink_stream { SINK_CALLS, SINK_PAIRS, SINK_EVENTS };
-#define SINK_STREAMS 3
+enum sink_stream { SINK_CALLS, SINK_PAIRS, SINK_EVENTS, SINK_AUDIT };
+#define SINK_STREAMS 4
 enum sink_topic { SINK_REQUESTS, SINK_METRICS, SINK_ERRORS };
 #define SINK_TOPICS 3
 

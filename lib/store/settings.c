@@ -84,15 +84,22 @@ static void resolve_priority(const struct settings_priority_patch *o, struct con
         b->policy = o->value.policy;
 }
 
+void settings_set_key(struct settings *s, const char *key)
+{
+    size_t n = strlen(key);
+    s->has_key = n > 0;
+    memset(s->key_last4, 0, sizeof(s->key_last4));
+    if (n >= KEY_SHOWN_FROM)
+        memcpy(s->key_last4, key + n - 4, 4);
+}
+
 void settings_resolve(const struct conf *c, const struct settings_patch *overrides, const char *key,
                       struct settings *ret_settings)
 {
-    struct settings s = {.has_key = key[0] != 0};
-    size_t n = strlen(key);
+    struct settings s = {0};
+    settings_set_key(&s, key);
     s.provider = settings_provider(c, overrides, s.has_key);
     resolve_provider(c, overrides, &s);
-    if (n >= KEY_SHOWN_FROM)
-        memcpy(s.key_last4, key + n - 4, 4);
     for (int i = 0; i < PRIORITIES; i++) {
         s.priority[i] = c->priority[i];
         resolve_priority(&overrides->priority[i], &s.priority[i]);
@@ -101,6 +108,20 @@ void settings_resolve(const struct conf *c, const struct settings_patch *overrid
 }
 
 /* ---- showing ---- */
+
+static void show_key(const struct settings *s, char ret_text[SETTINGS_KEY_SHOWN])
+{
+    ret_text[0] = 0;
+    if (s->has_key)
+        snprintf(ret_text, SETTINGS_KEY_SHOWN, "***%.4s", s->key_last4);
+}
+
+void settings_show_key(const char *key, char ret_text[SETTINGS_KEY_SHOWN])
+{
+    struct settings s;
+    settings_set_key(&s, key);
+    show_key(&s, ret_text);
+}
 
 static void encode_priority(struct json_writer *w, const char *key, const struct conf_batch *b)
 {
@@ -117,9 +138,8 @@ static void encode_priority(struct json_writer *w, const char *key, const struct
 void settings_encode(struct buf *out, const struct settings *s)
 {
     struct json_writer w;
-    char masked[3 + sizeof(s->key_last4)] = "";
-    if (s->has_key)
-        snprintf(masked, sizeof(masked), "***%.4s", s->key_last4);
+    char masked[SETTINGS_KEY_SHOWN];
+    show_key(s, masked);
     json_writer_init(&w, out);
     json_object_begin(&w);
     json_field_cstr(&w, "api_key", masked);

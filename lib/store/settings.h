@@ -91,6 +91,13 @@ enum provider_kind settings_provider(const struct conf *c, const struct settings
 void settings_resolve(const struct conf *c, const struct settings_patch *overrides, const char *key,
                       struct settings *ret_settings);
 
+/* As settings_resolve() notes that this key is in force. */
+void settings_set_key(struct settings *s, const char *key);
+
+#define SETTINGS_KEY_SHOWN 8
+/* "***" and the last four characters of the key, "***" alone for a short one, "" when there is none. */
+void settings_show_key(const char *key, char ret_text[SETTINGS_KEY_SHOWN]);
+
 /* The document of GET /v1/settings: api_key masked as "***" and its last four characters ("***" alone for a
  * short one, "" when there is none), high_priority, medium_priority, low_priority {tokens, latency_ms,
  * window_ms, max_batch, policy}, provider, model, base_url. */

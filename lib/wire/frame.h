@@ -29,7 +29,7 @@ enum wire_type {
     WIRE_CANCEL = 3,       /* no payload; id of the submit that nobody waits for any more */
     WIRE_WATCH = 4,        /* struct wire_watch: tell me when this request id is finished */
     WIRE_COUNT = 5,        /* counter differences; not answered */
-    WIRE_SETTINGS_PUT = 6, /* JSON text: a checked partial settings document */
+    WIRE_SETTINGS_PUT = 6, /* a change; its document: a checked partial settings document */
     WIRE_CHAT_DELETE = 7,  /* the request id as text */
     WIRE_STATUS_ASK = 8,   /* no payload */
     WIRE_KEYS_CHANGE = 9,  /* struct wire_change: a key to create, rotate, revoke */

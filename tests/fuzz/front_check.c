@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "store/audit.h"
 #include "worker/path.h"
 #include "json/read.h"
 #include "json/scan.h"
@@ -105,10 +106,14 @@ static void check_submit(struct slice payload)
 static void check_settings(struct slice payload)
 {
     cJSON *root;
+    struct wire_change change;
     struct settings_patch patch, again;
     struct err e = {0};
     char field[128];
     struct buf out;
+    FUZZ_CHECK(wire_change_decode(payload, &change) == 0 && change.actor.n <= AUDIT_ACTOR_MAX,
+               "nobody changes the settings");
+    payload = change.document;
     FUZZ_CHECK(json_parse(payload, &root, &e) == 0, "settings that are no JSON: %s", e.text);
     FUZZ_CHECK(settings_patch_parse(root, &patch, field, &e) == 0, "settings that are refused: %s", e.text);
     cJSON_Delete(root);

@@ -65,7 +65,12 @@ static void settings(struct fuzz_reader *in)
     unsigned which = fuzz_choice(fuzz_u8(in), ARRAY_LEN(documents) + 1);
     struct slice own =
         which == ARRAY_LEN(documents) ? fuzz_bytes(in, fuzz_u8(in)) : slice_of(documents[which]);
-    workers_send(&workers, &world, link, WIRE_SETTINGS_PUT, own);
+    struct buf payload;
+    struct wire_change m = {SLICE_LITERAL("a fuzzer"), own};
+    buf_init(&payload, 1 << 16);
+    wire_change_encode(&payload, &m);
+    workers_send(&workers, &world, link, WIRE_SETTINGS_PUT, buf_slice(&payload));
+    buf_fini(&payload);
 }
 
 static void provider(struct fuzz_reader *in)

@@ -138,7 +138,7 @@ describe('in force at once', () => {
     s.test('the key stands in one private file and nowhere else', async () => {
         const file = path.join(s.storage, 'provider.key');
         assert.equal(fs.statSync(file).mode & 0o777, 0o600);
-        assert.equal(fs.readFileSync(file, 'utf8'), `${NEW_KEY}\n${(await s.get('/v1/settings')).json.provider}\n`);
+        assert.equal(fs.readFileSync(file, 'utf8'), `${NEW_KEY}\n${(await s.get('/v1/settings')).json.provider}\n${s.fake.url}\n`);
         assert.equal(fs.statSync(s.storage).mode & 0o077, 0);
         assert.deepEqual(s.filesWith(NEW_KEY), [path.join('s', 'provider.key')]);
         for (const target of ['/v1/settings', '/v1/chat', '/v1/analytics', '/health'])

@@ -161,10 +161,10 @@ static struct client *admin(struct world *w, bool aside)
 static void ask_as_admin(struct world *w, struct client *c, enum wire_type type, const char *payload)
 {
     struct buf bytes;
-    struct wire_change change = {.actor = SLICE_LITERAL("a scenario"), .document = slice_of(payload)};
+    struct wire_change change = {.actor = slice_of(c->name), .document = slice_of(payload)};
     need_link(w, c);
     size_t mark = begin(w, &bytes, type, &c->submit_id);
-    if (type == WIRE_KEYS_CHANGE)
+    if (type == WIRE_KEYS_CHANGE || type == WIRE_SETTINGS_PUT)
         wire_change_encode(&bytes, &change);
     else
         buf_append_text(&bytes, payload);

@@ -8,6 +8,7 @@
 
 #include "process.h"
 #include "reach.h"
+#include "store/audit.h"
 #include "store/chats.h"
 #include "store/counters.h"
 #include "store/table.h"
@@ -217,6 +218,32 @@ uint64_t disk_cache_entries(struct world *w)
         n = 0;
     store_read_end(r);
     return n;
+}
+
+struct newest {
+    uint64_t n;
+    char *text;
+};
+
+static int note_entry(void *arg, const struct audit_entry *a)
+{
+    struct newest *x = arg;
+    if (!x->n++)
+        snprintf(x->text, 512, "%.*s: %.*s", (int)a->actor.n, a->actor.p, (int)a->details.n, a->details.p);
+    return 0;
+}
+
+uint64_t disk_audit_entries(struct world *w, char ret_newest[512])
+{
+    struct store_read *r;
+    struct newest newest = {0, ret_newest};
+    ret_newest[0] = 0;
+    if (store_read_begin(w->store, &r, NULL) < 0)
+        return 0;
+    if (audit_each(r, note_entry, &newest, NULL) < 0)
+        newest.n = 0;
+    store_read_end(r);
+    return newest.n;
 }
 
 uint64_t disk_counter(struct world *w, const char *name)

@@ -60,8 +60,9 @@ static void expect_sight(struct script *s, struct line *l, struct sights *sights
     expect_text(s, l, "priority", conf_priority_name(seen->priority));
     if (seen->reason[0])
         expect_text(s, l, "reason", seen->reason);
-    if (seen->key[0])
-        expect_text(s, l, "key", seen->key);
+    expect_text(s, l, "key", seen->key[0] ? seen->key : "none");
+    if (seen->host[0])
+        expect_text(s, l, "host", seen->host);
     if (seen->mode[0])
         expect_text(s, l, "mode", seen->mode);
     expect_at(s, l, l->words[0], seen->at_us);
@@ -290,6 +291,19 @@ static void expect_cache(struct script *s, struct line *l)
                     (unsigned long long)seen);
 }
 
+/* AUDIT n ["actor: details"]: entries that there are now, and the newest. */
+static void expect_audit(struct script *s, struct line *l)
+{
+    char newest[512];
+    uint64_t seen = disk_audit_entries(s->at, newest),
+             expected = l->n > 1 ? strtoull(l->words[1], NULL, 10) : 0;
+    if (seen != expected)
+        script_fail(s, "expected %llu entries in the audit trail, got %llu", (unsigned long long)expected,
+                    (unsigned long long)seen);
+    else if (l->n > 2 && strcmp(l->words[2], newest) != 0)
+        script_fail(s, "expected the audit trail to say %s, got %s", l->words[2], newest);
+}
+
 /* COUNTER name n: as stored, after the next housekeeping. */
 static void expect_counter(struct script *s, struct line *l)
 {
@@ -314,7 +328,7 @@ void expect_run(struct script *s, struct line *l)
                  {"STATE", expect_state},   {"NONE", expect_none},         {"COUNTER", expect_counter},
                  {"KEYS", expect_keys},     {"PROVIDER", expect_provider}, {"SHARED", expect_shared},
                  {"CACHE", expect_cache},   {"CORE", expect_core},         {"KEY", api_keys_expect},
-                 {"SPENT", money_expect}};
+                 {"SPENT", money_expect},   {"AUDIT", expect_audit}};
     for (size_t i = 0; l->n && i < ARRAY_LEN(kinds); i++)
         if (strcmp(l->words[0], kinds[i].name) == 0) {
             kinds[i].run(s, l);

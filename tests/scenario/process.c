@@ -30,6 +30,7 @@ static int port_key_prepare(void *arg, const struct saved_key *key, struct err *
     if (process_is_dead(w))
         return 0;
     note_key(w, "prepare", key);
+    rules_key_given(w, key);
     if (w->elder_acts)
         return 0; /* two administrators, at one coordinator each: whose key it is then is left open */
     if (w->key_fresh.text[0])

@@ -278,9 +278,13 @@ void random_settings(struct life *life)
     static const char *const wrong[] = {"{\"nonsense\":1}", "{\"high_priority\":{\"window_ms\":-1}}",
                                         "{\"base_url\":\"unix:model.sock\"}",
                                         "{\"base_url\":\"http://example.com/v1\"}"};
+    static const char *const hosts[] = {"", "https://a.example/v1", "https://A.example:443/v2",
+                                        "http://127.0.0.1:9/v1", "http://localhost:9"};
+    static const char *const keys[] = {"", "", ",\"api_key\":\"\"", ",\"api_key\":\"sk-put-a\"",
+                                       ",\"api_key\":\"sk-put-b\""};
     struct world *w = life->w;
     char json[256];
-    switch (world_random(w, 6)) {
+    switch (world_random(w, 7)) {
     case 0:
         REACH("another provider");
         snprintf(json, sizeof(json), "{\"provider\":\"%s\"}", pick(w, providers, ARRAY_LEN(providers)));
@@ -291,6 +295,11 @@ void random_settings(struct life *life)
     case 2:
         REACH("a new key");
         snprintf(json, sizeof(json), "{\"api_key\":\"sk-put-%u\"}", (unsigned)world_random(w, 1000));
+        break;
+    case 4:
+        REACH("another host");
+        snprintf(json, sizeof(json), "{\"base_url\":\"%s\"%s}", pick(w, hosts, ARRAY_LEN(hosts)),
+                 pick(w, keys, ARRAY_LEN(keys)));
         break;
     case 3:
         REACH("settings that cannot be");

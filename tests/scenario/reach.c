@@ -31,6 +31,8 @@ static const char *const points[] = {
     "settings that cannot be",
     "a new key",
     "another provider",
+    "another host",
+    "a call without a key",
     /* what is told */
     "told an answer",
     "told a replay",

@@ -207,15 +207,6 @@ static void check_array(struct world *w, const struct call *call)
     }
 }
 
-static bool is_put(const struct world *w, const struct call *call, const struct saved_key *saved,
-                   const char *key)
-{
-    enum provider_kind kind = call->provider->provider.kind;
-    bool counts = saved->text[0] && saved->kind == kind;
-    const char *configured = kind == w->conf.provider.kind ? w->conf.provider.api_key : "";
-    return strcmp(key, counts ? saved->text : configured) == 0;
-}
-
 /* What was sealed after a change of settings was told done goes to the model and with the key that were put.
  */
 static void check_settings(struct world *w, const struct call *call, const char *key)
@@ -224,8 +215,8 @@ static void check_settings(struct world *w, const struct call *call, const char 
     if (w->elder_acts || call->batch->sealed_us <= w->settled_us || !list_empty(&c->changes))
         return;
     /* One that is stored already may not have been told yet. */
-    if (!call->members[0]->submit.caller_key.p && !is_put(w, call, &w->key_told, key) &&
-        !is_put(w, call, &w->key, key))
+    if (!call->members[0]->submit.caller_key.p && !rules_key_is_put(w, call, &w->key_told, key) &&
+        !rules_key_is_put(w, call, &w->key, key))
         world_blame(w, "a call is sent with the key %s, not with the one that was put", key);
     if (!call->members[0]->submit.model.p && w->model[0] &&
         call->provider->provider.kind != PROVIDER_MODEL_SERVICE &&
@@ -247,6 +238,7 @@ void rules_sent(struct world *w, const struct call *call)
                     key);
     if (first->caller_key.p && call->provider->provider.kind != PROVIDER_OPENAI)
         world_blame(w, "a caller's key is sent to %s", conf_provider_name(call->provider->provider.kind));
+    rules_key_sent(w, call, key);
     check_settings(w, call, key);
     uint32_t flights = 1;
     list_for_each (it, &w->flights)

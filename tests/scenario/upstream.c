@@ -362,7 +362,7 @@ int upstream_port_send(void *arg, struct call *call, struct err *e)
 
 void upstream_key(const struct call *call, char ret_key[64])
 {
-    static const char *const before[] = {"Authorization: Bearer ", "X-API-Key: "};
+    static const char *const before[] = {"Authorization: Bearer ", "X-API-Key: ", "x-goog-api-key: "};
     ret_key[0] = 0;
     for (size_t i = 0; i < ARRAY_LEN(before); i++) {
         const char *at = call->request.headers ? strstr(call->request.headers, before[i]) : NULL;

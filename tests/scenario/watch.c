@@ -103,7 +103,10 @@ void watch_call(struct world *w, const struct call *call)
     seen->priority = call->batch->priority;
     for (size_t i = 0; i < call->n; i++)
         add_member(seen, call->members[i]);
+    char host[CONF_TEXT];
     upstream_key(call, seen->key);
+    rules_key_host(call, host);
+    snprintf(seen->host, sizeof(seen->host), "%.63s", host);
     snprintf(seen->mode, sizeof(seen->mode), "%s", conf_mode_name(call->request.mode));
     world_say(w, "call of %u: %s", seen->n, seen->members);
 }

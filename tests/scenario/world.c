@@ -199,6 +199,7 @@ static void close_world(struct world *w, bool finished)
     next_real_us = disk_real_us(w) + US_PER_S;
     rules_free(w);
     rules_patience_free(w);
+    rules_key_free(w);
     rules_cache_free(w);
     free(w->batches.items);
     free(w->calls.items);

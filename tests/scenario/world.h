@@ -62,6 +62,7 @@ struct sight {
     char reason[16];
     char members[MEMBERS_TEXT]; /* request ids with commas, oldest first */
     char key[64];               /* of a call: the provider key it is sent with */
+    char host[64];              /* of a call: where to */
     char mode[16];              /* of a call: how its body is written */
 };
 
@@ -163,10 +164,12 @@ struct world {
     enum err_code commit_error;
     bool commit_reaches;             /* those that fail reach the disk all the same */
     struct saved_key key, key_fresh; /* in the file; prepared beside it */
-    struct saved_key key_told;       /* that the settings told done last came with */
-    uint64_t settled_us;             /* when a change of settings was last told done */
-    char model[64]; /* that was put since the start, for the provider in force; empty: none */
-    char keys[512]; /* what was done with keys: "prepare:sk-a@0ms keep:sk-a@1ms" */
+    struct given *given;             /* keys and hosts that were put (rules_key.c) */
+    size_t given_n;
+    struct saved_key key_told; /* that the settings told done last came with */
+    uint64_t settled_us;       /* when a change of settings was last told done */
+    char model[64];            /* that was put since the start, for the provider in force; empty: none */
+    char keys[512];            /* what was done with keys: "prepare:sk-a@0ms keep:sk-a@1ms" */
 
     struct elder elder;
     bool elder_acts;
@@ -250,6 +253,8 @@ void disk_forget_chats(struct world *w);
 /* "none" or the state of its record. */
 const char *disk_state(struct world *w, const struct client *c);
 uint64_t disk_cache_entries(struct world *w);
+/* How many entries the audit trail has, and what the newest says: "actor: details". */
+uint64_t disk_audit_entries(struct world *w, char ret_newest[512]);
 uint64_t disk_counter(struct world *w, const char *name);
 uint64_t disk_real_us(const struct world *w);
 
@@ -308,6 +313,18 @@ void rules_sealed(struct world *w, const struct sight *seen, const struct batch 
 void rules_sent(struct world *w, const struct call *call);
 void rules_turned(struct world *w);
 void rules_patience_free(struct world *w);
+
+/* rules_key.c */
+/* Where a call goes, as base_url_host() says it. */
+void rules_key_host(const struct call *call, char ret_host[CONF_TEXT]);
+/* A key is put for a host. */
+void rules_key_given(struct world *w, const struct saved_key *key);
+/* key: that the call is sent with; "": none. */
+void rules_key_sent(struct world *w, const struct call *call, const char *key);
+/* Whether that is the key for the call, with that one put. */
+bool rules_key_is_put(const struct world *w, const struct call *call, const struct saved_key *saved,
+                      const char *key);
+void rules_key_free(struct world *w);
 
 /* rules_cache.c */
 /* It is put into a batch, or sent, for that model (unless it names one). */

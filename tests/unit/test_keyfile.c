@@ -43,7 +43,7 @@ static void write_raw(const char *text, mode_t mode)
 
 Test(keyfile, keeps_a_key_and_its_provider_privately)
 {
-    struct saved_key key = {.text = "sk-one", .kind = PROVIDER_OPENAI}, got;
+    struct saved_key key = {.text = "sk-one", .kind = PROVIDER_OPENAI, .host = "https://a.example:8443"}, got;
     struct stat st;
     umask(0);
     cr_assert_eq(put(&key), 0);
@@ -52,11 +52,51 @@ Test(keyfile, keeps_a_key_and_its_provider_privately)
     cr_assert_eq(keyfile_read(dir, &got, NULL), 0);
     cr_assert_str_eq(got.text, "sk-one");
     cr_assert_eq(got.kind, PROVIDER_OPENAI);
+    cr_assert_str_eq(got.host, "https://a.example:8443");
+    cr_assert_not(got.hostless);
     key = (struct saved_key){.text = "AIza-two", .kind = PROVIDER_GEMINI};
     cr_assert_eq(put(&key), 0);
     cr_assert_eq(keyfile_read(dir, &got, NULL), 0);
     cr_assert_str_eq(got.text, "AIza-two");
     cr_assert_eq(got.kind, PROVIDER_GEMINI);
+    cr_assert(!got.host[0] && !got.hostless, "the mock provider has none");
+}
+
+/* Whoever reads it finds out which host that was, or sends it nowhere. */
+Test(keyfile, a_file_of_before_keys_had_a_host)
+{
+    struct saved_key got = {.host = "https://as.before"};
+    write_raw("sk-one\nopenai\n", 0600);
+    cr_assert_eq(keyfile_read(dir, &got, NULL), 0);
+    cr_assert_str_eq(got.text, "sk-one");
+    cr_assert(got.hostless && !got.host[0]);
+    write_raw("sk-one\nopenai\nhttps://cut.example", 0600);
+    cr_assert_eq(keyfile_read(dir, &got, NULL), 0);
+    cr_assert(got.hostless && !got.host[0], "half a line is no host");
+}
+
+/* It goes into a header: nothing in it may begin another one. */
+Test(keyfile, refuses_what_is_no_key)
+{
+    static const struct {
+        const char *text;
+        size_t n;
+    } files[] = {
+#define FILE_OF(text) {text, sizeof(text) - 1}
+        FILE_OF("sk-one\r\nopenai\nhttps://a\n"),       FILE_OF("sk one\nopenai\nhttps://a\n"),
+        FILE_OF("sk-one\0\nopenai\nhttps://a\n"),       FILE_OF("sk-\xc3\xa9\nopenai\nhttps://a\n"),
+        FILE_OF("sk-one\topenai\nopenai\nhttps://a\n"), FILE_OF("\nopenai\nhttps://a\n"),
+    };
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        struct saved_key got;
+        struct err e = {0};
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        cr_assert_eq(write(fd, files[i].text, files[i].n), (ssize_t)files[i].n);
+        close(fd);
+        cr_assert_eq(keyfile_read(dir, &got, &e), ERR_INVAL, "%zu", i);
+        cr_assert_not_null(strstr(e.text, "put the key again"));
+        cr_assert_null(strstr(e.text, "sk-"), "%s", e.text);
+    }
 }
 
 Test(keyfile, an_empty_key_removes_the_file)
@@ -82,7 +122,7 @@ Test(keyfile, refuses_what_others_could_read_or_nobody_wrote)
         write_raw(*text, 0600);
         cr_assert_eq(keyfile_read(dir, &got, &e), ERR_INVAL, "%s", *text);
     }
-    char longest[CONF_TEXT + 60];
+    char longest[2 * CONF_TEXT + 60];
     memset(longest, 'k', sizeof(longest) - 1);
     longest[sizeof(longest) - 1] = 0;
     write_raw(longest, 0600);
