@@ -116,6 +116,24 @@ static size_t read_header(char *line, size_t size, size_t n, void *arg)
     return len;
 }
 
+/* What libcurl says, and of TLS what it means. */
+static const char *reason(struct transfer *t, CURLcode code)
+{
+    char said[sizeof(t->error)];
+    const char *meaning = code == CURLE_PEER_FAILED_VERIFICATION
+                              ? "its certificate is not one that this machine trusts for that host"
+                          : code == CURLE_SSL_CONNECT_ERROR ? "it speaks no TLS of version 1.2 or later"
+                          : code == CURLE_SSL_CACERT_BADFILE
+                              ? "the certificate authorities that this machine "
+                                "trusts cannot be read (package ca-certificates)"
+                              : NULL;
+    if (!t->error[0] || !meaning)
+        return t->error[0] ? t->error : curl_easy_strerror(code);
+    strcpy(said, t->error);
+    snprintf(t->error, sizeof(t->error), "%s (%.100s)", meaning, said);
+    return t->error;
+}
+
 static struct provider_response describe(struct transfer *t, CURLcode code)
 {
     struct provider_response r = {.body = buf_slice(&t->answer)};
@@ -135,9 +153,7 @@ static struct provider_response describe(struct transfer *t, CURLcode code)
         r.transport = unsent                             ? TRANSPORT_NOT_SENT
                       : code == CURLE_OPERATION_TIMEDOUT ? TRANSPORT_TIMED_OUT
                                                          : TRANSPORT_LOST;
-        r.transport_error = buf_failed(&t->answer) ? "the answer is larger than allowed"
-                            : t->error[0]          ? t->error
-                                                   : curl_easy_strerror(code);
+        r.transport_error = buf_failed(&t->answer) ? "the answer is larger than allowed" : reason(t, code);
     }
     return r;
 }
@@ -325,7 +341,12 @@ static void set_options(struct upstream *u, struct transfer *t, const struct pro
     curl_easy_setopt(c, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->error);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, strncmp(request->url, "http://", 7) == 0 ? "http" : "https");
-    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L); /* which would take the key along */
+    curl_easy_setopt(c, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
     curl_easy_setopt(c, CURLOPT_PROXY, "");
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);

@@ -146,8 +146,8 @@ void conf_wipe(struct conf *c);
 enum conf_keep { CONF_KEEP_NOTHING, CONF_KEEP_CALLERS /* auth.api_key and admin_key */, CONF_KEEP_ALL };
 
 /* Overwrites each secret option's variables in the environment (getenv then finds them empty, which counts as
- * not set), so that /proc/PID/environ does not show them. After conf_load, before threads. ERR_NOMEM: some are
- * left. */
+ * not set), so that /proc/PID/environ does not show them. After conf_load, before threads. ERR_NOMEM: some
+ * are left. */
 MUST_CHECK
 int conf_hide_environment(enum conf_keep keep, struct err *e);
 /* The environment with what was kept, for a child: NULL-terminated, to be freed by free(); its lines stay

@@ -61,10 +61,14 @@ static int set_from_file(struct conf *c, const struct conf_option *o, const char
         goto out;
     }
     line[n] = 0;
-    line[strcspn(line, "\r\n")] = 0;
-    for (size_t end = strlen(line); end > 0 && (line[end - 1] == ' ' || line[end - 1] == '\t'); end--)
-        line[end - 1] = 0;
-    if (!*line)
+    char *end = memchr(line, '\n', (size_t)n);
+    end = end ? end : line + n;
+    while (end > line && end[-1] && strchr(" \t\r", end[-1]))
+        end--;
+    *end = 0;
+    if (strlen(line) != (size_t)(end - line))
+        rc = err_set(e, ERR_INVAL, "%s: the first line of %s has a NUL byte in it.", where, path);
+    else if (!*line)
         rc =
             err_set(e, ERR_INVAL, "%s: the first line of %s is empty; it should be the secret.", where, path);
     else

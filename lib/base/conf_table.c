@@ -102,7 +102,7 @@ const struct conf_option conf_options[] = {
     {OPTION(provider, model), TEXT, DEFAULT(""),
      ALSO(NAME_FOR("GEMINI_MODEL", PROVIDER_GEMINI), NAME("LLM_DEFAULT_MODEL"))},
     {OPTION(provider, models), TEXT, DEFAULT("gpt-4o-mini, gpt-4o, gpt-3.5-turbo, gpt-3.5-turbo-16k")},
-    {OPTION(provider, api_key), TEXT, .flags = CONF_SECRET, DEFAULT(""),
+    {OPTION(provider, api_key), TEXT, .flags = CONF_SECRET | CONF_GRAPHIC, DEFAULT(""),
      ALSO(NAME_FOR("GEMINI_API_KEY", PROVIDER_GEMINI), NAME_FOR("OPENAI_API_KEY", PROVIDER_OPENAI))},
     {OPTION(provider, api_key_file), TEXT, DEFAULT("")},
     {OPTION(provider, mode), CHOICE(conf_modes), DEFAULT("default")},

@@ -28,9 +28,10 @@ struct conf_variable {
 };
 
 enum conf_flag {
-    CONF_SECRET = 1,   /* never shown in a message; also taken from NAME_FILE */
-    CONF_ENV_ONLY = 2, /* not in the file */
-    CONF_FILE_ONLY = 4 /* not in the environment */
+    CONF_SECRET = 1,    /* never shown in a message; also taken from NAME_FILE */
+    CONF_ENV_ONLY = 2,  /* not in the file */
+    CONF_FILE_ONLY = 4, /* not in the environment */
+    CONF_GRAPHIC = 8    /* printable ASCII without spaces: it goes into a header of HTTP */
 };
 
 #define CONF_VARIABLES 3

@@ -47,6 +47,14 @@ static bool printable(const char *text)
     return utf8_valid_prefix(slice_of(text)) == strlen(text);
 }
 
+static bool graphic(const char *text)
+{
+    for (const char *p = text; *p; p++)
+        if (*p <= 0x20 || *p >= 0x7f)
+            return false;
+    return true;
+}
+
 /* prefixes is a list of alternatives, separated by blanks. */
 static bool begins_with(const char *text, const char *prefixes)
 {
@@ -97,6 +105,8 @@ static int set_text(void *member, const struct conf_option *o, const char *text,
 {
     if (!printable(text))
         return refuse(o, "…", where, e, "text in UTF-8 without control characters");
+    if (o->flags & CONF_GRAPHIC && !graphic(text))
+        return refuse(o, text, where, e, "printable ASCII characters without spaces");
     if (strlen(text) >= o->size)
         return refuse(o, text, where, e, "at most %zu bytes long", o->size - 1);
     if (*text && o->prefixes && !begins_with(text, o->prefixes))

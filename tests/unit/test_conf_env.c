@@ -278,3 +278,43 @@ Test(conf_env, wipe_removes_secrets_only)
     cr_assert_str_eq(c.provider.api_key, "");
     cr_assert_str_eq(c.server.app_name, "carpool");
 }
+
+/* Plain http to others is for whoever may edit the file, not for whoever starts the program. */
+Test(conf_env, plain_http_is_allowed_in_the_file_only)
+{
+    setenv("CARPOOL_PROVIDER_ALLOW_HTTP", "on", 1);
+    expect_refused(NULL, "CARPOOL_PROVIDER_ALLOW_HTTP: provider.allow_http can be set in carpool.conf only.");
+    expect_refused("[provider]\nallow_http = on\n", "in carpool.conf only");
+    unsetenv("CARPOOL_PROVIDER_ALLOW_HTTP");
+    expect_loaded("[provider]\nallow_http = on\n");
+    cr_assert(c.provider.allow_http);
+}
+
+/* It goes into a header of HTTP: nothing in it may begin another one. */
+Test(conf_env, a_provider_key_is_printable_ascii)
+{
+    static const char *const bad[] = {"sk-a\r\nX-Evil: 1", "sk-a\nb", "sk-a\rb",     "sk a",
+                                      "sk-\x7f",           "sk-\t1",  "sk-\xc3\xa9", "sk-\xff"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        setenv("OPENAI_API_KEY", bad[i], 1);
+        expect_refused(NULL, "OPENAI_API_KEY: provider.api_key must be ");
+        cr_assert_null(strstr(e.text, "sk-"), "%s", e.text);
+    }
+    unsetenv("OPENAI_API_KEY");
+    expect_refused("[provider]\nkind = openai\napi_key = sk-\xc3\xa9\n",
+                   "provider.api_key must be printable ASCII");
+    static const char *const files[] = {"sk-a\rb\n", "sk a\n", "sk-\xc3\xa9\n"};
+    setenv("OPENAI_API_KEY_FILE", "secret", 1);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        write_bytes("secret", files[i], strlen(files[i]));
+        expect_refused(NULL, "OPENAI_API_KEY_FILE: provider.api_key must be ");
+    }
+    static const char with_nul[] = "sk-a\0b\n", ends_in_nul[] = "sk-a\0\n";
+    write_bytes("secret", with_nul, sizeof(with_nul) - 1);
+    expect_refused(NULL, "has a NUL byte in it");
+    write_bytes("secret", ends_in_nul, sizeof(ends_in_nul) - 1);
+    expect_refused(NULL, "has a NUL byte in it");
+    write_bytes("secret", "sk-a \t\r\nsecond\r\n", 16);
+    expect_loaded(NULL);
+    cr_assert_str_eq(c.provider.api_key, "sk-a");
+}
