@@ -29,6 +29,8 @@ extern const char carpool_docs_begin[], carpool_docs_end[];
 /* The one server that the document names, which is the whole of this one: "/". */
 #define SERVER "\"url\": \"/\""
 
+#define KEEP_S 300
+
 /* What lighttpd.conf says for the other pages. */
 #define PAGE_POLICY                                                                                          \
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "    \
@@ -36,6 +38,10 @@ extern const char carpool_docs_begin[], carpool_docs_end[];
 
 void api_docs_openapi_get(struct exchange *x)
 {
+    x->response.keep_s = KEEP_S;
+    /* auth_cors() says so only to those that have an origin; whoever keeps it for all must know. */
+    if (!x->request.origin.p)
+        response_header(&x->response, "Vary", "Origin");
     const char *begin = carpool_openapi_begin, *end = carpool_openapi_end;
     const char *base = x->worker->conf->server.base_path;
     const char *server = base[0] ? strstr(begin, SERVER) : NULL;
@@ -51,8 +57,7 @@ void api_docs_openapi_get(struct exchange *x)
 void api_docs_get(struct exchange *x)
 {
     x->response.content_type = "text/html; charset=utf-8";
-    response_header(&x->response, "Content-Security-Policy", "%s", PAGE_POLICY);
-    response_header(&x->response, "Referrer-Policy", "no-referrer");
+    x->response.policy = PAGE_POLICY;
     response_header(&x->response, "Cross-Origin-Opener-Policy", "same-origin");
     buf_append(&x->response.body, carpool_docs_begin, (size_t)(carpool_docs_end - carpool_docs_begin));
 }

@@ -6,10 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
+
 #define KEPT        (64 * 1024) /* a thread does not hold on to more than this between requests */
 #define MAX_BODY    (256u << 20)
 #define MAX_HEADERS (16 * 1024)
-#define CONSTANTS   "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+/* Whatever a browser takes an answer for, it runs nothing in it, shows it in no frame, and tells no other
+ * site where it found it. */
+#define POLICY    "default-src 'none'; frame-ancestors 'none'"
+#define CONSTANTS "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
 #define NO_MEMORY                                                                                            \
     "{\"success\":false,\"request_id\":null,\"error\":{\"error_type\":\"unavailable_error\",\"error_code\":" \
     "\"OUT_OF_MEMORY\",\"message\":\"There is no memory for this answer now.\"},\"timestamp\":null}"
@@ -37,8 +42,18 @@ void response_reset(struct response *r, struct FCGX_Request *fcgi, const char *i
     r->id = id;
     r->status = 200;
     r->content_type = "application/json";
+    r->policy = POLICY;
+    r->keep_s = 0;
     r->head_only = head_only;
     r->begun = r->gone = false;
+}
+
+static bool has_control(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (((unsigned char)text[i] < ' ' && text[i] != '\t') || text[i] == 0x7f)
+            return true;
+    return false;
 }
 
 void response_header(struct response *r, const char *name, const char *format, ...)
@@ -50,6 +65,10 @@ void response_header(struct response *r, const char *name, const char *format, .
     va_end(args);
     if (n < 0 || (size_t)n >= sizeof(value)) {
         r->headers.failed = true;
+        return;
+    }
+    if (has_control(value, (size_t)n)) {
+        log_error("A header %s was left out: its value has a control character.", name);
         return;
     }
     buf_append_text(&r->headers, name);
@@ -104,9 +123,15 @@ static void put(struct response *r, const char *bytes, size_t n)
 /* length: of the body; negative: not known. */
 static void put_head(struct response *r, long long length)
 {
-    char head[512];
-    int n = snprintf(head, sizeof(head), "Status: %d %s\r\n" CONSTANTS "X-Request-Id: %s\r\n", r->status,
-                     reason_of(r->status), r->id);
+    char head[1024];
+    const char *id = has_control(r->id, strlen(r->id)) ? "-" : r->id;
+    int n = snprintf(head, sizeof(head),
+                     "Status: %d %s\r\n" CONSTANTS "Content-Security-Policy: %s\r\nX-Request-Id: %.128s\r\n",
+                     r->status, reason_of(r->status), r->policy, id);
+    if (r->keep_s && r->status == 200)
+        n += snprintf(head + n, sizeof(head) - (size_t)n, "Cache-Control: public, max-age=%u\r\n", r->keep_s);
+    else
+        n += snprintf(head + n, sizeof(head) - (size_t)n, "Cache-Control: no-store\r\n");
     if (r->content_type)
         n += snprintf(head + n, sizeof(head) - (size_t)n, "Content-Type: %s\r\n", r->content_type);
     if (r->content_type && length >= 0)

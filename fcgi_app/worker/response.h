@@ -6,6 +6,7 @@
 #define CARPOOL_WORKER_RESPONSE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -17,18 +18,21 @@ struct response {
     const char *id;            /* X-Request-Id; not empty by the time headers go out */
     int status;
     const char *content_type; /* NULL: no body */
+    const char *policy;       /* Content-Security-Policy */
     struct buf headers;       /* "Name: value\r\n" lines */
     struct buf body;
-    bool head_only; /* HEAD: the headers are those of GET */
-    bool begun;     /* headers are out */
-    bool gone;      /* nobody is there to read it */
+    uint32_t keep_s; /* how long it may be kept: it is the same for everybody; 0: nobody may */
+    bool head_only;  /* HEAD: the headers are those of GET */
+    bool begun;      /* headers are out */
+    bool gone;       /* nobody is there to read it */
 };
 
 void response_init(struct response *r);
 void response_fini(struct response *r);
 void response_reset(struct response *r, struct FCGX_Request *fcgi, const char *id, bool head_only);
 
-/* name and format are the program's own; a value that came from outside must have been checked for CR and LF.
+/* name and format are the program's own. A header whose value has a control character (CR and LF among them)
+ * is left out and logged: checks of what comes from outside are elsewhere, and one of them is missing then.
  */
 void response_header(struct response *r, const char *name, const char *format, ...) PRINTF_LIKE(3, 4);
 
