@@ -110,8 +110,24 @@ static void write_warnings(struct json_writer *w, const struct health *h)
     json_array_end(w);
 }
 
+static void write_auth(struct json_writer *w, struct worker *worker)
+{
+    static const char *const names[] = {[AUTH_AUTO] = "auto", [AUTH_ON] = "on", [AUTH_OFF] = "off"};
+    bool needed;
+    json_key(w, "auth");
+    json_object_begin(w);
+    json_field_cstr(w, "required", names[worker->auth.required]);
+    if (!auth_keys_needed(worker, &needed, NULL))
+        json_field_bool(w, "key_needed", needed);
+    else {
+        json_key(w, "key_needed");
+        json_null(w);
+    }
+    json_object_end(w);
+}
+
 /* Returns the HTTP status. */
-static int write_health(struct buf *out, const struct worker *worker, const struct health *h)
+static int write_health(struct buf *out, struct worker *worker, const struct health *h)
 {
     struct json_writer w;
     const char *name = worker->conf->server.app_name;
@@ -123,6 +139,7 @@ static int write_health(struct buf *out, const struct worker *worker, const stru
     json_field_cstr(&w, "status", down ? "down" : degraded ? "degraded" : "ok");
     json_field_cstr(&w, "service", name[0] ? name : "carpool");
     json_field_cstr(&w, "version", CARPOOL_VERSION);
+    write_auth(&w, worker);
     json_key(&w, "dependencies");
     json_object_begin(&w);
     write_part(&w, "coordinator", &h->coordinator);
