@@ -45,7 +45,8 @@ static int decode(struct slice raw, bool plus, bool slash, struct arena *arena, 
     return 0;
 }
 
-/* The absolute form "http://host/path" as a path. */
+/* The absolute form "http://host/path" as a path: the authority ends where a path or a query begins (RFC
+ * 3986, 3.2). */
 static struct slice without_authority(struct slice uri)
 {
     size_t scheme = uri.n >= 8 && !strncasecmp(uri.p, "https://", 8)  ? 8
@@ -53,8 +54,9 @@ static struct slice without_authority(struct slice uri)
                                                                       : 0;
     if (!scheme)
         return uri;
-    const char *slash = memchr(uri.p + scheme, '/', uri.n - scheme);
-    return slash ? (struct slice){slash, uri.n - (size_t)(slash - uri.p)} : SLICE_LITERAL("/");
+    while (scheme < uri.n && uri.p[scheme] != '/' && uri.p[scheme] != '?' && uri.p[scheme] != '#')
+        scheme++;
+    return (struct slice){uri.p + scheme, uri.n - scheme};
 }
 
 int path_from_uri(struct slice uri, const char *base_path, struct arena *arena, struct slice *ret_path,

@@ -43,6 +43,7 @@ Test(path, splits_and_decodes_once)
     expect("/%c3%bc", "", "/\xc3\xbc", NULL);
     expect("http://host:80/p?q", "", "/p", "q");
     expect("HTTPS://host", "", "/", NULL);
+    expect("http://host?/v1/query", "", "/", "/v1/query");
 }
 
 Test(path, takes_the_base_path_off)
@@ -65,6 +66,106 @@ Test(path, refuses_what_means_two_things)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         cr_assert_eq(split(bad[i], "", &p, &q), ERR_INVAL, "%s", bad[i]);
     cr_assert(slice_is(p, "kept"));
+}
+
+/* A path means what it says, once: nothing is resolved, so no spelling of a route is another path's. */
+Test(path, resolves_nothing)
+{
+    static const struct {
+        const char *uri, *path;
+    } cases[] = {
+        {"//v1/query", "//v1/query"},
+        {"/v1//query", "/v1//query"},
+        {"/./v1/query", "/./v1/query"},
+        {"/x/../v1/query", "/x/../v1/query"},
+        {"/%2e%2e/v1/query", "/../v1/query"},
+        {"/%252e%252e/v1", "/%2e%2e/v1"},
+        {"/%252fv1", "/%2fv1"},
+        {"/v1/query;x=1", "/v1/query;x=1"},
+        {"/v1/query%3Fx", "/v1/query?x"},
+        {"/v1/query%23x", "/v1/query#x"},
+        {"/v1/query#x", "/v1/query#x"},
+        {"/v1\\query", "/v1\\query"},
+        {"/v1%5cquery", "/v1\\query"},
+        {"/V1/query", "/V1/query"},
+        {"/v1/query%0d%0aX: y", "/v1/query\r\nX: y"},
+        {"/v1/query%20", "/v1/query "},
+        {"/v1/query.", "/v1/query."},
+        {"/\xef\xbc\x8fv1", "/\xef\xbc\x8fv1"}, /* a wide slash is no slash */
+        {"http://a@b:1/v1/query", "/v1/query"},
+        {"http:///v1/query", "/v1/query"},
+        {"HtTpS://[::1]:8000//x", "//x"},
+    };
+    struct slice id;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        expect(cases[i].uri, "", cases[i].path, NULL);
+        if (strcmp(cases[i].path, "/v1/query") != 0)
+            cr_assert(!path_match("/v1/query", slice_of(cases[i].path), &id), "%s", cases[i].uri);
+    }
+}
+
+Test(path, what_is_no_path_is_nothing)
+{
+    static const char *const none[] = {"*", "v1/query",           "health", "file:///etc/passwd", "..",
+                                       "#", "http://h#/v1/query", "%2e",    "localhost:80"};
+    struct slice p = {"kept", 4}, q = {0};
+    for (size_t i = 0; i < ARRAY_LEN(none); i++)
+        cr_assert_eq(split(none[i], "", &p, &q), ERR_NOT_FOUND, "%s", none[i]);
+    cr_assert(slice_is(p, "kept"));
+}
+
+Test(path, bytes_that_are_no_text)
+{
+    static const char *const bad[] = {"/\xff",
+                                      "/%ff%fe",
+                                      "/%c0%af", /* a slash, too long */
+                                      "/%c0%ae%c0%ae",
+                                      "/%e0%80%af",
+                                      "/%f0%80%80%af",
+                                      "/%ed%a0%80",
+                                      /* half a pair */ "/%f4%90%80%80",
+                                      "/%c3",
+                                      "/%80",
+                                      "/a%c3%28",
+                                      "/v1/query%00",
+                                      "/%00",
+                                      "/..%2f..%2fvar/carpool.conf",
+                                      "/assets%2F..",
+                                      "/%2F/v1"};
+    struct slice p = {0}, q = {0};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        cr_assert_eq(split(bad[i], "", &p, &q), ERR_INVAL, "%s", bad[i]);
+}
+
+Test(path, a_very_long_one)
+{
+    size_t n = 300000;
+    char *uri = malloc(n + 1);
+    struct slice p, q, id;
+    memset(uri, '/', n);
+    uri[n] = 0;
+    cr_assert_eq(split(uri, "", &p, &q), 0);
+    cr_assert_eq(p.n, n);
+    cr_assert(!path_match("/v1/chat/{id}", p, &id));
+    for (size_t i = 0; i + 3 <= n; i += 3)
+        memcpy(uri + i, "/%2", 3);
+    cr_assert_eq(split(uri, "", &p, &q), ERR_INVAL);
+    for (size_t i = 0; i + 3 <= n; i += 3)
+        memcpy(uri + i, "%41", 3);
+    uri[0] = '/';
+    cr_assert_eq(split(uri, "", &p, &q), 0);
+    free(uri);
+}
+
+Test(path, a_base_path_is_no_way_round)
+{
+    struct slice p, q;
+    expect("/llm/../health", "/llm", "/../health", NULL);
+    expect("/llm//health", "/llm", "//health", NULL);
+    cr_assert_eq(split("/%6clm/health", "/llm", &p, &q), ERR_NOT_FOUND);
+    cr_assert_eq(split("/x/../llm/health", "/llm", &p, &q), ERR_NOT_FOUND);
+    cr_assert_eq(split("/llm%2fhealth", "/llm", &p, &q), ERR_NOT_FOUND);
+    cr_assert_eq(split("//llm/health", "/llm", &p, &q), ERR_NOT_FOUND);
 }
 
 Test(path, an_exhausted_arena_is_told)
