@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/conf.h"
@@ -165,12 +166,15 @@ static int open_log(const struct conf *conf, bool background, struct err *e)
 }
 
 /* What is in the storage directory; see README, "State and logs", and etc/run. */
-static void keep_private(const char *dir)
+static void keep_private(const struct conf *conf)
 {
+    const char *dir = conf->storage.dir;
     static const char *const ours[] = {
         "data.mdb",     "lock.mdb", "coordinator.lock", "coordinator.sock", "provider.key", "provider.key.new",
         "logs",         "run",      "run.lock",         "health.json",      NULL};
     enum dir_privacy privacy = dir_tighten(dir, ours);
+    if (dir_contains(dir, conf->log.dir)) /* one that is elsewhere may be shared; the files in it are private */
+        (void)!chmod(conf->log.dir, 0700);
     if (privacy == DIR_TIGHTENED)
         log_warning("The storage directory %s was open to other users; its mode is 0700 now.", dir);
     else if (privacy == DIR_OPEN)
@@ -210,7 +214,7 @@ static int run(const struct conf *conf, bool background, int *parent_fd, struct 
     if (rc == 0)
         rc = open_log(conf, background, e);
     if (rc == 0) {
-        keep_private(conf->storage.dir);
+        keep_private(conf);
         start.landlock_abi = sandbox_files(conf);
         rc = loop_run(conf, lock_fd, on_ready, &start, &end, e);
     }
