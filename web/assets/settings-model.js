@@ -57,7 +57,7 @@ export function urlFault(text) {
 }
 
 export function keyFault(text) {
-    if (text === '') return 'Please type or paste the key, or keep the old one.';
+    if (text === '') return 'Please type or paste the key. The old one can be kept, or removed.';
     return /^[\x21-\x7e]{1,500}$/.test(text) ? null : 'A key is 1 to 500 printable ASCII characters without blanks.';
 }
 
