@@ -237,7 +237,7 @@ install: $(PROGRAMS) ## copy to $(DESTDIR)$(PREFIX)/lib/carpool
 	install etc/run etc/lighttpd-env.sh $(HOME_DIR)/etc/
 	install -m 644 etc/instance.sh etc/follow.js etc/carpool.conf $(HOME_DIR)/etc/
 	install -m 644 etc/errors/*.html $(HOME_DIR)/etc/errors/
-	cp -R web/. $(HOME_DIR)/web/
+	cp -R web/*.html web/openapi.json web/assets $(wildcard web/vendor) $(HOME_DIR)/web/
 
 URL ?= http://$(or $(HOST),127.0.0.1):$(or $(PORT),8000)
 
