@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/version.h"
+#include "provider/provider.h"
 #include "worker/api.h"
 #include "worker/exchange.h"
 #include "worker/state.h"
@@ -24,7 +25,7 @@ struct part {
 
 struct health {
     struct part coordinator, store, provider, redis, kafka;
-    bool mock, auth_off, degraded;
+    bool mock, keyless, auth_off, degraded;
 };
 
 static bool is_down(const struct part *p)
@@ -105,6 +106,10 @@ static void write_warnings(struct json_writer *w, const struct health *h)
             w, SLICE_LITERAL("The provider is the built-in mock: it answers \"Processed: \" and the prompt. "
                              "Give carpool a provider key, or provider.kind and provider.base_url, for "
                              "answers of a model."));
+    if (h->keyless)
+        json_text(w,
+                  SLICE_LITERAL("The provider needs a key and has none: prompts that bring none are refused. "
+                                "Give it one with PUT /v1/settings, or set provider.api_key."));
     if (h->auth_off)
         json_text(w, SLICE_LITERAL("auth.required is off: whoever reaches this server can send prompts."));
     json_array_end(w);
@@ -170,6 +175,9 @@ static int render(struct exchange *x, struct buf *out)
         .redis = unasked(w->conf->redis.enabled),
         .kafka = unasked(w->conf->kafka.enabled),
     };
+    struct settings settings;
+    worker_settings(w, &settings);
+    h.keyless = !settings.has_key && provider_needs_key(settings.provider, settings.base_url);
     int rc = link_ask(&x->link, LINK_IF_RUNNING, WIRE_STATUS_ASK, (struct slice){"", 0},
                       clock_mono_us() + ASK_LIMIT_US, &frame, &e);
     if (!rc && frame.type != WIRE_STATUS)

@@ -38,6 +38,21 @@ describe('shape', () => {
     });
 });
 
+describe('a provider without its key', () => {
+    const s = useStack({ env: { CARPOOL_PROVIDER_KIND: 'openai' } });
+
+    s.test('is told as a warning, until there is one', async () => {
+        const warnings = async () => (await s.get('/health')).json.warnings.join(' ');
+        assert.match(await warnings(), /needs a key/, 'while no coordinator runs');
+        assert.equal((await s.put('/v1/settings', { base_url: 'http://127.0.0.1:9/v1' })).status, 200);
+        await until('a server of one\'s own needs none', async () => (await warnings()) === '');
+        assert.equal((await s.put('/v1/settings', { base_url: '' })).status, 200);
+        await until('OpenAI does', async () => /needs a key/.test(await warnings()));
+        assert.equal((await s.put('/v1/settings', { api_key: s.secrets[0] })).status, 200);
+        await until('there is one', async () => (await warnings()) === '');
+    });
+});
+
 describe('while every prompt thread waits', () => {
     const s = useStack({
         provider: 'openai',

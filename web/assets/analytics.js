@@ -113,6 +113,7 @@ async function update(signal) {
         $('analytics-body').setAttribute('aria-busy', 'false');
         $('analytics-body').hidden = false;
         showNote();
+        chats.serverIsThere();
     } catch (error) {
         if (error.kind === 'stopped') throw error;
         $('analytics-body').classList.add('stale');

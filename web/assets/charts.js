@@ -46,7 +46,7 @@ function options(uPlot, { series, labels }, size, onPoint) {
     const axis = { stroke: colour('--soft'), font: '12px system-ui, sans-serif', ticks: { show: false } };
     return {
         ...size,
-        padding: [8, 8, 0, 0],
+        padding: [8, 28, 0, 0],
         legend: { show: false },
         cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
         scales: { x: { time: false, range: () => [-0.6, labels.length - 0.4] }, y: { range: (_u, _min, max) => [0, Math.max(1, max * 1.05)] } },

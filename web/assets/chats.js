@@ -12,6 +12,7 @@ let loaded = []; /* {chat, row, text} */
 let filter = {};
 let cursor = null;
 let running = null, started = false;
+let due = false; /* nothing is shown yet, for a reason that the view above tells */
 let rangeNow = () => ({});
 
 /** What a chat is searched by. */
@@ -73,6 +74,7 @@ async function load(fresh) {
     setText($('chats-status'), 'Loading…');
     try {
         const page = await getChats({ order: 'newest', limit: PAGE, ...filter, cursor: fresh ? null : cursor }, mine.signal);
+        due = false;
         if (fresh) loaded = [];
         const items = page.chats.map((chat) => ({ chat, row: rowOf(chat), text: textOf(chat) }));
         loaded.push(...items);
@@ -85,6 +87,11 @@ async function load(fresh) {
         if (!fresh) items[0]?.row.querySelector('summary').focus();
     } catch (error) {
         if (error.kind === 'stopped') return;
+        due = !loaded.length && ['key', 'forbidden', 'away', 'offline'].includes(error.kind);
+        if (due) {
+            setText($('chats-status'), 'They are shown as soon as the server gives them.');
+            return;
+        }
         showState();
         setText($('chats-status'), loaded.length ? $('chats-status').textContent : '');
         showProblem($('chats-problem'), error, () => load(fresh));
@@ -117,6 +124,11 @@ export function start(range) {
 export function enter() {
     started = true;
     if (!loaded.length) load(true);
+}
+
+/** The server has answered the view: it may give the chats, too. */
+export function serverIsThere() {
+    if (due) load(true);
 }
 
 export function rangeChanged() {
