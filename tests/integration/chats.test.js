@@ -60,7 +60,7 @@ describe('listing', () => {
             });
             assert.equal(res.status, 200, res.text);
         });
-        const whole = await s.get('/v1/chat');
+        const whole = await s.get('/v1/chat', { fresh: true });
         assert.equal(whole.json.count, 121);
         assert.equal(whole.json.chats.length, 121);
         assert.equal(whole.headers['content-length'], undefined, 'it is streamed');

@@ -7,6 +7,7 @@
  *
  *   BUILD=build/asan     the build tree to test (build/release)
  *   SANITIZED=1          programs are slow: time limits stretch
+ *   PRISM=1              requests go through prism (tests/prism), whose document knows no base path
  */
 const assert = require('node:assert/strict');
 const { spawn } = require('node:child_process');
@@ -121,6 +122,10 @@ class Stack {
             },
             10000,
         );
+        if (process.env.PRISM && !this.options.base) {
+            this.prism ??= await require('../prism/prism').Prism.start(this.port);
+            this.client.prismPort = this.prism.port;
+        }
         if (this.options.command?.[0].endsWith('etc/run'))
             await until('etc/run has seen it, too', () => this.printed().includes('carpool answers at'), 10000);
     }
@@ -217,6 +222,7 @@ class Stack {
         }
         running.delete(this);
         this.client?.close();
+        await this.prism?.stop();
         await this.fake?.close();
         if (checks) faults.push(...this.#findings());
         const logs = faults.length ? `\n${this.logs()}` : '';
