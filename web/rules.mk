@@ -4,7 +4,7 @@
 
 UPLOT   := node_modules/uplot
 SWAGGER := node_modules/swagger-ui-dist
-VENDOR  := $(if $(wildcard $(UPLOT)/dist/uPlot.esm.js),$(addprefix web/vendor/,uPlot.esm.js uPlot.min.css uPlot.LICENSE)) \
+VENDOR  := $(if $(wildcard $(UPLOT)/dist/uPlot.iife.min.js),$(addprefix web/vendor/,uPlot.iife.min.js uPlot.min.css uPlot.LICENSE)) \
            $(if $(wildcard $(SWAGGER)/swagger-ui-bundle.js),$(addprefix web/vendor/,swagger-ui-bundle.js swagger-ui.css \
            swagger-ui-bundle.js.LICENSE.txt swagger-ui.LICENSE swagger-ui.NOTICE))
 

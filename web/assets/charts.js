@@ -3,11 +3,22 @@ import { compact } from './format.js';
 
 let loading = null;
 
+/* The package has a small form (half of the module's bytes) only as a script, which leaves a global. */
+const load = (name) =>
+    new Promise((resolve, reject) => {
+        const script = document.createElement('script');
+        script.src = new URL(name, import.meta.url).href;
+        script.onload = resolve;
+        script.onerror = reject;
+        document.head.append(script);
+    });
+
 /** @returns {Promise<Function|null>} uPlot, or null where it is not installed */
 export function loadCharts() {
     loading ??= (async () => {
         try {
-            const { default: uPlot } = await import('../vendor/uPlot.esm.js');
+            await load('../vendor/uPlot.iife.min.js');
+            const { uPlot } = globalThis;
             const sheet = document.createElement('link');
             sheet.rel = 'stylesheet';
             sheet.href = new URL('../vendor/uPlot.min.css', import.meta.url).href;
