@@ -9,7 +9,7 @@
 #include "coordinator/refusal.h"
 
 #define DELETE_STEP 256 /* chats a transaction; more are deleted in further ones */
-#define KEYS_MAX    512 /* requests of one id that other machines are asked about */
+#define OWN_MAX     500 /* requests of one id in the chats here that other machines are asked about */
 #define ROUNDS_MAX  4   /* looks until the tombstones must stand */
 #define FAMILIES    3
 
@@ -77,9 +77,9 @@ struct deletion {
     unsigned rounds;
     bool found; /* another machine had an answer, or this one */
     size_t own; /* keys of this machine's chats come first */
-    size_t n;
-    uint8_t keys[KEYS_MAX][REQUEST_KEY_SIZE];
-    struct shared_look_member members[KEYS_MAX];
+    size_t n, max;
+    uint8_t (*keys)[REQUEST_KEY_SIZE]; /* max of them, behind members */
+    struct shared_look_member members[];
 };
 
 void delete_forget_link(struct core *c, const struct core_link *l)
@@ -152,14 +152,32 @@ static void looked(struct core *c, struct look_op *op, uint64_t now_us)
     }
 }
 
-/* The trust group of a key is the beginning of its hash (worker/auth.h); without one it is zeros. */
-static void add_group(struct deletion *d, const char *api_key)
+static void add_group(struct deletion *d, const uint8_t group[TRUST_GROUP_SIZE])
+{
+    for (int family = 1; family <= FAMILIES && d->n < d->max; family++)
+        wire_request_key(group, (enum family)family, slice_of(d->request_id), d->keys[d->n++]);
+}
+
+/* The trust group of a key of the environment is the beginning of its hash (worker/auth.h); without one it is
+ * zeros. */
+static void add_key(struct deletion *d, const char *api_key)
 {
     uint8_t hash[crypto_generichash_BYTES] = {0};
     if (api_key[0])
         crypto_generichash(hash, sizeof(hash), (const unsigned char *)api_key, strlen(api_key), NULL, 0);
-    for (int family = 1; family <= FAMILIES && d->n < KEYS_MAX; family++)
-        wire_request_key(hash, (enum family)family, slice_of(d->request_id), d->keys[d->n++]);
+    add_group(d, hash);
+}
+
+/* Room for the requests of one id that anybody can have made. */
+static struct deletion *deletion_new(const struct core *c)
+{
+    size_t max = OWN_MAX + FAMILIES * (3 + key_index_ids(&c->keys.index));
+    struct deletion *d = calloc(1, sizeof(*d) + max * (sizeof(d->members[0]) + sizeof(d->keys[0])));
+    if (!d)
+        return NULL;
+    d->max = max;
+    d->keys = (void *)&d->members[max];
+    return d;
 }
 
 /* The keys under which any machine may have an answer of that id: those of the chats here, and those of all
@@ -167,16 +185,19 @@ static void add_group(struct deletion *d, const char *api_key)
 static int gather(struct core *c, struct deletion *d)
 {
     const struct conf *conf = c->conf;
-    int rc =
-        c->ports.chat_keys(c->ports.arg, slice_of(d->request_id), d->keys, KEYS_MAX - 3 * FAMILIES, &d->own);
+    int rc = c->ports.chat_keys(c->ports.arg, slice_of(d->request_id), d->keys, OWN_MAX, &d->own);
     if (rc < 0)
         return rc;
     d->n = d->own;
-    add_group(d, "");
+    add_key(d, "");
     if (conf->auth.api_key[0])
-        add_group(d, conf->auth.api_key);
+        add_key(d, conf->auth.api_key);
     if (conf->auth.admin_key[0])
-        add_group(d, conf->auth.admin_key);
+        add_key(d, conf->auth.admin_key);
+    const struct key_index *x = &c->keys.index;
+    for (size_t i = 0; i < x->slots; i++)
+        if (x->by_id[i])
+            add_group(d, x->records[x->by_id[i] - 1].id);
     for (size_t i = 0; i < d->n; i++)
         d->members[i].key = d->keys[i];
     return 0;
@@ -184,7 +205,7 @@ static int gather(struct core *c, struct deletion *d)
 
 static void ask_others(struct core *c, struct core_link *l, uint64_t id, struct slice request_id)
 {
-    struct deletion *d = c->shared.reach == SHARED_THERE ? calloc(1, sizeof(*d)) : NULL;
+    struct deletion *d = c->shared.reach == SHARED_THERE ? deletion_new(c) : NULL;
     if (!d) {
         core_refuse(c, l, id,
                     refusal_get(c->shared.reach == SHARED_THERE ? REFUSAL_NO_MEMORY : REFUSAL_SHARED_DOWN));

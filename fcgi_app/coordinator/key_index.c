@@ -129,3 +129,11 @@ const struct key_record *key_index_by_id(const struct key_index *x, const uint8_
     const uint32_t *slot = x->n ? find_id(x, id) : NULL;
     return slot && *slot ? &x->records[*slot - 1] : NULL;
 }
+
+size_t key_index_ids(const struct key_index *x)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < x->slots; i++)
+        n += x->by_id[i] != 0;
+    return n;
+}

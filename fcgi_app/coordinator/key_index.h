@@ -33,5 +33,7 @@ const struct key_record *key_index_by_hash(const struct key_index *x, const uint
 /* Of the texts of that key the one that rotation has made last: the others are the same but for when they
  * end. */
 const struct key_record *key_index_by_id(const struct key_index *x, const uint8_t id[TRUST_GROUP_SIZE]);
+/* How many keys there are, whatever texts they have. */
+size_t key_index_ids(const struct key_index *x);
 
 #endif
