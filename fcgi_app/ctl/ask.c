@@ -42,16 +42,16 @@ int ctl_become_owner(const struct conf *conf, struct err *e)
 {
     struct stat st;
     const char *dir = conf->storage.dir;
-    if (geteuid() != 0)
-        return 0;
+    /* A key made in a directory that this very call made would be missed where the service is. */
     if (stat(dir, &st))
         return errno != ENOENT
-                   ? err_set_errno(e, "Cannot look at %s", dir)
-                   : err_set(e, ERR_NOT_FOUND,
-                             "The storage directory %.300s does not exist yet, so it is not known whose it "
-                             "shall be: start the service once, or run this as its user.",
-                             dir);
-    if (st.st_uid == 0)
+                   ? err_set_errno(e, "Cannot look at the storage directory %s", dir)
+                   : err_set(
+                         e, ERR_NOT_FOUND,
+                         "There is no storage directory %.250s: start carpool once, or name the one it uses "
+                         "with CARPOOL_STORAGE_DIR or in carpool.conf.",
+                         dir);
+    if (geteuid() != 0 || st.st_uid == 0)
         return 0;
     const struct passwd *user = getpwuid(st.st_uid);
     gid_t group = user ? user->pw_gid : st.st_gid;

@@ -429,9 +429,15 @@ describe('without a server', () => {
             } finally {
                 fs.rmSync(programs, { recursive: true, force: true });
             }
-            /* No storage directory: whose would it be? */
-            fs.rmSync(stack.storage, { recursive: true, force: true });
-            await fails(stack, 1, /does not exist yet/, 'key', 'create');
+        }),
+    );
+
+    nodeTest.test('in the wrong place nothing is made', () =>
+        use(async (stack) => {
+            fs.rmdirSync(stack.storage);
+            for (const command of ['create', 'list', 'export'])
+                await fails(stack, 1, /no storage directory .*CARPOOL_STORAGE_DIR/, 'key', command);
+            assert.ok(!fs.existsSync(stack.storage));
         }),
     );
 
