@@ -177,7 +177,7 @@ void workers_count(struct core_workers *l, struct core_world *w, uint8_t link, s
 static bool is_question(enum wire_type type)
 {
     return type == WIRE_SUBMIT || type == WIRE_WATCH || type == WIRE_SETTINGS_PUT ||
-           type == WIRE_CHAT_DELETE || type == WIRE_STATUS_ASK;
+           type == WIRE_KEYS_CHANGE || type == WIRE_CHAT_DELETE || type == WIRE_STATUS_ASK;
 }
 
 void workers_send(struct core_workers *l, struct core_world *w, uint8_t link, enum wire_type type,
@@ -245,11 +245,12 @@ static bool answers(enum wire_type question, enum wire_type answer)
     case WIRE_QUEUED:
         return question == WIRE_SUBMIT;
     case WIRE_REFUSAL:
-        return question == WIRE_SUBMIT || question == WIRE_SETTINGS_PUT || question == WIRE_CHAT_DELETE;
+        return question == WIRE_SUBMIT || question == WIRE_SETTINGS_PUT || question == WIRE_KEYS_CHANGE ||
+               question == WIRE_CHAT_DELETE;
     case WIRE_PROGRESS:
         return question == WIRE_WATCH;
     case WIRE_DONE:
-        return question == WIRE_SETTINGS_PUT || question == WIRE_CHAT_DELETE;
+        return question == WIRE_SETTINGS_PUT || question == WIRE_KEYS_CHANGE || question == WIRE_CHAT_DELETE;
     case WIRE_STATUS:
         return question == WIRE_STATUS_ASK;
     default:

@@ -49,6 +49,42 @@ static void submit(struct fuzz_reader *in)
     workers_submit(&workers, &world, link, who, what, flags, fuzz_u16(in));
 }
 
+static void send_change(uint8_t link, enum wire_type type, struct slice document)
+{
+    struct buf payload;
+    struct wire_change m = {SLICE_LITERAL("a fuzzer"), document};
+    buf_init(&payload, 1 << 16);
+    wire_change_encode(&payload, &m);
+    workers_send(&workers, &world, link, type, buf_slice(&payload));
+    buf_fini(&payload);
+}
+
+/* A change to one of a few keys, some of which are the trust groups of prompts (core_workers.c). */
+static void keys(struct fuzz_reader *in, uint8_t link)
+{
+    static const char *const documents[] = {
+        "{\"op\":\"create\",%s,%s,\"role\":\"client\",\"budget_usd\":0.01}",
+        "{\"op\":\"create\",%s,%s,\"role\":\"admin\",\"label\":\"one\",\"requests_per_minute\":2}",
+        "{\"op\":\"rotate\",%s,%s,\"grace_s\":5}",
+        "{\"op\":\"revoke\",%s}",
+        "{\"op\":\"set\",%s,\"label\":\"one\",\"tokens_per_minute\":1000}",
+        "{\"op\":\"import\",\"keys\":[{%s,%s,\"role\":\"client\",\"created_s\":1,\"ends_s\":2}]}",
+    };
+    char document[512], id[64], hash[96];
+    uint8_t what = fuzz_u8(in);
+    strcpy(id, "\"id\":\"");
+    for (int i = 0; i < TRUST_GROUP_SIZE; i++)
+        strcat(id, what & 0x10 ? "08" : "07");
+    strcat(id, "\"");
+    snprintf(hash, sizeof(hash), "\"hash\":\"%064x\"", 1 + (fuzz_u8(in) & 7));
+    unsigned which = fuzz_choice(what & 15, ARRAY_LEN(documents));
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(document, sizeof(document), documents[which], id, hash);
+#pragma GCC diagnostic pop
+    send_change(link, WIRE_KEYS_CHANGE, slice_of(document));
+}
+
 static void settings(struct fuzz_reader *in)
 {
     static const char *const documents[] = {
@@ -62,15 +98,14 @@ static void settings(struct fuzz_reader *in)
         "{\"unknown\":1}",
     };
     uint8_t link = fuzz_u8(in);
+    if (link & 0x80) {
+        keys(in, link);
+        return;
+    }
     unsigned which = fuzz_choice(fuzz_u8(in), ARRAY_LEN(documents) + 1);
     struct slice own =
         which == ARRAY_LEN(documents) ? fuzz_bytes(in, fuzz_u8(in)) : slice_of(documents[which]);
-    struct buf payload;
-    struct wire_change m = {SLICE_LITERAL("a fuzzer"), own};
-    buf_init(&payload, 1 << 16);
-    wire_change_encode(&payload, &m);
-    workers_send(&workers, &world, link, WIRE_SETTINGS_PUT, buf_slice(&payload));
-    buf_fini(&payload);
+    send_change(link, WIRE_SETTINGS_PUT, own);
 }
 
 static void provider(struct fuzz_reader *in)
@@ -156,7 +191,8 @@ static bool anything_left(void)
     /* Parked jobs of a core that drains wait for the next one, on the disk. */
     return jobs - (world.core.draining ? world.core.jobs_n[JOB_PARKED] : 0) ||
            !list_empty(&world.core.calls) || !list_empty(&world.core.stuck_ops) ||
-           !list_empty(&world.core.changes) || world.flights_n;
+           !list_empty(&world.core.changes) || world.core.keys.changing || world.core.keys.changes_n ||
+           world.flights_n;
 }
 
 /* Goes to where the core wants its next turn, or a second on: the driver's housekeeping. */
