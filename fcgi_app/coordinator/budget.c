@@ -40,18 +40,6 @@ static struct budget_account *account_make(struct core *c, const uint8_t id[TRUS
     return a;
 }
 
-/* A new month begins with nothing spent. A clock that is set back does not bring the old one back. */
-static void follow_calendar(struct core *c)
-{
-    struct budget_account *a, *tmp;
-    uint32_t month = clock_month(c->ports.real_us(c->ports.arg));
-    if (month <= c->budgets.month)
-        return;
-    c->budgets.month = month;
-    HASH_ITER (hh, c->budgets.by_id, a, tmp)
-        a->spent = a->reserved = 0;
-}
-
 static void load(void *arg, const struct spend *s)
 {
     struct core *c = arg;
@@ -60,6 +48,22 @@ static void load(void *arg, const struct spend *s)
         a->spent = s->picousd;
     else
         c->budgets.unread = true;
+}
+
+/* Of a new month nothing is spent, unless the clock was set back over its beginning before the coordinator
+ * started. A clock that is set back now does not bring the old one back. */
+static void follow_calendar(struct core *c)
+{
+    struct budget_account *a, *tmp;
+    struct err e = {0};
+    uint32_t month = clock_month(c->ports.real_us(c->ports.arg));
+    if (month <= c->budgets.month)
+        return;
+    c->budgets.month = month;
+    HASH_ITER (hh, c->budgets.by_id, a, tmp)
+        a->spent = a->reserved = 0;
+    if (c->ports.spent && c->ports.spent(c->ports.arg, month, load, c, &e) < 0)
+        log_error("What API keys have spent this month cannot be read, and counts from 0: %s", e.text);
 }
 
 int budget_init(struct core *c, struct store_read *r, struct err *e)

@@ -26,6 +26,7 @@
 #include "sink/sink.h"
 #include "store/requests.h"
 #include "store/settings.h"
+#include "store/spend.h"
 #include "wire/frame.h"
 
 /* A pool of prompt threads, known by its hellos. */
@@ -117,6 +118,10 @@ struct core_ports {
     /* A chat of the newest commit, lent until lookup_end. ERR_NOT_FOUND. */
     int (*chat)(void *arg, const struct uuid *id, struct slice *ret_chat, struct err *e);
     void (*lookup_end)(void *arg);
+    /* Calls each for every key that has spent anything in that month, by the newest commit. NULL: nobody
+     * has. */
+    int (*spent)(void *arg, uint32_t month, void (*each)(void *each_arg, const struct spend *s),
+                 void *each_arg, struct err *e);
     /* Takes the operation; core_committed() follows in a later turn. */
     void (*commit)(void *arg, struct commit_op *op);
     /* Sends the call; core_called() follows in a later turn. Not used for the mock provider. ERR_NOMEM and

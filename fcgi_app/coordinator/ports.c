@@ -67,6 +67,18 @@ static int port_chat(void *arg, const struct uuid *id, struct slice *ret_chat, s
     return rc;
 }
 
+static int port_spent(void *arg, uint32_t month, void (*each)(void *each_arg, const struct spend *s),
+                      void *each_arg, struct err *e)
+{
+    struct store_read *r;
+    int rc = store_read_begin(((struct program *)arg)->store, &r, e);
+    if (rc < 0)
+        return rc;
+    rc = spend_each(r, month, each, each_arg, e);
+    store_read_end(r);
+    return rc;
+}
+
 static void port_commit(void *arg, struct commit_op *op)
 {
     struct program *p = arg;
@@ -120,6 +132,7 @@ struct core_ports ports_of(struct program *p)
         .lookup = port_lookup,
         .chat = port_chat,
         .lookup_end = port_lookup_end,
+        .spent = port_spent,
         .commit = port_commit,
         .send = port_send,
         .probe = port_probe,

@@ -192,11 +192,20 @@ void client_settings_aside(struct world *w, const char *json)
     ask_settings(w, admin(w, true), json);
 }
 
-void client_keys(struct world *w, const char *json)
+static void ask_keys(struct world *w, struct client *c, const char *json)
 {
-    struct client *c = admin(w, false);
     c->changes_keys = true;
     ask_as_admin(w, c, WIRE_KEYS_CHANGE, json);
+}
+
+void client_keys(struct world *w, const char *json)
+{
+    ask_keys(w, admin(w, false), json);
+}
+
+void client_keys_aside(struct world *w, const char *json)
+{
+    ask_keys(w, admin(w, true), json);
 }
 
 static void ask_deletion(struct world *w, struct client *c, const char *request_id)

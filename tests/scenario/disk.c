@@ -178,6 +178,18 @@ int disk_chat(void *arg, const struct uuid *id, struct slice *ret_chat, struct e
     return rc;
 }
 
+int disk_spent(void *arg, uint32_t month, void (*each)(void *each_arg, const struct spend *s), void *each_arg,
+               struct err *e)
+{
+    struct store_read *r;
+    int rc = store_read_begin(((struct world *)arg)->store, &r, e);
+    if (rc < 0)
+        return rc;
+    rc = spend_each(r, month, each, each_arg, e);
+    store_read_end(r);
+    return rc;
+}
+
 static int drop_chats(struct store_write *write, void *arg, struct err *e)
 {
     uint32_t dropped;

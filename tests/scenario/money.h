@@ -7,14 +7,24 @@
 struct line;
 struct script;
 
-/* CLOCK t: the wall clock is set forward. CLOCK month t: to that time before its month ends. */
+/* CLOCK t: the wall clock is set forward. CLOCK back t: back. CLOCK month t: to that time
+ * before its month ends. */
 void money_clock(struct script *s, struct line *l);
 /* EXPECT SPENT tenant usd [held=usd]: this month, in the store and in the core; and what its prompts hold. */
 void money_expect(struct script *s, struct line *l);
 
-/* What keys hold is what their jobs hold; it and what is spent do not exceed a budget. After each turn. */
+/* A call is sent, of which that becomes. */
+void money_sent(struct world *w, const struct call *call, const enum verdict *fates);
+
+/* Random lives: every tenant but the one without a key gets one; one of them gets other limits. */
+void money_open(struct world *w, unsigned tenants);
+void money_change(struct world *w, unsigned tenants);
+
+/* What keys hold is what their jobs hold; it and what is spent do not exceed a budget, but by what a call
+ * that had to be asked again has cost. After each turn. */
 void money_check(struct world *w);
-/* At the end nobody holds anything, and what the core says is spent is what the store says. */
+/* At the end nobody holds anything, and what the core says is spent is what the store says, and no
+ * less than the provider has billed. */
 void money_final(struct world *w);
 
 #endif

@@ -125,6 +125,7 @@ static int start_once(struct world *w, enum stage dies_at, bool *ret_up, struct 
                                .lookup = disk_lookup,
                                .chat = disk_chat,
                                .lookup_end = disk_lookup_end,
+                               .spent = disk_spent,
                                .commit = disk_commit,
                                .send = upstream_port_send,
                                .log = watch_log,

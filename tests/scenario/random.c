@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "money.h"
 #include "process.h"
 #include "reach.h"
 #include "server.h"
@@ -278,32 +279,25 @@ static void change_server(struct life *life)
         life->w->server_us = world_random(life->w, random_chance(life->w, 20) ? US_PER_S : 20 * US_PER_MS);
 }
 
+static void change_key(struct life *life)
+{
+    if (life->money)
+        money_change(life->w, life->tenants);
+}
+
 /* Of a thousand. Those that a life may do without are left out of half of all lives, so that what is rare
  * meets what is rare in some. */
 static const struct {
     unsigned weight;
     bool always;
     void (*run)(struct life *life);
-} actions[] = {{560, true, random_arrive},
-               {12, false, random_flood},
-               {50, true, leave},
-               {15, false, lose_link},
-               {10, false, lose_pool},
-               {30, true, watch},
-               {90, false, order_something},
-               {20, false, random_settings},
-               {30, false, delete},
-               {20, false, fail_commits},
-               {15, false, change_disk},
-               {20, false, change_latency},
-               {12, false, crash},
-               {15, false, crash_soon},
-               {12, false, take_over},
-               {4, false, kill_elder},
-               {6, false, drain},
-               {25, false, lose_server},
-               {15, false, change_server},
-               {20, false, step_clock},
+} actions[] = {{560, true, random_arrive},   {12, false, random_flood},    {50, true, leave},
+               {15, false, lose_link},       {10, false, lose_pool},       {30, true, watch},
+               {90, false, order_something}, {20, false, random_settings}, {20, true, change_key},
+               {30, false, delete},          {20, false, fail_commits},    {15, false, change_disk},
+               {20, false, change_latency},  {12, false, crash},           {15, false, crash_soon},
+               {12, false, take_over},       {4, false, kill_elder},       {6, false, drain},
+               {25, false, lose_server},     {15, false, change_server},   {20, false, step_clock},
                {15, false, sleep_hours}};
 
 static unsigned choose_actions(struct world *w, unsigned ret_weights[ARRAY_LEN(actions)])
@@ -377,6 +371,8 @@ static void live(struct life *life, uint64_t seed)
     unsigned events = EVENTS_MIN + (unsigned)world_random(w, EVENTS_MORE);
     w->capacity = random_chance(w, 30) ? 12 : 0;
     snprintf(w->filter, sizeof(w->filter), "offensive");
+    if (life->money)
+        money_open(w, life->tenants);
     for (unsigned i = 0; i < events && !w->fault[0]; i++) {
         world_run(w, world_time(w) + gap_us(w));
         life->w = w->twin && random_chance(w, 50) ? w->twin : w;

@@ -17,6 +17,7 @@ struct life {
     unsigned tenants, ids;
     bool small_context; /* so that prompts can be too long for it */
     bool jumps;         /* hours may pass */
+    bool money;         /* keys with budgets */
     bool machines;      /* there are two, and life.w is the one that acts */
 };
 

@@ -65,6 +65,10 @@ void random_configure(struct life *life, uint64_t seed, char ret_config[1024])
              random_chance(d, 70) ? 1 : 72, random_chance(d, 80) ? "report" : "retry",
              (unsigned)world_random(d, 2), random_chance(d, 80) ? "exact" : "off",
              random_chance(d, 50) ? 1 : 24);
+    life->money = seed % 3 == 0;
+    if (life->money)
+        snprintf(ret_config + strlen(ret_config), 1024 - strlen(ret_config),
+                 "[prices]\ntest = 1 2\nm0 = 1 2\nm1 = 1 2\nother = 10 20\n%s", seed % 2 ? "m2 = 1 2\n" : "");
     life->machines = random_chance(d, 40);
     if (life->machines)
         snprintf(ret_config + strlen(ret_config), 1024 - strlen(ret_config),
@@ -287,9 +291,11 @@ void random_settings(struct life *life)
     switch (world_random(w, 7)) {
     case 0:
         REACH("another provider");
+        w->unbounded = true;
         snprintf(json, sizeof(json), "{\"provider\":\"%s\"}", pick(w, providers, ARRAY_LEN(providers)));
         break;
     case 1:
+        w->unbounded = true; /* one of the models may have no price */
         snprintf(json, sizeof(json), "{\"model\":\"m%u\"}", (unsigned)world_random(w, 3));
         break;
     case 2:

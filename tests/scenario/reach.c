@@ -33,6 +33,8 @@ static const char *const points[] = {
     "another provider",
     "another host",
     "a call without a key",
+    "other limits for a key",
+    "a key pays",
     /* what is told */
     "told an answer",
     "told a replay",
@@ -50,6 +52,8 @@ static const char *const points[] = {
     "refused for 256 MiB of prompts",
     "refused TENANT_QUEUE_FULL",
     "refused RATE_LIMITED",
+    "refused BUDGET_SPENT",
+    "refused PRICE_UNKNOWN",
     "refused REQUEST_ID_REUSED",
     "refused OUTCOME_UNKNOWN",
     "refused REQUEST_DELETED",

@@ -4,6 +4,8 @@
  */
 #include "upstream.h"
 
+#include "money.h"
+
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -346,6 +348,7 @@ int upstream_port_send(void *arg, struct call *call, struct err *e)
     watch_call(w, call);
     rules_called(w, call, fates);
     rules_sent(w, call);
+    money_sent(w, call, fates);
     note_conduct(w, call, &o);
     if (o.conduct == CONDUCT_UNSENT)
         return err_set(e, ERR_NOMEM, "Out of memory, as the script says.");

@@ -129,6 +129,15 @@ struct elder {
 struct server;
 struct connection;
 
+#define WORLD_PAYERS 8 /* tenants of random lives */
+
+/* Of one key in a random life, in picodollars (money.c). */
+struct payer {
+    uint64_t billed;     /* at least, by the provider */
+    uint64_t budget_max; /* the largest it was ever given; 0: none */
+    uint64_t slack;      /* what calls that had to be asked again may have cost beyond their estimates */
+};
+
 /* What is left of a core that crashed. Kept, with what hangs on it, so that a leak checker tells what leaks
  * from what merely died. */
 struct grave {
@@ -144,8 +153,10 @@ struct world {
     char dir[64];
     uint64_t now_us, real_base_us, random_state;
     uint64_t real_max_us; /* the latest the wall clock has shown before it was set back */
-    uint64_t set_us;      /* by how much it was set forward, in all */
-    uint64_t slept_us;    /* when the wall clock last jumped by hours */
+    struct payer payers[WORLD_PAYERS];
+    bool unbounded;    /* what a prompt may cost was not always known when it came in */
+    uint64_t set_us;   /* by how much it was set forward, in all */
+    uint64_t slept_us; /* when the wall clock last jumped by hours */
     bool verbose;
     uint64_t *trace; /* hash of everything world_say() was told; NULL: not wanted */
     struct core *core;
@@ -240,6 +251,8 @@ int disk_lookup(void *arg, const uint8_t key[REQUEST_KEY_SIZE], struct request_r
                 struct slice *ret_chat, struct err *e);
 int disk_chat(void *arg, const struct uuid *id, struct slice *ret_chat, struct err *e);
 void disk_lookup_end(void *arg);
+int disk_spent(void *arg, uint32_t month, void (*each)(void *each_arg, const struct spend *s), void *each_arg,
+               struct err *e);
 /* The turn is over: what it handed in goes to the commit thread. */
 void disk_submit(struct world *w);
 void disk_start_group(struct world *w);
@@ -281,6 +294,7 @@ void client_delete(struct world *w, const char *request_id);
 void client_keys(struct world *w, const char *json);
 /* The same from administrators who do not wait for each other. */
 void client_settings_aside(struct world *w, const char *json);
+void client_keys_aside(struct world *w, const char *json);
 void client_delete_aside(struct world *w, const char *request_id);
 /* Reads what the core has left in the links. */
 void client_read_all(struct world *w);
