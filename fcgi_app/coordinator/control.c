@@ -214,8 +214,9 @@ static void settings_changed(struct core *c, struct commit_op *op, uint64_t now_
             guard_reset(c, now_us);
         probe_soon(c);
         bool said = change->patch.has_api_key; /* then it is what the administrator wants */
-        if (other || said || c->provider_fault.code != ERR_PERM)
-            c->provider_fault.code = 0;
+        c->provider_fault.code = 0;
+        if (other || said)
+            c->key_fault.code = 0;
         if (other && !said)
             provider_key_look(c);
         struct batcher_config config = batcher_config(c, &c->settings);

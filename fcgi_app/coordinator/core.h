@@ -207,8 +207,10 @@ struct core {
     bool fenced;               /* another coordinator took over: leave at once */
     struct err store_fault;    /* code 0: the store works */
     struct err provider_fault; /* of the last call; code 0: it worked; ERR_AGAIN: a probe may find it gone */
-    uint64_t sink_counted;     /* of sink_dropped stand in the counters */
-    uint64_t sink_dropped;     /* kept up to date by the driver, as is */
+    struct err key_fault; /* the key that is here is for another host; code 0: it is not, or a call has worked
+                             without one */
+    uint64_t sink_counted; /* of sink_dropped stand in the counters */
+    uint64_t sink_dropped; /* kept up to date by the driver, as is */
     struct sink_kafka kafka;
     struct counter *totals;     /* with topics: what was counted since the start */
     uint64_t metrics_us;        /* when the next record of metrics is due */

@@ -93,10 +93,10 @@ void provider_key_look(struct core *c)
     struct err why;
     if (!is_elsewhere(c->conf, &c->saved_key, &c->settings, &why))
         return;
-    err_set(&c->provider_fault, ERR_PERM,
+    err_set(&c->key_fault, ERR_PERM,
             "%s, and is not sent to %s, which needs one of its own: PUT /v1/settings with api_key.", why.text,
             c->settings.base_url);
-    log_warning("%s", c->provider_fault.text);
+    log_warning("%s", c->key_fault.text);
 }
 
 int provider_key_load(struct core *c, struct store_read *r, struct err *e)

@@ -103,7 +103,9 @@ static void write_kafka(struct json_writer *w, const struct sink_kafka *k)
 
 void status_write(struct json_writer *w, const struct core *c, uint64_t now_us)
 {
-    const struct err *provider = c->provider_fault.code ? &c->provider_fault : &c->probe.fault;
+    const struct err *provider = c->key_fault.code        ? &c->key_fault
+                                 : c->provider_fault.code ? &c->provider_fault
+                                                          : &c->probe.fault;
     uint32_t running = 0;
     for (int p = 0; p < PRIORITIES; p++)
         running += c->calls_running[p];

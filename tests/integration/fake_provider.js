@@ -96,6 +96,10 @@ const RESPONSES = {
                 'insufficient_quota',
             ),
         ),
+    redirect: (call, res, { status, to }) => {
+        res.writeHead(status, { Location: `${to}/chat/completions`, 'Content-Length': 0 });
+        res.end();
+    },
     few: (call, res, o, dialect) => send(res, 200, dialect.answer(call)),
     many: (call, res, o, dialect) => send(res, 200, dialect.answer(call)),
     hang: () => {},

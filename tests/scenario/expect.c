@@ -269,7 +269,7 @@ static void expect_keys(struct script *s, struct line *l)
 /* PROVIDER works|faulty: what /health says of it. */
 static void expect_provider(struct script *s, struct line *l)
 {
-    const char *seen = s->at->core->provider_fault.code ? "faulty" : "works";
+    const char *seen = s->at->core->provider_fault.code || s->at->core->key_fault.code ? "faulty" : "works";
     if (l->n < 2 || strcmp(l->words[1], seen) != 0)
         script_fail(s, "expected a provider that %s, got %s", l->n > 1 ? l->words[1] : "?", seen);
 }

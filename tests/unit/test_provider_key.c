@@ -97,7 +97,7 @@ static void check_nowhere(void)
     core.settings = before;
     core.settings.provider = PROVIDER_OPENAI;
     provider_key_look(&core);
-    cr_assert_not_null(strstr(core.provider_fault.text, "earlier version"), "%s", core.provider_fault.text);
+    cr_assert_not_null(strstr(core.key_fault.text, "earlier version"), "%s", core.key_fault.text);
 }
 
 /* Killed after the settings of another key and host were committed and before its file was renamed. */
