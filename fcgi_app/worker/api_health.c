@@ -3,6 +3,7 @@
  * times a second a process, with the coordinator's word in it; asking never starts a coordinator.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/version.h"
@@ -16,6 +17,8 @@
 #define KEPT_US      (250 * US_PER_MS)
 #define STALE_MAX_US (2 * US_PER_S) /* served while another thread renders the next one */
 #define ASK_LIMIT_US (500 * US_PER_MS)
+#define LEAVING_US   (200 * US_PER_MS) /* in which a coordinator that closes connections is gone */
+#define PAUSE_US     (10 * US_PER_MS)
 
 /* One dependency. Texts lend. */
 struct part {
@@ -164,6 +167,20 @@ static struct part unasked(bool enabled)
                    : (struct part){"disabled", NULL};
 }
 
+/* One that is just leaving, because nobody needs it, closes what comes to it: a moment later there is none,
+ * and that is no fault. */
+static int ask_status(struct exchange *x, struct wire_frame *ret_frame, struct err *e)
+{
+    uint64_t begun_us = clock_mono_us();
+    for (;;) {
+        int rc = link_ask(&x->link, LINK_IF_RUNNING, WIRE_STATUS_ASK, (struct slice){"", 0},
+                          begun_us + ASK_LIMIT_US, ret_frame, e);
+        if (rc != ERR_CLOSED || worker_leaving(x->worker) || clock_mono_us() - begun_us > LEAVING_US)
+            return rc;
+        usleep(PAUSE_US);
+    }
+}
+
 static int render(struct exchange *x, struct buf *out)
 {
     struct worker *w = x->worker;
@@ -178,8 +195,7 @@ static int render(struct exchange *x, struct buf *out)
     struct settings settings;
     worker_settings(w, &settings);
     h.keyless = !settings.has_key && provider_needs_key(settings.provider, settings.base_url);
-    int rc = link_ask(&x->link, LINK_IF_RUNNING, WIRE_STATUS_ASK, (struct slice){"", 0},
-                      clock_mono_us() + ASK_LIMIT_US, &frame, &e);
+    int rc = ask_status(x, &frame, &e);
     if (!rc && frame.type != WIRE_STATUS)
         rc = err_set(&e, ERR_INVAL, "The coordinator did not answer with its status.");
     if (!rc)
