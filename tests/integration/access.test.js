@@ -3,6 +3,7 @@
 const { describe } = require('node:test');
 const assert = require('node:assert/strict');
 const { useStack, assertError } = require('./harness');
+const { createKey } = require('./carpoolctl');
 
 const QUERY = '/v1/query';
 
@@ -91,6 +92,74 @@ describe('with keys', () => {
             '*',
             'errors can be read, too',
         );
+    });
+});
+
+describe('CORS', () => {
+    const listed = 'https://app.example.org';
+    const foreign = 'https://evil.example.org';
+    const cors = (res) =>
+        Object.fromEntries(
+            Object.entries(res.headers)
+                .filter(([name]) => /^access-control-allow-(origin|credentials)$|^vary$/.test(name))
+                .map(([name, value]) => [name.replace('access-control-allow-', ''), value]),
+        );
+    const preflight = (s, origin, path = QUERY) =>
+        s.request('OPTIONS', path, {
+            headers: { Origin: origin, 'Access-Control-Request-Method': 'POST', 'Access-Control-Request-Headers': 'x-api-key' },
+        });
+
+    describe('while no key exists', () => {
+        const s = useStack({ env: { CARPOOL_BATCH_MEDIUM_WINDOW_MS: '20' } });
+
+        s.test('nobody may read, and with the first key everybody who has one', async () => {
+            for (const path of [QUERY, '/health', '/v1/settings', '/nothing']) {
+                const asked = await preflight(s, foreign, path);
+                assert.deepEqual(cors(asked), { vary: 'Origin' }, path);
+                assert.equal(asked.headers['access-control-allow-headers'], undefined);
+                assert.deepEqual(cors(await s.get(path, { headers: { Origin: foreign } })), { vary: 'Origin' }, path);
+            }
+            const key = await createKey(s.stack, 'client', 'page');
+            assert.deepEqual(cors(await preflight(s, foreign)), { origin: '*' });
+            const headers = { Origin: foreign, 'X-API-Key': key, 'Sec-Fetch-Site': 'cross-site' };
+            const answer = await s.ask('x', {}, { headers });
+            assert.equal(answer.status, 200, 'a key is worth the same wherever its page comes from');
+            assert.deepEqual(cors(answer), { origin: '*' });
+            assert.deepEqual(cors(await s.ask('x', {}, { headers: { Origin: foreign } })), { origin: '*' });
+        });
+    });
+
+    describe('for one origin', () => {
+        const s = useStack({
+            env: { CARPOOL_BATCH_MEDIUM_WINDOW_MS: '20', CARPOOL_SERVER_CORS_ALLOW_ORIGIN: listed },
+        });
+
+        s.test('its pages may read and ask, others neither', async () => {
+            const allowed = { origin: listed, vary: 'Origin' };
+            assert.deepEqual(cors(await preflight(s, listed)), allowed);
+            const answer = await s.ask('x', {}, { headers: { Origin: listed, 'Sec-Fetch-Site': 'cross-site' } });
+            assert.equal(answer.status, 200);
+            assert.deepEqual(cors(answer), allowed);
+            for (const origin of [foreign, 'null', `${listed}.evil.org`, `${listed}:8443`, listed.toUpperCase(), '*', ''])
+                for (const res of [await preflight(s, origin), await s.ask('x', {}, { headers: { Origin: origin } })])
+                    assert.ok(!('origin' in cors(res)) && !('credentials' in cors(res)), origin);
+            assertError(await s.ask('x', {}, { headers: { Origin: foreign } }), 403, { code: 'KEY_NEEDED' });
+        });
+
+        s.test('what may be kept is kept for each origin apart', async () => {
+            assert.equal((await s.get('/openapi.json')).headers.vary, 'Origin');
+            assert.equal((await s.get('/openapi.json', { headers: { Origin: foreign } })).headers.vary, 'Origin');
+        });
+    });
+
+    describe('for everybody, without keys', () => {
+        const s = useStack({ env: { CARPOOL_BATCH_MEDIUM_WINDOW_MS: '20', CARPOOL_SERVER_CORS_ALLOW_ORIGIN: '*' } });
+
+        s.test('what is refused can be read, no more', async () => {
+            const res = await s.ask('x', {}, { headers: { Origin: foreign } });
+            assertError(res, 403, { code: 'KEY_NEEDED' });
+            assert.deepEqual(cors(res), { origin: '*' });
+        });
     });
 });
 
