@@ -104,12 +104,24 @@ static int settle_paths(struct conf *c, struct err *e)
     return rc;
 }
 
+/* What worker/auth.c takes for one. */
+static bool is_key(const char *text)
+{
+    while (*text > ' ' && *text <= '~')
+        text++;
+    return !*text;
+}
+
 /* What no option can know alone. */
 static int settle(struct conf *c, struct err *e)
 {
     char *base = c->server.base_path;
     for (size_t n = strlen(base); n > 0 && base[n - 1] == '/'; n--)
         base[n - 1] = 0;
+    if (!is_key(c->auth.api_key) || !is_key(c->auth.admin_key))
+        return err_set(e, ERR_INVAL,
+                       "%s must be visible ASCII characters without blanks, or nobody could send it.",
+                       is_key(c->auth.api_key) ? "ADMIN_KEY" : "API_KEY");
     if (c->retry.cap_ms < c->retry.base_ms)
         return err_set(e, ERR_INVAL, "retry.cap_ms (%u) must not be less than retry.base_ms (%u).",
                        c->retry.cap_ms, c->retry.base_ms);

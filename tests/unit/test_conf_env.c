@@ -318,3 +318,18 @@ Test(conf_env, a_provider_key_is_printable_ascii)
     expect_loaded(NULL);
     cr_assert_str_eq(c.provider.api_key, "sk-a");
 }
+
+Test(conf_env, a_key_that_nobody_could_send)
+{
+    static const char *const odd[] = {"two words", "schl\xc3\xbcssel", " ", "x "};
+    for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
+        setenv("API_KEY", odd[i], 1);
+        expect_refused(NULL,
+                       "API_KEY must be visible ASCII characters without blanks, or nobody could send it.");
+        unsetenv("API_KEY");
+        setenv("ADMIN_KEY", odd[i], 1);
+        expect_refused(NULL,
+                       "ADMIN_KEY must be visible ASCII characters without blanks, or nobody could send it.");
+        unsetenv("ADMIN_KEY");
+    }
+}
