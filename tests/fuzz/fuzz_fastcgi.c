@@ -39,6 +39,7 @@ static bool comes_once(struct slice name)
         "HTTP_X_API_KEY",
         "HTTP_AUTHORIZATION",
         "HTTP_PREFER",
+        "HTTP_SEC_FETCH_SITE",
         "HTTP_X_PRIORITY",
         "HTTP_CACHE_CONTROL",
         "REDIRECT_HTTP_AUTHORIZATION",
