@@ -38,6 +38,7 @@ class PowerCuts {
             provider: 'openai',
             env: {
                 LD_PRELOAD: path.join(BUILD, 'crash', 'powercut.so'),
+                CARPOOL_COORDINATOR_SANDBOX: 'off', /* the journal lies outside of what Landlock leaves */
                 CARPOOL_WORKER_PROCESSES: '1',
                 CARPOOL_WORKER_THREADS: '32',
                 CARPOOL_CACHE_MODE: 'exact',
