@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <ini.h>
 #include <pwd.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,8 @@ static char *read_line(char *ret_line, int size, void *stream)
 {
     struct file *f = stream;
     int n = 0, c = 0;
+    /* Always the same memory, which inih frees as it is: the line before may have been a key. */
+    sodium_memzero(ret_line, (size_t)size);
     if (f->rc)
         return NULL;
     f->line++;
@@ -147,6 +150,7 @@ static int parse(struct file *f)
 static int read_path(const char *path, struct conf *c, struct err *e)
 {
     struct file f = {.path = path, .conf = c, .e = e};
+    static char buffer[4096]; /* ours, to be wiped: keys pass through it */
     _Static_assert(sizeof(f.seen) / sizeof(f.seen[0]) == OPTIONS_MAX, "one a possible option");
     if (conf_options_n > OPTIONS_MAX || strlen(path) >= sizeof(c->file))
         return err_set(e, ERR_LIMIT, "The path of the configuration file is too long.");
@@ -154,8 +158,10 @@ static int read_path(const char *path, struct conf *c, struct err *e)
     if (!f.stream)
         return err_set_errno(e, "Cannot open the configuration file %s", path);
     set_up_inih();
+    setvbuf(f.stream, buffer, _IOFBF, sizeof(buffer));
     int rc = parse(&f);
     fclose(f.stream);
+    sodium_memzero(buffer, sizeof(buffer));
     /* Absolute, since programs change their directory and start others with this file. */
     if (!rc && !realpath(path, c->file))
         rc = err_set_errno(e, "Cannot find out where %s is", path);

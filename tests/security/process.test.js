@@ -167,6 +167,24 @@ describe('the whole of `make run`, with umask 000 and a directory that was open'
     });
 });
 
+describe('a key in carpool.conf', { skip: !ROOT_USER || SANITIZED }, () => {
+    const CONF_KEY = 'canary-of-the-file-0123456789';
+    let s;
+    before(async () => {
+        const conf = `[provider]\nkind = openai\napi_key = ${CONF_KEY}\n`;
+        s = await Stack.start({ provider: 'openai', conf, env: { CARPOOL_PROVIDER_API_KEY: '' } });
+        s.fake.keys = [CONF_KEY];
+    });
+    after(() => s?.stop());
+
+    test('is in the memory of the coordinator only', async () => {
+        assert.equal((await s.ask('with the key of the file')).status, 200);
+        assert.ok(inMemory(s.coordinatorPid(), CONF_KEY), 'or this test sees nothing');
+        const workers = s.processes().filter((p) => p.name === 'carpool.fcgi');
+        assert.deepEqual(workers.filter((p) => inMemory(p.pid, CONF_KEY)).map((p) => p.args), []);
+    });
+});
+
 /* A program of its own, as an ordinary user: /proc/PID belongs to root when it is not dumpable. */
 async function ownerOfProc(program, args, env) {
     const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'cp-own-'));
