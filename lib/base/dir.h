@@ -19,13 +19,13 @@ int dir_sync(const char *path, struct err *e);
 
 /* How a directory that was there already stands to other users. */
 enum dir_privacy {
-    DIR_PRIVATE,  /* 0700 or less */
+    DIR_PRIVATE,   /* 0700 or less */
     DIR_TIGHTENED, /* it was open, and is 0700 now */
     DIR_OPEN       /* it is open and stays so: another user's, or there is more in it than names says */
 };
 
-/* Shuts path to other users, if it is ours alone: everything in it is one of names, a NULL-terminated list. Who
- * set storage.dir = /var/lib by mistake must not find /var/lib shut. Blocks on the directory. */
+/* Shuts path to other users, if it is ours alone: everything in it is one of names, a NULL-terminated list.
+ * Who set storage.dir = /var/lib by mistake must not find /var/lib shut. Blocks on the directory. */
 enum dir_privacy dir_tighten(const char *path, const char *const *names);
 
 /* Whether path, as it is written, lies below the directory dir. */

@@ -42,6 +42,8 @@ static void remove_all(void)
     rmdir(below("a/b/c"));
     rmdir(below("a/b"));
     rmdir(below("a"));
+    rmdir(below("logs"));
+    rmdir(below("dpkg"));
     remove(below("file"));
     rmdir(root);
 }
@@ -111,4 +113,29 @@ Test(dir, contains)
     cr_assert_not(dir_contains("/a/b", "/a/b"));
     cr_assert_not(dir_contains("/a/b", "/a"));
     cr_assert_not(dir_contains("", "/a"));
+}
+
+static unsigned mode_of(const char *path)
+{
+    struct stat st;
+    cr_assert_eq(stat(path, &st), 0);
+    return st.st_mode & 07777;
+}
+
+Test(dir, is_shut_when_nothing_else_is_in_it)
+{
+    static const char *const names[] = {"data.mdb", "logs", NULL};
+    char logs[256];
+    snprintf(logs, sizeof(logs), "%s", below("logs"));
+    cr_assert_eq(mkdir(logs, 0755), 0);
+    cr_assert_eq(dir_tighten(root, names), DIR_PRIVATE, "it was made 0700");
+    cr_assert_eq(chmod(root, 0755), 0);
+    cr_assert_eq(dir_tighten(root, names), DIR_TIGHTENED);
+    cr_assert_eq(mode_of(root), 0700);
+    /* Somebody's own: /var/lib, by mistake. */
+    cr_assert_eq(chmod(root, 0755), 0);
+    cr_assert_eq(mkdir(below("dpkg"), 0755), 0);
+    cr_assert_eq(dir_tighten(root, names), DIR_OPEN);
+    cr_assert_eq(mode_of(root), 0755);
+    cr_assert_eq(dir_tighten(below("none"), names), DIR_OPEN);
 }
