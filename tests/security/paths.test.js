@@ -6,8 +6,9 @@
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
-const { describe, before, after } = require('node:test');
+const { describe, after } = require('node:test');
 const { useStack, ROOT } = require('../integration/harness');
+const { copySite } = require('./site');
 
 const ADMIN_KEY = 'admin-key-of-paths';
 const request = (target, { method = 'GET', head = '', body = '' } = {}) =>
@@ -143,7 +144,7 @@ describe('paths', () => {
 
 /* Editors and version control leave copies beside what is served. */
 describe('files that lie in web/ by accident', () => {
-    const s = useStack({ env: { API_KEY: 'client-key-of-paths' } });
+    const site = copySite();
     const names = [
         '.hidden',
         '.env',
@@ -164,21 +165,16 @@ describe('files that lie in web/ by accident', () => {
         'assets/#app.js#',
         'assets/app.js.orig',
     ];
-    const made = [];
-    before(() => {
-        for (const name of names) {
-            const file = path.join(ROOT, 'web', name);
-            for (let dir = path.dirname(file); !fs.existsSync(dir); dir = path.dirname(dir)) made.push(dir);
-            fs.mkdirSync(path.dirname(file), { recursive: true });
-            fs.writeFileSync(file, 'left-behind-mark', { flag: 'wx' });
-            made.unshift(file);
-        }
-    });
-    after(() => {
-        for (const file of made) fs.rmSync(file, { recursive: true, force: true });
-    });
+    for (const name of names) {
+        const file = path.join(site.web, name);
+        fs.mkdirSync(path.dirname(file), { recursive: true });
+        fs.writeFileSync(file, 'left-behind-mark', { flag: 'wx' });
+    }
+    const s = useStack({ command: site.command, env: { API_KEY: 'client-key-of-paths' } });
+    after(() => site.remove());
 
     s.test('are not served', async () => {
+        assert.equal((await s.get('/assets/api.js', { check: false })).status, 200, 'the copy is served');
         for (const name of names)
             for (const spelling of [name, name.replace('.', '%2e'), `./${name}`, `assets/../${name}`]) {
                 const res = await s.raw(request(`/${spelling.replaceAll('#', '%23')}`));
