@@ -7,6 +7,7 @@
 const assert = require('node:assert/strict');
 const { describe } = require('node:test');
 const { useStack, inParallel } = require('../integration/harness');
+const { makeKey } = require('../integration/ctl');
 const { echoOf, answerTo } = require('../integration/fake_dialects');
 const { INJECTIONS, OBEY, SUBVERSIONS, HIJACK } = require('./injections');
 
@@ -88,15 +89,22 @@ describe('across keys', () => {
     const s = useStack({ provider: 'openai', env: { ...ENV, API_KEY: KEYS.client, ADMIN_KEY: KEYS.admin, CARPOOL_BATCH_HIGH_WINDOW_MS: '150' } });
     const as = (who) => ({ headers: { 'X-API-Key': KEYS[who] } });
 
-    s.test('fifty injections and their victims never stand in one call, whatever comes in between', async () => {
-        believe(s.fake, (n, entries, at) => SUBVERSIONS.answers_changed(entries, at));
+    /* Attackers and victims: the two keys of the environment, one of those and one of the store, two of the store. */
+    const pairs = async () => {
+        const [one, two] = [(await makeKey(s.stack)).key, (await makeKey(s.stack)).key];
+        return { 'keys of the environment': [KEYS.admin, KEYS.client], 'a key of each': [one, KEYS.client], 'keys of the store': [one, two] };
+    };
+    const tryPair = async (name, [attackers, victims]) => {
+        const using = (key) => ({ headers: { 'X-API-Key': key } });
+        s.fake.calls.length = 0;
+        const id = (n) => `same-${name.replaceAll(' ', '-')}-${n}`;
         const results = [];
         await inParallel(INJECTIONS.length * 2, 24, async (i) => {
             const n = i >> 1;
             results.push(
                 i % 2
-                    ? { n, res: await s.ask(victim(n, 1), { priority: 'HIGH', username: 'same', request_id: `same-${n}` }, as('client')) }
-                    : { n, attacker: true, res: await s.ask(attack(n, INJECTIONS[n][0]), { priority: 'HIGH', username: 'same', request_id: `same-${n}` }, as('admin')) },
+                    ? { n, res: await s.ask(victim(n, 1), { priority: 'HIGH', username: 'same', request_id: id(n) }, using(victims)) }
+                    : { n, attacker: true, res: await s.ask(attack(n, INJECTIONS[n][0]), { priority: 'HIGH', username: 'same', request_id: id(n) }, using(attackers)) },
             );
         });
         for (const { n, attacker, res } of results) {
@@ -106,8 +114,12 @@ describe('across keys', () => {
         assert.ok(s.fake.calls.some((call) => call.members.length > 1), 'calls were shared at all');
         for (const call of s.fake.calls) {
             const groups = new Set(call.members.map((m) => (MARK.test(m.prompt) ? 'attackers' : 'victims')));
-            assert.equal(groups.size, 1, `in one call: ${call.members.map((m) => m.prompt.slice(0, 40))}`);
+            assert.equal(groups.size, 1, `${name}, in one call: ${call.members.map((m) => m.prompt.slice(0, 40))}`);
         }
+    };
+    s.test('fifty injections and their victims never stand in one call, whatever comes in between', async () => {
+        believe(s.fake, (n, entries, at) => SUBVERSIONS.answers_changed(entries, at));
+        for (const [name, pair] of Object.entries(await pairs())) await tryPair(name, pair);
     });
 
     s.test('nor do callers that bring their own keys, and no call carries a key of another', async () => {
