@@ -3,7 +3,7 @@
  * Five hundred clients who send or read as slowly as they can (slowhttptest): slow headers, slow bodies, slow reading. A good
  * client's p99 over /health and /query stays within twice of what it is without them. Both are measured in one run, in turns;
  * when the machine is too busy with other things to decide, more rounds are added to both sides, and none is left out. Does
- * time run out over that, the worst idle phase is what counts as idle, and it is said.
+ * time run out over that, what counts as idle is a second server that was asked in turns with the attacked one, and it is said.
  * Whoever waits long for a good reason is not cut off.
  */
 const assert = require('node:assert/strict');
@@ -47,17 +47,22 @@ describe('five hundred slow clients', { skip }, () => {
 
     after(() => site.remove());
 
-    /* What a good client measures for ms: both requests in turns, each lane with a pause, so that it is no load itself. */
-    async function measure(ms, into) {
+    const twin = useStack({ env: { CARPOOL_BATCH_MEDIUM_WINDOW_MS: '0' } });
+
+    /* What a good client measures for ms: both requests in turns, each lane with a pause, so that it is no load itself; and the
+     * same of the other server, which nobody attacks. */
+    async function measure(ms, into, beside) {
         const end = performance.now() + ms;
         const lane = async () => {
             while (performance.now() < end) {
-                const health = await s.get('/health', { check: false, timeoutMs: 10000 });
-                const query = await s.post('/query', { query: 'good' }, { check: false, timeoutMs: 10000 });
-                assert.equal(health.status, 200);
-                assert.deepEqual(query.json, { result: 'Processed: good' });
-                into.health.push(health.ms);
-                into.query.push(query.ms);
+                for (const [server, times] of [[s, into], [twin, beside]]) {
+                    const health = await server.get('/health', { check: false, timeoutMs: 10000 });
+                    const query = await server.post('/query', { query: 'good' }, { check: false, timeoutMs: 10000 });
+                    assert.equal(health.status, 200);
+                    assert.deepEqual(query.json, { result: 'Processed: good' });
+                    times.health.push(health.ms);
+                    times.query.push(query.ms);
+                }
                 await sleep(4);
             }
         };
@@ -75,26 +80,20 @@ describe('five hundred slow clients', { skip }, () => {
 
     for (const name of Object.keys(ATTACKS))
         s.test(`${name}: p99 at most twice that of an idle server`, async (t) => {
-            const idle = { health: [], query: [] };
-            const busy = { health: [], query: [] };
-            const worst = { health: 0, query: 0 };
+            const none = () => ({ health: [], query: [] });
+            const [idle, busy, beside] = [none(), none(), none()];
             const ratio = (what) => p99(busy[what]) / p99(idle[what]);
-            await measure(500, { health: [], query: [] });
+            await measure(500, none(), none());
             let held = 0;
             const lastMs = performance.now() + TIME_MS * STRETCH;
             const undecided = () => performance.now() < lastMs && (ratio('health') > 2 || ratio('query') > 2);
             for (let round = 0; round < ROUNDS_MIN || undecided(); round++) {
-                const phase = { health: [], query: [] };
-                await measure(IDLE_MS, phase);
-                for (const what of ['health', 'query']) {
-                    idle[what].push(...phase[what]);
-                    worst[what] = Math.max(worst[what], p99(phase[what]));
-                }
+                await measure(IDLE_MS, idle, none());
                 const child = attack(name);
                 try {
                     await until('the attack is there', () => established(s.port) > CONNECTIONS * 0.9, 30000);
                     await sleep(500);
-                    await measure(ATTACK_MS, busy);
+                    await measure(ATTACK_MS, busy, beside);
                     held = Math.max(held, established(s.port));
                 } finally {
                     child.kill('SIGKILL');
@@ -106,12 +105,12 @@ describe('five hundred slow clients', { skip }, () => {
                 t.diagnostic(
                     `/${what}: p99 ${p99(idle[what]).toFixed(1)} ms of ${idle[what].length} idle, ${p99(busy[what]).toFixed(1)} ms of ${busy[what].length} beside ${held} slow ones`,
                 );
-            assert.ok(busy.health.length > 150 / STRETCH, `${busy.health.length} samples are too few`);
+            assert.ok(busy.health.length > 100 / STRETCH, `${busy.health.length} samples are too few`);
             assert.ok(held > CONNECTIONS * 0.9, `${held} connections were held`);
             for (const what of ['health', 'query'])
                 if (ratio(what) > 2) {
-                    t.diagnostic(`/${what}: ${ratio(what).toFixed(2)} times; idle phases went up to ${worst[what].toFixed(1)} ms`);
-                    assert.ok(p99(busy[what]) <= 2 * worst[what], `/${what}: ${ratio(what).toFixed(2)} times`);
+                    t.diagnostic(`/${what}: ${ratio(what).toFixed(2)} times; the other server at the same time: p99 ${p99(beside[what]).toFixed(1)} ms`);
+                    assert.ok(p99(busy[what]) <= 2 * p99(beside[what]), `/${what}: ${ratio(what).toFixed(2)} times`);
                 }
         });
 });
