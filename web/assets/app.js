@@ -106,9 +106,10 @@ function startKeys() {
     $('key-dialog').addEventListener('close', () => ($('key-input').value = ''));
     $('key-form').addEventListener('submit', useKey);
     $('key-forget').addEventListener('click', () => {
+        /* What was seen with it goes, too. */
         setKey('');
         closeKeyDialog();
-        announce('The key is forgotten.');
+        location.reload();
     });
     onKeyChange(showKeyState);
     showKeyState();

@@ -1,6 +1,6 @@
 /* The first view: what this is, and a prompt to try. */
 import { $, h, setFieldError, setText } from './dom.js';
-import { getSettings, sendPrompt } from './api.js';
+import { getSettings, onKeyChange, sendPrompt } from './api.js';
 import { count, duration, whole } from './format.js';
 import { problem } from './problem.js';
 import { parseTiming, timingBar } from './timing.js';
@@ -10,6 +10,7 @@ const COUNTS = [1, 2, 4, 6, 12];
 const levels = { HIGH: 'high', MEDIUM: 'medium', LOW: 'low' };
 let waiting = null; /* AbortController of the prompts on their way */
 let settings = null;
+let refused = false; /* the settings, to the key in use */
 
 function facts(json, seen) {
     const shared = seen.get(json.batch_id) ?? 1;
@@ -81,9 +82,11 @@ async function submit(event) {
 
 /* The rules in force, for who may see them; others see the defaults. */
 async function showRules() {
+    if (refused) return;
     try {
         settings = await getSettings();
-    } catch {
+    } catch (error) {
+        refused = error.kind === 'key' || error.kind === 'forbidden';
         return;
     }
     for (const [i, name] of ['high', 'medium', 'low'].entries()) {
@@ -105,6 +108,10 @@ export function start() {
             event.preventDefault();
             $('try-form').requestSubmit();
         }
+    });
+    onKeyChange(() => {
+        refused = false;
+        showRules();
     });
     setText($('curl-base'), new URL('.', location.href).href.replace(/\/$/, ''));
 }

@@ -1,6 +1,7 @@
 /*
  * Something that is done again and again while it is wanted and the tab can be seen. After a failure it waits longer and
- * longer; when the tab comes back, or the network does, it is done at once.
+ * longer; when the tab comes back, or the network does, it is done at once. A refusal for want of a key is not asked
+ * for again: each would count as an error, and only the reader can change it.
  */
 
 /**
@@ -19,16 +20,18 @@ export function poll(work, everyMs, { slowest = 60000 } = {}) {
     async function turn() {
         clearTimeout(timer);
         running?.abort();
+        let refused = false;
         const mine = (running = new AbortController());
         try {
             await work(mine.signal);
             failures = 0;
-        } catch {
+        } catch (error) {
             failures++;
+            refused = error.kind === 'key' || error.kind === 'forbidden';
         }
         if (running !== mine) return; /* another turn has begun, and plans the next */
         running = null;
-        plan(failures ? Math.min(everyMs * 2 ** (failures - 1), Math.max(slowest, everyMs)) : everyMs);
+        if (!refused) plan(failures ? Math.min(everyMs * 2 ** (failures - 1), Math.max(slowest, everyMs)) : everyMs);
     }
 
     const back = () => {

@@ -21,7 +21,7 @@ const titles = {
 export function problem(error, retry, note) {
     const wantsKey = error.kind === 'key' || error.kind === 'forbidden';
     return h(`div.problem.${error.kind}`, { role: 'alert' },
-        h('p', null, h('strong', null, titles[error.kind] ?? titles.refused), ` ${error.message}`, note ? ` ${note}` : null,
+        h('p', null, h('strong', null, `${titles[error.kind] ?? titles.refused}.`), ` ${error.message}`, note ? ` ${note}` : null,
             error.retryAfter ? ` It asks to wait ${error.retryAfter} s.` : null),
         h('div.buttons', null,
             wantsKey ? h('button.primary.small', { type: 'button', onclick: () => document.dispatchEvent(new Event('needkey')) }, 'Enter a key') : null,
