@@ -18,7 +18,7 @@ function card(health) {
 }
 
 function banners(list) {
-    $('banners').replaceChildren(...list.map(({ kind, text, quiet }) => h(`p.banner.${kind}`, kind === 'bad' && !quiet ? { role: 'alert' } : null, text)));
+    $('banners').replaceChildren(...list.map(({ kind, text }) => h(`p.banner.${kind}`, kind === 'bad' ? { role: 'alert' } : null, text)));
 }
 
 function notices(health) {
@@ -44,12 +44,11 @@ function show(health) {
 function showError(error) {
     if (shown === error.message) return;
     shown = error.message;
-    /* The card says it to screen readers, and the view does where something fails. */
     const text = error.kind === 'offline' ? 'Offline' : 'Away';
     $('health').replaceChildren(h('div.status-head', null, h('dt', null, 'Service'),
         h('dd', null, h('span.state.down', { id: 'health-state' }, text), h('span.reason', null, error.message))));
     $('health').setAttribute('aria-busy', 'false');
-    banners([{ kind: 'bad', quiet: true, text: `${error.message} It is asked again by itself.` }]);
+    banners([{ kind: 'bad', text: `${error.message} It is asked again by itself.` }]);
 }
 
 export function startHealth() {
