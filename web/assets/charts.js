@@ -85,12 +85,13 @@ export function makeBars(uPlot, holder, onPoint) {
     const HEIGHT = 220;
     let chart = null, data = null;
 
+    const valuesOf = ({ labels, series }) => [labels.map((_, i) => i), ...stack(series)];
+
     const build = () => {
         chart?.destroy();
         chart = null;
         if (!data || !holder.clientWidth) return;
-        const values = [data.labels.map((_, i) => i), ...stack(data.series)];
-        chart = new uPlot(options(uPlot, data, { width: holder.clientWidth, height: HEIGHT }, onPoint), values, holder);
+        chart = new uPlot(options(uPlot, data, { width: holder.clientWidth, height: HEIGHT }, onPoint), valuesOf(data), holder);
         /* For readers of the screen there is the sentence on the holder, and the table. */
         chart.root.setAttribute('aria-hidden', 'true');
     };
@@ -103,8 +104,10 @@ export function makeBars(uPlot, holder, onPoint) {
     return {
         /** @param {{labels: string[], series: {name: string, paint: string, values: number[]}[]}|null} next */
         show(next) {
+            const same = chart && next && next.labels.join('\n') === data.labels.join('\n');
             data = next;
-            build();
+            if (same) chart.setData(valuesOf(data)); /* what the pointer is at stays */
+            else build();
         },
     };
 }

@@ -2,6 +2,8 @@
 import { h, setText } from './dom.js';
 import { csv, download } from './csv.js';
 
+const LONG = 400; /* rows: more are not made before somebody opens the table */
+
 /**
  * @typedef {{title: string, num?: boolean, format?: (value: *) => string, chip?: boolean}} Column
  * @typedef {{rows: Array<Array<string|number|null>>, summary: string, empty?: string|null}} Content
@@ -35,6 +37,12 @@ export function makePanel({ id, title, columns, picture = true, wide = false, no
         h('thead', null, h('tr', null, columns.map((c) => h(c.num ? 'th.num' : 'th', { scope: 'col' }, c.title)))), body);
     const scroll = h('div.scroll', { tabindex: 0, role: 'group', 'aria-label': `${title}: table` }, table);
     const details = picture ? h('details', { id: `${id}-table` }, h('summary', null, 'Table'), scroll) : scroll;
+    let made = true;
+    const makeRows = () => {
+        made = true;
+        body.replaceChildren(...content.rows.map((row) => tableRow(columns, row)));
+    };
+    details.addEventListener('toggle', () => made || makeRows());
     const holder = h('div.picture', { id: `${id}-picture` });
     const empty = h('p.empty', { hidden: true });
     const readout = h('p.readout');
@@ -74,7 +82,8 @@ export function makePanel({ id, title, columns, picture = true, wide = false, no
             element.classList.toggle('is-empty', Boolean(next.empty));
             holder.setAttribute('role', 'img');
             holder.setAttribute('aria-label', next.summary);
-            body.replaceChildren(...next.rows.map((row) => tableRow(columns, row)));
+            made = false;
+            if (!picture || details.open || next.rows.length <= LONG) makeRows();
             return true;
         },
     };
