@@ -63,4 +63,6 @@ export function startHealth() {
     }, 10000, { slowest: 10000 });
     watch.start();
     addEventListener('offline', () => watch.now());
+    /* Another provider has other things to be warned of. The server renders this document four times a second. */
+    document.addEventListener('settingssaved', () => setTimeout(() => watch.now(), 400));
 }

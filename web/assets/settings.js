@@ -200,6 +200,7 @@ async function put(change) {
         showDocument(await putSettings(change));
         setText($('settings-status'), `Saved at ${timeOfDay(Date.now())}, and in force.`);
         others?.postMessage('changed');
+        document.dispatchEvent(new Event('settingssaved'));
     } catch (error) {
         showRefusal(error);
     }
