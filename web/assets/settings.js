@@ -18,6 +18,7 @@ let key = { mode: 'keep' };
 let conflicts = new Map(); /* field -> the server's value */
 let saving = false;
 let checker = null;
+let pressing = false; /* a finger or a mouse button is down */
 const others = 'BroadcastChannel' in globalThis ? new BroadcastChannel('carpool-settings') : null;
 
 const input = (field) => $(`f-${field}`);
@@ -278,10 +279,16 @@ function edited(event) {
     refresh();
 }
 
-/* Leaving a field is early enough to hear that something is wrong with it. */
-function left(event) {
-    const { name } = event.target;
-    if (FIELDS.includes(name) && valueOf(name) !== base[name]) setFieldError(event.target, fault(name, valueOf(name)));
+/*
+ * Leaving a field is early enough to hear that something is wrong with it. Not while a button is being pressed: the
+ * sentence moves what is below it, and the press would end beside the button and count for nothing.
+ */
+function left({ target }) {
+    const judge = () => {
+        if (FIELDS.includes(target.name) && valueOf(target.name) !== base[target.name]) setFieldError(target, fault(target.name, valueOf(target.name)));
+    };
+    if (pressing) addEventListener('pointerup', () => setTimeout(judge), { once: true });
+    else judge();
 }
 
 export function start() {
@@ -291,6 +298,8 @@ export function start() {
     form.addEventListener('input', edited);
     form.addEventListener('change', edited);
     form.addEventListener('focusout', left);
+    addEventListener('pointerdown', () => (pressing = true), true);
+    for (const end of ['pointerup', 'pointercancel']) addEventListener(end, () => (pressing = false), true);
     form.addEventListener('submit', (event) => {
         event.preventDefault();
         save();
