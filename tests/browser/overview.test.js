@@ -43,7 +43,7 @@ b.test('a prompt is answered, with the batch it rode in and where the time went'
     await page.getByRole('status').filter({ hasText: 'Answered.' }).waitFor();
     const [chat] = await stack.chats();
     assert.equal(chat.request.prompt, 'What is a carpool?');
-    assert.equal(chat.request.priority, 'HIGH');
+    assert.equal(chat.request.priority, 2);
     assert.equal(await fact(result, 'Batch').locator('code').textContent(), chat.batch_id);
     assert.equal(await fact(result, 'Model').textContent(), 'fake-model');
     assert.equal(await fact(result, 'Tokens').textContent(), String(chat.response.tokens_used));
