@@ -6,6 +6,7 @@ if grep -n '"resolved"' package-lock.json; then
     echo "  -> npm install in this directory, whose .npmrc leaves registries out." >&2
     exit 1
 fi
+# shellcheck disable=SC2016 # JavaScript's
 node -e '
     const { packages } = require("./package-lock.json");
     const bare = Object.keys(packages).filter((name) => name && !packages[name].integrity);
