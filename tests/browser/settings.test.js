@@ -237,3 +237,22 @@ b.test('another provider takes its own model and address', async (visitor, stack
     assert.equal((await settingsOf(stack)).provider, 'mock');
     assert.match((await stack.ask('hello', { priority: 'HIGH' })).json.text, /^Processed: hello/);
 });
+
+b.test('a stored key goes to no other address: a new one is asked for', async (visitor, stack) => {
+    visitor.excuse(/status of 400/);
+    stack.secrets.push(NEW_KEY);
+    await stack.put('/v1/settings', { provider: 'openai', api_key: NEW_KEY });
+    const before = await settingsOf(stack);
+    const page = await openSettings(visitor);
+    const address = page.getByLabel('Base URL');
+    await address.fill('https://llm.example.org/v1');
+    await save(page);
+    const key = page.getByLabel('New API key of the provider');
+    await key.waitFor();
+    await until('the field says why', async () => (await page.locator('.field-error:visible').count()) > 0);
+    assert.deepEqual(await settingsOf(stack), before, 'nothing is saved');
+    await key.fill(NEW_KEY);
+    await save(page);
+    await saved(page);
+    assert.equal((await settingsOf(stack)).base_url, 'https://llm.example.org/v1');
+});
