@@ -89,9 +89,10 @@ static void enforce(struct core *c, const struct commit_keys *keys)
 static void changed(struct core *c, struct commit_op *op, uint64_t now_us)
 {
     (void)now_us;
-    if (op->rc == ERR_IO && !c->fenced) {
-        /* It may be on the disk, and workers may see it: nobody is told anything before it certainly is.
-         * core_maintain tries again. */
+    bool open = op->rc == ERR_IO || (op->again && op->rc < 0);
+    if (open && !c->fenced) {
+        /* It may be on the disk, and workers may see it: nobody is told anything before it certainly is,
+         * whatever the next tries fail for. core_maintain makes them. */
         op->kept = op->again = true;
         list_append(&c->stuck_ops, &op->node);
         return;
