@@ -3,9 +3,9 @@
  * of Kafka, and every word of a provider that a client is told pass through redact(), and this is the only
  * place that knows what a secret looks like:
  *   - the secrets that were remembered: those of the configuration, keys that are put at run time
- *   - what looks like one: cp_… of carpoolctl, sk-… and other providers' keys, Bearer and Basic credentials, key=… in a URL,
- *     user:password@ in a URL, api_key: … and password: …
- * Stars take their place, so lengths stay and JSON stays JSON.
+ *   - what looks like one: cp_… of carpoolctl, sk-… and other providers' keys, Bearer and Basic credentials,
+ * key=… in a URL, user:password@ in a URL, api_key: … and password: … Stars take their place, so lengths stay
+ * and JSON stays JSON.
  *
  * What is remembered lies in memory that is not swapped out (as far as the system allows) and is wiped by
  * redact_forget(). Any thread.
