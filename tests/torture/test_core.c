@@ -149,7 +149,7 @@ static void open_store(void)
 static bool start(struct core *c, uint64_t epoch)
 {
     struct store_read *r;
-    struct saved_key key = {{0}, PROVIDER_MOCK};
+    struct saved_key key = {.kind = PROVIDER_MOCK};
     struct err e;
     if (SHORT_E(store_read_begin(store, &r, &e), &e))
         return false;
@@ -252,7 +252,7 @@ Test(torture_core, the_commit_thread_gives_everything_back)
 
 Test(torture_core, the_key_and_the_lock)
 {
-    struct saved_key key = {"sk-new", PROVIDER_OPENAI}, got;
+    struct saved_key key = {.text = "sk-new", .kind = PROVIDER_OPENAI, .host = "https://a.example"}, got;
     struct err e;
     int fd = -1;
     const char *dir = short_dir();
