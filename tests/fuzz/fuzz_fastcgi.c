@@ -29,20 +29,13 @@ void fuzz_start(void)
 static bool comes_once(struct slice name)
 {
     static const char *const names[] = {
-        "REQUEST_METHOD",
-        "REQUEST_URI",
-        "CONTENT_TYPE",
-        "CONTENT_LENGTH",
-        "REMOTE_ADDR",
-        "HTTP_HOST",
-        "HTTP_ORIGIN",
-        "HTTP_X_API_KEY",
-        "HTTP_AUTHORIZATION",
-        "HTTP_PREFER",
-        "HTTP_SEC_FETCH_SITE",
-        "HTTP_X_PRIORITY",
-        "HTTP_CACHE_CONTROL",
-        "REDIRECT_HTTP_AUTHORIZATION",
+        "REQUEST_METHOD",      "REQUEST_URI",
+        "CONTENT_TYPE",        "CONTENT_LENGTH",
+        "REMOTE_ADDR",         "HTTP_HOST",
+        "HTTP_ORIGIN",         "HTTP_X_API_KEY",
+        "HTTP_AUTHORIZATION",  "HTTP_PREFER",
+        "HTTP_SEC_FETCH_SITE", "HTTP_X_PRIORITY",
+        "HTTP_CACHE_CONTROL",  "REDIRECT_HTTP_AUTHORIZATION",
     };
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (slice_is(name, names[i]))
