@@ -123,6 +123,13 @@ void money_open(struct world *w, unsigned tenants)
     world_run(w, world_time(w) + US_PER_S); /* so that all are in force before anybody asks */
 }
 
+void money_know(struct world *w, unsigned tenants)
+{
+    for (unsigned t = 1; t < tenants; t++)
+        ask(w, "create", t, "");
+    world_run(w, world_time(w) + US_PER_S);
+}
+
 void money_change(struct world *w, unsigned tenants)
 {
     if (tenants < 2)

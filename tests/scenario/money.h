@@ -19,6 +19,9 @@ void money_sent(struct world *w, const struct call *call, const enum verdict *fa
 /* Random lives: every tenant but the one without a key gets one; one of them gets other limits. */
 void money_open(struct world *w, unsigned tenants);
 void money_change(struct world *w, unsigned tenants);
+/* The same keys without limits: a machine that has not been told of a key serves nobody who comes with it,
+ * and deletes nothing of theirs. */
+void money_know(struct world *w, unsigned tenants);
 
 /* What keys hold is what their jobs hold; it and what is spent do not exceed a budget, but by what a call
  * that had to be asked again has cost. After each turn. */

@@ -373,6 +373,10 @@ static void live(struct life *life, uint64_t seed)
     snprintf(w->filter, sizeof(w->filter), "offensive");
     if (life->money)
         money_open(w, life->tenants);
+    else if (w->twin)
+        money_know(w, life->tenants);
+    if (w->twin)
+        money_know(w->twin, life->tenants);
     for (unsigned i = 0; i < events && !w->fault[0]; i++) {
         world_run(w, world_time(w) + gap_us(w));
         life->w = w->twin && random_chance(w, 50) ? w->twin : w;
