@@ -238,7 +238,8 @@ void money_final(struct world *w)
     struct budget_account *a, *tmp;
     HASH_ITER (hh, w->core->budgets.by_id, a, tmp) {
         uint64_t durable = stored(w, a->id);
-        if (a->reserved)
+        /* Parked ones wait for the next start. */
+        if (a->reserved && !(w->core->draining && w->core->jobs_n[JOB_PARKED]))
             world_blame(w, "a key still holds %llu picodollars", (unsigned long long)a->reserved);
         if (a->spent != durable && !w->server)
             world_blame(w, "a key has spent %llu picodollars, the store says %llu",
