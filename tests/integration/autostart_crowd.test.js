@@ -109,7 +109,7 @@ for (const [how, onConnection] of [
     });
 
 /* What cannot work is said in the answer, at once or after a bounded time, and nothing is left running. */
-function hopeless(name, prepare, { status = 503, message, limitMs, options = {} }) {
+function hopeless(name, prepare, { status = 503, message, logged, limitMs, options = {} }) {
     test(name, { timeout: 120000 * STRETCH }, async (t) => {
         const crowd = new Crowd({ n: WORKERS, ...options });
         let undo;
@@ -125,6 +125,7 @@ function hopeless(name, prepare, { status = 503, message, limitMs, options = {} 
                 assert.match(res.json.error.message, message);
             }
             assert.ok(ms < limitMs * STRETCH, `${ms} ms`);
+            if (logged) assert.match(crowd.workersLog(), logged);
             await until('nothing that was started is left', () => crowd.processes('carpoold').length === 0);
             for (const { cpuS, children } of crowd.inspectWorkers()) {
                 assert.equal(children, 0);
@@ -162,7 +163,8 @@ hopeless(
         fs.chmodSync(crowd.storage, 0);
         return () => fs.chmodSync(crowd.storage, 0o700);
     },
-    { message: /Permission denied/, limitMs: 5000, options: { user: asNobody } },
+    /* A stranger does not hear where carpool keeps its things. */
+    { message: /cannot be looked up now; see its log/, logged: /Permission denied/, limitMs: 5000, options: { user: asNobody } },
 );
 
 const elsewhere = fs.mkdtempSync(path.join(os.tmpdir(), 'cr-'));

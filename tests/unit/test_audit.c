@@ -1,4 +1,4 @@
-/* LINK: fcgi_app/coordinator/commit.c */
+/* LINK: fcgi_app/coordinator/commit.c fcgi_app/coordinator/commit_apply.c */
 /* The audit trail: entries newest first, bounded, and in one transaction with the change they tell of. */
 #include "store/audit.h"
 

@@ -1,4 +1,4 @@
-/* LINK: fcgi_app/coordinator/commit.c */
+/* LINK: fcgi_app/coordinator/commit.c fcgi_app/coordinator/commit_apply.c */
 /* The commit thread over a store that fails: what is lost with a commit, and what must not be. */
 #include "coordinator/commit.h"
 
