@@ -37,6 +37,9 @@ static void note_told(struct world *w, struct client *c, struct slice told, uint
         world_blame(w, "%s is told an answer that was deleted", c->name);
     if (known->told && rules_is_past(w, known->told_until_s))
         known->going = known->gone = false;
+    /* Without the server that has the deletion, the id ran anew: what was deleted is another answer. */
+    if (known->gone && rules_without_promise(w, known))
+        known->gone = false;
     memcpy(known->digest, digest, DIGEST_SIZE);
     known->told = true;
     known->fresh |= c->fresh;
