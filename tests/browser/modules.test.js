@@ -80,9 +80,9 @@ test('a series has every day of its range, and no more than asked for', async ()
 test('CSV: quotes, line ends, and no formulas of strangers', async () => {
     const { csv, cell } = await load('csv.js');
     assert.equal(csv(['a', 'b'], [[1, 'x,y'], [null, 'say "hi"'], [-2.5, 'two\nlines']]), 'a,b\r\n1,"x,y"\r\n,"say ""hi"""\r\n-2.5,"two\nlines"\r\n');
-    for (const text of ['=1+1', '+1', '-1', '@x', '\tx']) assert.ok(cell(text).includes(`'${text}`), text);
+    for (const text of ['=1+1', '+1', '-1', '@x', '\tx', '\nx', ' =1+1', '\r\n@x', '\u00a0+1', '\uff1d1+1', '\uff20x']) assert.ok(cell(text).includes(`'${text}`), text);
     assert.equal(cell('=HYPERLINK("x")'), '"\'=HYPERLINK(""x"")"');
-    assert.equal(cell('a=b'), 'a=b');
+    for (const text of ['a=b', ' a', 'a\u00a0=b']) assert.equal(cell(text), text);
 });
 
 const priority = (n) => ({ tokens: 1000 * n, latency_ms: 500 * n, window_ms: 200 * n, max_batch: 2 + n, policy: 'window' });

@@ -1,10 +1,10 @@
 /* Tables as comma-separated values (RFC 4180), for spreadsheets. */
 
 /*
- * What a spreadsheet would take for a formula gets an apostrophe in front: prompts come from anybody. Numbers are
- * numbers, also negative ones.
+ * What a spreadsheet would take for a formula gets an apostrophe in front: prompts come from anybody. Some skip what is
+ * blank before it, and take the wide letters of East Asia for the same. Numbers are numbers, also negative ones.
  */
-const guarded = (text) => (/^[=+\-@\t\r]/.test(text) ? `'${text}` : text);
+const guarded = (text) => (/^\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]/.test(text) ? `'${text}` : text);
 
 export function cell(value) {
     if (value === null || value === undefined) return '';
