@@ -85,15 +85,16 @@ int worker_store(struct worker *w, struct store **ret_store, struct err *e)
         s = atomic_load(&w->store);
         uint64_t now_us = clock_mono_us();
         uint64_t tried_us = atomic_load(&w->store_tried_us);
-        /* While there is none, not every request asks the file system again. */
+        /* While it cannot be opened, not every request tries again. One that is not there yet is looked for
+         * each time: the first key in it shuts the door to those without. */
         if (!s && (!tried_us || now_us >= tried_us + STORE_RETRY_US)) {
-            atomic_store(&w->store_tried_us, now_us);
             w->store_fault.text[0] = 0;
             w->store_rc = open_store(w, &s, &w->store_fault);
             if (!w->store_rc)
                 atomic_store_explicit(&w->store, s, memory_order_release);
             else if (w->store_rc == ERR_NOT_FOUND)
                 w->store_rc = 0;
+            atomic_store(&w->store_tried_us, w->store_rc ? now_us : 0);
         }
         /* Until the next try, one that cannot be opened is not taken for one that is not there. */
         rc = s ? 0 : w->store_rc;

@@ -40,7 +40,7 @@ struct worker {
 
     pthread_mutex_t store_lock; /* for opening */
     _Atomic(struct store *) store;
-    _Atomic uint64_t store_tried_us; /* of the last try that found none; 0: try at once */
+    _Atomic uint64_t store_tried_us; /* of the last try, if it failed; 0: try at once */
     int store_rc;                    /* of that try, under store_lock; 0: there is none yet */
     struct err store_fault;          /* with it */
 

@@ -2,6 +2,7 @@
 /* LINK: fcgi_app/worker/problem.c fcgi_app/worker/answer.c fcgi_app/worker/response.c */
 /* auth_admit() over a real store: keys as they come, are replaced and go. */
 #include <sodium.h>
+#include <sys/stat.h>
 
 #include "store_fixture.h"
 
@@ -282,6 +283,25 @@ Test(auth, without_a_store_there_are_no_keys_in_it)
     with_environment("client", "", AUTH_AUTO);
     EXPECT("client", ROLE_CLIENT, "");
     EXPECT("other", ROLE_CLIENT, "401 KEY_UNKNOWN");
+}
+
+/* Also when a request was served without keys just before. */
+Test(auth, the_first_key_is_in_force_in_a_store_that_is_new)
+{
+    char from[128], to[128];
+    struct key_record k = key_of("first", KEY_ADMIN, 1);
+    WRITE(put, &k);
+    store_close(store);
+    store = NULL;
+    snprintf(conf.storage.dir, sizeof(conf.storage.dir), "%s/new", store_dir);
+    snprintf(from, sizeof(from), "%s/data.mdb", store_dir);
+    snprintf(to, sizeof(to), "%s/new/data.mdb", store_dir);
+    cr_assert_eq(mkdir(conf.storage.dir, 0700), 0);
+    with_environment("", "", AUTH_AUTO);
+    EXPECT(NULL, ROLE_ADMIN, "");
+    cr_assert_eq(rename(from, to), 0);
+    EXPECT(NULL, ROLE_ADMIN, "401 KEY_MISSING");
+    EXPECT("first", ROLE_ADMIN, "");
 }
 
 static const char *actor(size_t size)
