@@ -219,8 +219,6 @@ static int merge(struct plan *p, const struct key_record *given, struct key_reco
     }
     if (kin)
         k.revoked_s = earlier(k.revoked_s, kin->revoked_s);
-    if (key_usable(&k, p->now_s) && label_taken(p, k.label, &k))
-        return refuse_label(p, k.label);
     *ret_key = k;
     return 0;
 }
@@ -238,6 +236,25 @@ static void put_kin(struct plan *p, const struct key_record *k)
     }
 }
 
+/* Of what is put, with one another and with what is here: a text that has ended may bring its label to one
+ * that can be used. */
+static int check_labels(struct plan *p)
+{
+    const struct key_record *keys = p->out->keys;
+    for (size_t i = 0; i < p->out->n; i++) {
+        const char *label = keys[i].label;
+        if (!label[0] || !key_usable(&keys[i], p->now_s))
+            continue;
+        bool taken = label_taken(p, label, &keys[i]);
+        for (size_t j = 0; j < i && !taken; j++)
+            taken = !same_id(&keys[i], &keys[j]) && key_usable(&keys[j], p->now_s) &&
+                    strcmp(keys[j].label, label) == 0;
+        if (taken)
+            return refuse_label(p, label);
+    }
+    return 0;
+}
+
 static int import(struct plan *p)
 {
     int rc = check_imported(p);
@@ -249,7 +266,7 @@ static int import(struct plan *p)
     }
     for (size_t i = 0, n = p->out->n; !rc && i < n; i++)
         put_kin(p, &p->out->keys[i]);
-    return rc;
+    return rc ? rc : check_labels(p);
 }
 
 /* ---- room ---- */

@@ -191,6 +191,31 @@ Test(key_plan, import_refuses_what_does_not_go_together)
     key_index_fini(&keys);
 }
 
+/* A text that has ended names the key whose other text can be used, too. */
+Test(key_plan, import_leaves_no_label_to_two_keys)
+{
+    struct key_record here[2] = {sample(1), sample(2)}, old[2] = {sample(1), sample(2)};
+    put(&here[0]);
+    put(&here[1]);
+    for (uint32_t i = 0; i < ARRAY_LEN(old); i++) {
+        memset(old[i].hash, 0x50 + (int)i, sizeof(old[i].hash));
+        old[i].ends_s = NOW - 5;
+    }
+    struct key_change c = import_of(old, 1);
+    strcpy(old[0].label, here[1].label);
+    cr_assert_eq(change(&c), 409, "that of a key that is here");
+    cr_assert_str_eq(why.code, "LABEL_TAKEN");
+    c = import_of(old, 2);
+    strcpy(old[0].label, "both");
+    strcpy(old[1].label, "both");
+    cr_assert_eq(change(&c), 409, "that of a key that comes in");
+    cr_assert_eq(keys.n, 2);
+    strcpy(old[1].label, "the other");
+    cr_assert_eq(change(&c), 0);
+    cr_assert_str_eq(by_hash(&here[0])->label, "both");
+    key_index_fini(&keys);
+}
+
 /* ---- documents ---- */
 
 #define ID    "\"id\":\"11111111111111111111111111111111\""
