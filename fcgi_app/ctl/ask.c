@@ -1,6 +1,7 @@
 /* The way to the store and to the coordinator; see ctl.h. */
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/dir.h"
 #include "ctl/ctl.h"
 
 #define ASK_LIMIT_US  (30 * US_PER_S)
@@ -38,6 +40,30 @@ static void name_actor(char ret_actor[AUDIT_ACTOR_MAX + 1])
         snprintf(ret_actor + n, AUDIT_ACTOR_MAX + 1 - (size_t)n, " (sudo by %s)", sudo);
 }
 
+/* A store, or a place for one: a key made in a directory of other things is missed where the service is. */
+static int check_place(const char *dir, struct err *e)
+{
+    static const char *const before_the_first[] = {
+        "coordinator.lock", "coordinator.sock", "health.json", "logs", "lost+found", "run", "run.lock", NULL};
+    char path[PATH_MAX];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/data.mdb", dir);
+    int failure = stat(path, &st) ? errno : 0;
+    if (!failure || (failure == ENOENT && dir_holds_only(dir, before_the_first)))
+        return 0;
+    if (failure == EACCES)
+        return err_set(e, ERR_PERM,
+                       "The storage directory %.250s is another user's: run this as that user, or as root.",
+                       dir);
+    errno = failure;
+    if (failure != ENOENT)
+        return err_set_errno(e, "Cannot look into the storage directory %s", dir);
+    return err_set(e, ERR_NOT_FOUND,
+                   "%.250s holds other things and no keys: name carpool's storage directory with "
+                   "CARPOOL_STORAGE_DIR or in carpool.conf, or start carpool once if this is the one.",
+                   dir);
+}
+
 int ctl_become_owner(const struct conf *conf, struct err *e)
 {
     struct stat st;
@@ -51,8 +77,9 @@ int ctl_become_owner(const struct conf *conf, struct err *e)
                          "There is no storage directory %.250s: start carpool once, or name the one it uses "
                          "with CARPOOL_STORAGE_DIR or in carpool.conf.",
                          dir);
-    if (geteuid() != 0 || st.st_uid == 0)
-        return 0;
+    int rc = check_place(dir, e);
+    if (rc || geteuid() != 0 || st.st_uid == 0)
+        return rc;
     const struct passwd *user = getpwuid(st.st_uid);
     gid_t group = user ? user->pw_gid : st.st_gid;
     if ((user ? initgroups(user->pw_name, group) : setgroups(0, NULL)) || setresgid(group, group, group) ||
@@ -168,5 +195,7 @@ enum ctl_exit ctl_change_keys(struct ctl *t, struct slice document)
         return ctl_say(CTL_UNCERTAIN,
                        "%s It is not known whether the change was made: look at `" CTL_PROGRAM " key list`.",
                        e.text);
+    if (rc == ERR_NOT_FOUND)
+        return ctl_say(CTL_FAILED, "%s Start carpool, or set coordinator.autostart = on.", e.text);
     return ctl_say(CTL_FAILED, "%s", e.text);
 }

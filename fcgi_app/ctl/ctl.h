@@ -44,7 +44,7 @@ int ctl_init(struct ctl *t, const struct conf *conf, const struct args *args, st
 /* Closes what is open; a coordinator that was started for this alone leaves again. */
 void ctl_fini(struct ctl *t);
 /* As root: turns into the owner of the storage directory, so that no file there becomes root's.
- * ERR_NOT_FOUND: there is none. */
+ * ERR_NOT_FOUND: there is none, or other things are in it; ERR_PERM: it is shut to this user. */
 MUST_CHECK
 int ctl_become_owner(const struct conf *conf, struct err *e);
 /* A transaction on the newest state; *ret_read is NULL while no coordinator has made a store yet. */

@@ -138,7 +138,10 @@ enum ctl_exit key_create(struct ctl *t)
         code = show_text(t, id, &f);
     sodium_memzero(&f, sizeof(f));
     if (code == CTL_DONE && !t->args->json)
-        ctl_say(code, "This %s key has the id %.12s. Its text is shown this once: keep it now.", role, id);
+        ctl_say(code,
+                "This %s key of the carpool in %.250s has the id %.12s. Its text is shown this once: keep it "
+                "now.",
+                role, t->conf->storage.dir, id);
     return code;
 }
 
@@ -212,7 +215,8 @@ enum ctl_exit key_list(struct ctl *t)
     buf_init(&out, OUTPUT_MAX);
     enum ctl_exit code = CTL_DONE;
     if (!l.entries_n && !t->args->json)
-        ctl_say(code, "There are no keys yet: `" CTL_PROGRAM " key create` makes one.");
+        ctl_say(code, "There are no keys yet in %.250s: `" CTL_PROGRAM " key create` makes one.",
+                t->conf->storage.dir);
     else if (t->args->json ? key_show_json(&out, &l) : key_show_table(&out, &l))
         code = ctl_say(CTL_FAILED, "There is not enough memory for the list of keys.");
     else if (ctl_write(out.data, out.len))

@@ -98,6 +98,17 @@ static int read_all(const char *path, struct buf *out, struct err *e)
     return rc;
 }
 
+static int parse_file(struct slice text, cJSON **ret_root, struct err *e)
+{
+    struct err why = {0};
+    int rc = json_parse(text, ret_root, &why);
+    if (rc == ERR_INVAL)
+        return err_set(e, rc, "This is no file of `" CTL_PROGRAM " key export`: %.200s", why.text);
+    if (rc)
+        *e = why;
+    return rc;
+}
+
 /* The array of records in the file. */
 static int find_records(const cJSON *root, const cJSON **ret_keys, struct err *e)
 {
@@ -157,7 +168,7 @@ enum ctl_exit key_import(struct ctl *t)
     buf_init(&text, INPUT_MAX);
     int rc = read_all(t->args->words[2], &text, &e);
     if (!rc)
-        rc = json_parse(buf_slice(&text), &root, &e);
+        rc = parse_file(buf_slice(&text), &root, &e);
     if (!rc)
         rc = find_records(root, &keys, &e);
     buf_fini(&text);

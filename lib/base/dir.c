@@ -72,6 +72,15 @@ static bool holds_only(DIR *d, const char *const *names)
     return known;
 }
 
+bool dir_holds_only(const char *path, const char *const *names)
+{
+    DIR *d = opendir(path);
+    bool only = d && holds_only(d, names);
+    if (d)
+        closedir(d);
+    return only;
+}
+
 enum dir_privacy dir_tighten(const char *path, const char *const *names)
 {
     enum dir_privacy end = DIR_OPEN;

@@ -28,6 +28,10 @@ enum dir_privacy {
  * Who set storage.dir = /var/lib by mistake must not find /var/lib shut. Blocks on the directory. */
 enum dir_privacy dir_tighten(const char *path, const char *const *names);
 
+/* Whether nothing but names, a NULL-terminated list, is in the directory path; false when it cannot be read.
+ */
+bool dir_holds_only(const char *path, const char *const *names);
+
 /* Whether path, as it is written, lies below the directory dir. */
 bool dir_contains(const char *dir, const char *path);
 

@@ -231,6 +231,7 @@ describe('keys of several machines', () => {
         const record = JSON.parse(before).keys[0];
         for (const text of [
             '',
+            'no JSON',
             '[]',
             '{"keys":[]}',
             '{"carpool_keys":2,"keys":[]}',
@@ -241,6 +242,7 @@ describe('keys of several machines', () => {
             const result = await ctl(one.stack, ['key', 'import', '-'], { input: text });
             assert.equal(result.status, 1, text);
             assert.match(result.err, /^carpoolctl: /);
+            if (!/carpool_keys/.test(text)) assert.match(result.err, /no file of `carpoolctl key export`/, text);
         }
         assert.equal((await done(one.stack, 'key', 'export')).out, before);
     });
@@ -393,7 +395,7 @@ describe('without a server', () => {
     nodeTest.test('where none may be started it says so', () =>
         use(
             async (stack) => {
-                await fails(stack, 1, /No coordinator listens/, 'key', 'create');
+                await fails(stack, 1, /No coordinator listens .* Start carpool/, 'key', 'create');
             },
             { env: { ...env, CARPOOL_COORDINATOR_AUTOSTART: 'off' } },
         ),
@@ -426,6 +428,7 @@ describe('without a server', () => {
                 const other = await run(['key', 'create'], { uid: owner - 1 });
                 assert.equal(other.status, 1, other.err);
                 assert.equal(other.out, '', 'somebody else may not');
+                assert.match(other.err, /another user's: run this as that user, or as root/);
             } finally {
                 fs.rmSync(programs, { recursive: true, force: true });
             }
@@ -438,6 +441,11 @@ describe('without a server', () => {
             for (const command of ['create', 'list', 'export'])
                 await fails(stack, 1, /no storage directory .*CARPOOL_STORAGE_DIR/, 'key', command);
             assert.ok(!fs.existsSync(stack.storage));
+            fs.mkdirSync(stack.storage);
+            fs.writeFileSync(path.join(stack.storage, 'letters.txt'), 'of somebody');
+            for (const command of ['create', 'list', 'export'])
+                await fails(stack, 1, /holds other things .*CARPOOL_STORAGE_DIR/, 'key', command);
+            assert.deepEqual(fs.readdirSync(stack.storage), ['letters.txt']);
         }),
     );
 

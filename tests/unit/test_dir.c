@@ -139,3 +139,14 @@ Test(dir, is_shut_when_nothing_else_is_in_it)
     cr_assert_eq(mode_of(root), 0755);
     cr_assert_eq(dir_tighten(below("none"), names), DIR_OPEN);
 }
+
+Test(dir, holds_only_what_is_named)
+{
+    static const char *const names[] = {"data.mdb", "logs", NULL};
+    cr_assert(dir_holds_only(root, names), "it is empty");
+    cr_assert_eq(mkdir(below("logs"), 0755), 0);
+    cr_assert(dir_holds_only(root, names));
+    cr_assert_eq(mkdir(below("dpkg"), 0755), 0);
+    cr_assert_not(dir_holds_only(root, names));
+    cr_assert_not(dir_holds_only(below("none"), names));
+}
