@@ -170,6 +170,12 @@ static int coordinator_rules(scmp_filter_ctx f)
     return rc ? rc : add(f, SCMP_ACT_ERRNO(EPERM), refused, ARRAY_LEN(refused));
 }
 
+static int refuse_families(scmp_filter_ctx f, enum scmp_compare compare, int family)
+{
+    return seccomp_rule_add_exact(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+                                  SCMP_A0(compare, (scmp_datum_t)family));
+}
+
 static int worker_rules(scmp_filter_ctx f)
 {
     int rc = add(f, SCMP_ACT_ERRNO(EPERM), refused_worker, ARRAY_LEN(refused_worker));
@@ -178,9 +184,12 @@ static int worker_rules(scmp_filter_ctx f)
         for (size_t i = 0; i < ARRAY_LEN(families); i++)
             good |= families[i] == family;
         if (!good)
-            rc = seccomp_rule_add_exact(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-                                        SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family));
+            rc = refuse_families(f, SCMP_CMP_EQ, family);
     }
+    /* Those that a newer kernel has, and what only the lower half of the register makes one of the above: the
+     * kernel looks at no more of it. */
+    if (rc == 0)
+        rc = refuse_families(f, SCMP_CMP_GE, AF_MAX);
     /* socketcall() has the family in memory, where no filter sees it: a rule that is not exact would refuse
      * every socket there. */
     return rc == -EINVAL ? 0 : rc;
