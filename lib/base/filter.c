@@ -150,13 +150,25 @@ static int add(scmp_filter_ctx f, uint32_t action, const char *const *names, siz
  * of its own. */
 static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
 
+/* Which argument of clone() has the flags. */
+#ifdef __s390__
+#define FLAGS_AT 1u
+#else
+#define FLAGS_AT 0u
+#endif
+
+/* Namespaces of its own give a process the kernel's administration to attack, as unshare() does. */
+static const unsigned namespaces[] = {CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,   CLONE_NEWNET,
+                                      CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP};
+
+static int clone_rule(scmp_filter_ctx f, uint32_t action, unsigned flag)
+{
+    return seccomp_rule_add(f, action, SCMP_SYS(clone), 1,
+                            SCMP_CMP(FLAGS_AT, SCMP_CMP_MASKED_EQ, (scmp_datum_t)flag, (scmp_datum_t)flag));
+}
+
 static int coordinator_rules(scmp_filter_ctx f)
 {
-#ifdef __s390__
-    const unsigned flags_at = 1;
-#else
-    const unsigned flags_at = 0;
-#endif
     int rc = add(f, SCMP_ACT_ALLOW, coordinator, ARRAY_LEN(coordinator));
     for (size_t i = 0; i < ARRAY_LEN(families) && rc == 0; i++)
         rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
@@ -164,9 +176,7 @@ static int coordinator_rules(scmp_filter_ctx f)
     /* A thread, and no process. clone3() has its flags in memory, where no filter sees them: it is not there
      * (ENOSYS), and the C library goes on with this one. */
     if (rc == 0)
-        rc = seccomp_rule_add(
-            f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-            SCMP_CMP(flags_at, SCMP_CMP_MASKED_EQ, (scmp_datum_t)CLONE_THREAD, (scmp_datum_t)CLONE_THREAD));
+        rc = clone_rule(f, SCMP_ACT_ALLOW, CLONE_THREAD);
     return rc ? rc : add(f, SCMP_ACT_ERRNO(EPERM), refused, ARRAY_LEN(refused));
 }
 
@@ -178,7 +188,12 @@ static int refuse_families(scmp_filter_ctx f, enum scmp_compare compare, int fam
 
 static int worker_rules(scmp_filter_ctx f)
 {
+    static const char *const unseen[] = {"clone3"}; /* as above */
     int rc = add(f, SCMP_ACT_ERRNO(EPERM), refused_worker, ARRAY_LEN(refused_worker));
+    if (rc == 0)
+        rc = add(f, SCMP_ACT_ERRNO(ENOSYS), unseen, ARRAY_LEN(unseen));
+    for (size_t i = 0; i < ARRAY_LEN(namespaces) && rc == 0; i++)
+        rc = clone_rule(f, SCMP_ACT_ERRNO(EPERM), namespaces[i]);
     for (int family = 0; family < AF_MAX && rc == 0; family++) {
         bool good = false;
         for (size_t i = 0; i < ARRAY_LEN(families); i++)

@@ -6,7 +6,8 @@
  * newer C library understands as an older kernel and works around: a list that is a call short does not take
  * the service down. Processes and programs it cannot start at all. The worker, which has to start a
  * coordinator, may call everything but what only an attack would: the machine's own affairs, other processes'
- * memory, odd kinds of sockets. In both, what no library has an innocent reason for ends the process.
+ * memory, odd kinds of sockets, namespaces. In both, what no library has an innocent reason for ends the
+ * process.
  */
 #ifndef CARPOOL_BASE_FILTER_H
 #define CARPOOL_BASE_FILTER_H

@@ -191,8 +191,22 @@ static int coordinator_traces(void)
     return rc ? rc : (int)ptrace(PTRACE_TRACEME, 0, NULL, NULL) * 0 + 9;
 }
 
+/* The flags are the first argument, but for one architecture. */
+static bool makes_namespace(void)
+{
+#ifdef __s390__
+    return false;
+#else
+    long pid = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL);
+    if (pid == 0)
+        _exit(0);
+    return pid > 0 || errno != EPERM;
+#endif
+}
+
 static int worker_works(void)
 {
+    pthread_t thread;
     int rc = enforce(FILTER_WORKER);
     if (rc)
         return rc;
@@ -205,6 +219,15 @@ static int worker_works(void)
     unsigned long disguised = sizeof(long) > 4 ? AF_PACKET | 1ul << 16 << 16 : AF_PACKET;
     if (syscall(SYS_socket, disguised, SOCK_RAW, 0) >= 0 || errno != EAFNOSUPPORT)
         return 5;
+    if (makes_namespace() || syscall(SYS_clone3, NULL, 0) != -1 || errno != ENOSYS)
+        return 6;
+    if (pthread_create(&thread, NULL, nothing, NULL) != 0 || pthread_join(thread, NULL) != 0)
+        return 7;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+        return 8;
     execl("/bin/true", "true", (char *)NULL);
     return 4;
 }
