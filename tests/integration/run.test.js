@@ -7,6 +7,7 @@ const fs = require('node:fs');
 const http = require('node:http');
 const os = require('node:os');
 const path = require('node:path');
+const { makeKey } = require('./ctl');
 const { Client } = require('./http_client');
 const { Stack, until, sleep, freePort, STRETCH } = require('./harness');
 
@@ -118,6 +119,23 @@ test('two instances side by side, and one that starts again on its state', async
     assert.equal(replay.headers['idempotent-replayed'], 'true');
     assert.equal(replay.text, kept.text);
     assert.equal((await end(a, 'SIGINT')).code, 0);
+});
+
+test('the command it greets with has a key where one is needed', async () => {
+    const stack = new Stack({ command: ['etc/run'] });
+    try {
+        for (const needed of [false, true]) {
+            if (needed) await makeKey(stack);
+            await stack.start();
+            const greeting = await until('it greets', () => /^ +curl .*$/m.exec(stack.printed())?.[0], 10000);
+            assert.equal(greeting.includes("-H 'X-API-Key: …'"), needed, greeting);
+            assert.doesNotMatch(stack.printed(), /Other machines/, 'it listens for none');
+            stack.front.kill('SIGINT');
+            assert.equal((await stack.frontExit).code, 0);
+        }
+    } finally {
+        await stack.stop();
+    }
 });
 
 test('configuration errors are said', async () => {
