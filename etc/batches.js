@@ -36,8 +36,11 @@ async function ask(url, priority, prompt) {
     const text = await response.text();
     const took = (performance.now() - began) / 1000;
     if (!response.ok) {
-        const hint = response.status === 401 ? ' Set API_KEY to a key of that server.' : '';
-        fail(`${url}/v1/query answered ${response.status}: ${text}${hint}`);
+        if (response.status === 401) {
+            const what = process.env.API_KEY ? 'does not take the key in API_KEY' : 'needs a key';
+            fail(`${url} ${what}: set API_KEY to one that it knows (carpoolctl key create makes one).`);
+        }
+        fail(`${url}/v1/query answered ${response.status}: ${text}`);
     }
     // The server's own word on how long the prompt waited for its batch: free of the provider's time.
     const queue = /\bqueue;dur=([\d.]+)/.exec(response.headers.get('server-timing') || '');
