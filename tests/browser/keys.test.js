@@ -31,6 +31,13 @@ async function assertNowhere(page, visitor) {
     assert.deepEqual(await visitor.context.cookies(), []);
 }
 
+b.test('the request for a program has a key where one is needed', async (visitor) => {
+    visitor.excuse(/status of 401/);
+    const page = await visitor.open('/');
+    await page.locator('#curl-key').waitFor();
+    assert.match(await page.locator('pre', { hasText: 'curl' }).innerText(), /json' \\\n {2}-H 'X-API-Key: …' \\\n {2}-d/);
+});
+
 b.test('each view says that it needs a key, and comes to life with the right one', async (visitor) => {
     visitor.excuse(/status of 40[13]/);
     for (const view of ['analytics', 'settings']) {

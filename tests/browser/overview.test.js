@@ -33,6 +33,7 @@ b.test('says how the service is, and which rules are in force', async (visitor, 
     assert.deepEqual((await row.getByRole('cell').allTextContents()).slice(-2), ['150 ms', String(settings.high_priority.max_batch)]);
     const curl = await page.locator('pre', { hasText: 'curl' }).textContent();
     assert.ok(curl.includes(`curl -s http://127.0.0.1:${stack.port}/query`), curl);
+    await page.locator('#curl-key').waitFor({ state: 'hidden' });
 });
 
 b.test('a prompt is answered, with the batch it rode in and where the time went', async (visitor, stack) => {

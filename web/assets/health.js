@@ -37,6 +37,7 @@ function show(health) {
     shown = sign;
     card(health);
     banners(notices(health));
+    $('curl-key').hidden = !health.auth?.key_needed;
     setText($('foot-version'), `${health.service} ${health.version}`);
     setText($('brand-name'), health.service);
 }
