@@ -62,6 +62,8 @@ b.test('several at once share calls', async (visitor, stack) => {
     const calls = new Set((await stack.chats()).filter((c) => batches.has(c.batch_id)).map((c) => c.batch_id));
     assert.equal(calls.size, batches.size);
     assert.ok(batches.size < 4, `${batches.size} batches`);
+    await send(page, 'Together', { priority: 'Medium', times: '4 times' });
+    await page.getByRole('status').filter({ hasText: '4 of 4 answered from the cache: no call was made.' }).waitFor();
 });
 
 b.test('the same again comes from the cache, unless it is to be asked anew', async (visitor) => {

@@ -46,6 +46,7 @@ async function send(prompts, priority, fresh, signal) {
 function tell({ answered, batches }, all) {
     if (!answered) return all === 1 ? 'There is no answer; below it says why.' : 'There is no answer to any of them.';
     if (all === 1) return 'Answered.';
+    if (!batches) return `${whole(answered)} of ${whole(all)} answered from the cache: no call was made.`;
     return `${whole(answered)} of ${whole(all)} answered, in ${count(batches, 'batch', 'batches')}.`;
 }
 
