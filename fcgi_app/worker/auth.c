@@ -172,7 +172,8 @@ static void refuse_stranger(struct exchange *x, enum role needed, const struct f
                         "This is no key of this server: keys are at most %d characters of visible ASCII.",
                         AUTH_KEY_MAX);
     else if (f->standing == STANDING_UNKNOWN)
-        problem_respond(x, PROBLEM_KEY_UNKNOWN, NULL, "This key is not one that this server knows.");
+        problem_respond(x, PROBLEM_KEY_UNKNOWN, NULL,
+                        "This server does not know this key: check that it is whole and was made here.");
     else if (!keys_needed(&x->worker->auth, f->keys_exist))
         problem_respond(
             x, PROBLEM_KEY_NEEDED, NULL,
