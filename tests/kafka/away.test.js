@@ -178,7 +178,12 @@ life('brokers that refuse for a while', {}, async (stack, cluster) => {
     await cluster.command('reject 1 29'); /* TOPIC_AUTHORIZATION_FAILED: final for that record */
     const ids = await ask(stack, 'refused', 1);
     await until('its record is in the file', () => written(stack, ids).length === 1, 20000);
+    const { reason } = await untilHealth(stack, 'down');
+    assert.match(reason, /topic llm-requests: .*authorization/);
+    /* Whether the topic takes records again is known when there is one for it. */
+    await ask(stack, 'again', 1);
     await untilHealth(stack, 'ok');
+    assert.equal(cluster.of(TOPICS.requests).length, 3);
 });
 
 life('files that cannot be written either: counted', { cluster: { later: true } }, async (stack) => {
