@@ -288,13 +288,22 @@ void wire_count_append(struct buf *out, struct slice name, uint64_t delta)
 }
 
 /* The next pair; false at the end and past it. */
+/* Names go into records and answers as they are. */
+static bool is_counter_name(struct slice name)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if (name.p[i] < ' ' || name.p[i] > '~')
+            return false;
+    return name.n > 0;
+}
+
 static bool count_next(struct bytes_reader *r, struct slice *ret_name, uint64_t *ret_delta)
 {
     if (bytes_done(r))
         return false;
     *ret_name = bytes_get_text(r);
     *ret_delta = bytes_get_u64(r);
-    if (!ret_name->n)
+    if (!is_counter_name(*ret_name))
         r->failed = true;
     return !r->failed;
 }

@@ -295,9 +295,14 @@ Test(wire, counts)
     s.calls = 0;
     cr_assert_eq(wire_count_decode((struct slice){out.data, out.len - 1}, add, &s), ERR_INVAL);
     cr_assert_eq(s.calls, 0, "nothing is added from a payload cut short");
-    buf_clear(&out);
-    wire_count_append(&out, SLICE_LITERAL(""), 1);
-    cr_assert_eq(wire_count_decode(buf_slice(&out), add, &s), ERR_INVAL);
+    static const struct slice odd[] = {SLICE_LITERAL(""), SLICE_LITERAL("a\0b"), SLICE_LITERAL("tab\t"),
+                                       SLICE_LITERAL("caf\xc3\xa9"), SLICE_LITERAL("\xfd")};
+    for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
+        buf_clear(&out);
+        wire_count_append(&out, odd[i], 1);
+        cr_assert_eq(wire_count_decode(buf_slice(&out), add, &s), ERR_INVAL, "%zu", i);
+    }
+    cr_assert_eq(s.calls, 0);
 }
 
 Test(wire, endpoint_names)
