@@ -71,9 +71,11 @@ void guard_note(struct core *c, const struct call *call, const struct provider_o
     if (v == VERDICT_ANSWERED || v == VERDICT_MISSING || (failed && v == VERDICT_UNKNOWN))
         pace_note(&c->guard.pace, now_us - call->sent_us);
     if (!call->caller_key) { /* what a key the caller brought meets is no word on ours */
-        if (v == VERDICT_ANSWERED)
+        if (v == VERDICT_ANSWERED) {
             c->provider_fault.code = c->key_fault.code = 0;
-        else if (o->status >= 500 || o->status == 401)
+            if (c->probe.fault.code != ERR_NOT_FOUND) /* which models it has, an answer does not show */
+                c->probe.fault.code = 0;
+        } else if (o->status >= 500 || o->status == 401)
             err_set(&c->provider_fault, o->away || o->loading ? ERR_AGAIN : ERR_IO, "%.*s", (int)o->message.n,
                     o->message.p);
     }

@@ -166,3 +166,16 @@ describe('a provider that is away', () => {
         assertError(await s.ask('anybody there?', { priority: 'HIGH', request_id: 'away-1' }), 503);
     });
 });
+
+describe('a model server that answers prompts, whatever it says of itself', () => {
+    const s = useStack({ provider: 'openai', env: { CARPOOL_BATCH_HIGH_WINDOW_MS: '5' } });
+    const provider = async () => (await s.get('/health')).json.dependencies.provider;
+
+    s.test('is there once it has answered', async () => {
+        s.fake.health = { status: 500, body: {} };
+        assert.equal((await s.put('/v1/settings', { model: 'another' })).status, 200, 'so that it is asked');
+        await until('/health has noticed', async () => /answers with HTTP 500/.test((await provider()).reason), 8000);
+        assert.equal((await s.ask('well?', { priority: 'HIGH' })).status, 200);
+        await until('/health has noticed', async () => (await provider()).status === 'ok', 3000);
+    });
+});
