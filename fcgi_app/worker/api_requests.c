@@ -110,8 +110,10 @@ static void respond_elsewhere(struct exchange *x, const struct wire_frame *frame
         respond_refused(x, &refusal, refusal.status == 424 ? "unknown" : "failed");
 }
 
-/* Answers when the store has the last word. OPEN: the record says that it waits (*ret_queued) or runs. */
-static enum outcome look_up(struct exchange *x, const uint8_t key[REQUEST_KEY_SIZE], bool *ret_queued)
+/* Answers when the store has the last word, or asked_all: nobody else says more. OPEN: the record says that it
+ * waits (*ret_queued) or runs. */
+static enum outcome look_up(struct exchange *x, const uint8_t key[REQUEST_KEY_SIZE], bool asked_all,
+                            bool *ret_queued)
 {
     struct store_read *r = NULL;
     struct request_record record;
@@ -126,6 +128,8 @@ static enum outcome look_up(struct exchange *x, const uint8_t key[REQUEST_KEY_SI
         outcome = OUTCOME_NONE;
     else if (rc)
         problem_respond_err(x, &e);
+    else if (!asked_all && x->worker->conf->redis.enabled && prompt_runs_again(x, &record))
+        outcome = OUTCOME_NONE; /* another machine may have run it since */
     else if (record.state == REQUEST_DONE)
         respond_done(x, r, &record);
     else if (record.state == REQUEST_FAILED)
@@ -220,7 +224,7 @@ static void respond_progress(struct exchange *x, const struct wire_watch *m, enu
         respond_open(x, "running");
     else {
         /* Finished, or not known to it: what it was is in the store by now, or nowhere. */
-        enum outcome outcome = look_up(x, m->key, &queued);
+        enum outcome outcome = look_up(x, m->key, true, &queued);
         if (outcome == OUTCOME_NONE)
             respond_missing(x);
         else if (outcome == OUTCOME_OPEN)
@@ -271,7 +275,7 @@ void api_requests_get(struct exchange *x)
     if (!get_wait(x, &m.wait_ms))
         return;
     wire_request_key(x->caller.trust_group, FAMILY_QUERY, x->path_id, m.key);
-    enum outcome outcome = look_up(x, m.key, &queued);
+    enum outcome outcome = look_up(x, m.key, false, &queued);
     if (outcome != OUTCOME_ANSWERED)
         ask_coordinator(x, &m, outcome == OUTCOME_OPEN, queued);
 }

@@ -69,6 +69,12 @@ static int take_chat(struct exchange *x, struct store_read *r, const struct uuid
     return rc ? err_set(e, rc, "The chat of a finished request cannot be read.") : 0;
 }
 
+bool prompt_runs_again(const struct exchange *x, const struct request_record *record)
+{
+    return (record->state == REQUEST_FAILED && !record->final) ||
+           (record->state == REQUEST_UNKNOWN && x->worker->conf->idempotency.on_unknown == ON_UNKNOWN_RETRY);
+}
+
 enum lookup { LOOKUP_HAND_IN, LOOKUP_REPLAY, LOOKUP_REFUSED };
 
 /* Answers from the record, or says what to do. */
@@ -77,9 +83,7 @@ static enum lookup follow_record(struct exchange *x, const struct wire_submit *m
 {
     struct err e = {0};
     bool gone = record->state == REQUEST_DELETED;
-    bool runs_again =
-        (record->state == REQUEST_FAILED && !record->final) ||
-        (record->state == REQUEST_UNKNOWN && x->worker->conf->idempotency.on_unknown == ON_UNKNOWN_RETRY);
+    bool runs_again = prompt_runs_again(x, record);
     if (!gone && !runs_again && memcmp(record->fingerprint, m->fingerprint, REQUEST_KEY_SIZE) != 0) {
         problem_respond(x, PROBLEM_REQUEST_ID_REUSED, "request_id",
                         "This request_id belongs to another request; use a new one.");

@@ -49,6 +49,10 @@ void prompt_refuse_waiting(struct exchange *x);
 
 struct request_record;
 
+/* Whether the id of this record may run again, as idempotency.on_unknown has it for UNKNOWN ones: here, or on
+ * another machine, which then knows what became of it. */
+bool prompt_runs_again(const struct exchange *x, const struct request_record *record);
+
 /* Why a FAILED or UNKNOWN record has no answer; lends from it. False: the record does not say. */
 MUST_CHECK
 bool prompt_recorded_refusal(const struct request_record *r, struct wire_refusal *ret_refusal);

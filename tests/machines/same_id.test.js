@@ -145,6 +145,24 @@ m.test('an id that its machine refused is free on the other', async () => {
     assert.equal(m.fake.calls.length, 2);
 });
 
+m.test('an id kept and refused on one machine, then answered on the other: both tell the answer', async () => {
+    m.fake.next({ do: 'status', status: 400 });
+    const body = { prompt: 'refused, then asked again', request_id: 'refused-kept', username: 'tester' };
+    const kept = await m.a.post('/v1/query', body, { headers: { Prefer: 'respond-async' } });
+    assert.equal(kept.status, 202, kept.text);
+    const refused = await m.a.get('/v1/requests/refused-kept?wait=10');
+    assert.equal(refused.json.status, 'failed', refused.text);
+    assert.equal((await m.b.get('/v1/requests/refused-kept')).json.status, 'failed');
+    const again = await m.b.post('/v1/query', body);
+    assert.equal(again.status, 200, again.text);
+    for (const machine of [m.a, m.b]) {
+        const told = await machine.get('/v1/requests/refused-kept');
+        assert.equal(told.json.status, 'done', told.text);
+        assert.deepEqual(told.json.response, again.json);
+    }
+    assert.equal(m.fake.calls.length, 2);
+});
+
 m.test('unknown on one machine is unknown on the other', async () => {
     m.fake.next('reset_mid');
     const more = { request_id: 'lost', priority: 'HIGH' };
