@@ -6,10 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "store/chats.h"
+
 #define LIMIT_MAX  4000000000u /* as limits.requests_per_minute */
 #define BUDGET_MAX 1e9
 #define GRACE_MAX  31622400u /* 366 days */
 #define ROWS_MAX   10000u
+#define WAIT_MAX   86400u
 
 /* Only digits, so that neither signs nor spaces pass. */
 static bool parse_number(const char *text, uint32_t max, uint32_t *ret_number)
@@ -60,73 +64,177 @@ static bool parse_budget(const char *text, double *ret_usd)
     return true;
 }
 
-enum { OPTION_HELP = 256, OPTION_VERSION, OPTION_JSON, OPTION_CONFIG };
+/* ---- what options take: false when the value breaks the rule ---- */
 
-static const struct option options[] = {{"help", no_argument, NULL, OPTION_HELP},
-                                        {"version", no_argument, NULL, OPTION_VERSION},
-                                        {"json", no_argument, NULL, OPTION_JSON},
-                                        {"config", required_argument, NULL, OPTION_CONFIG},
-                                        {"role", required_argument, NULL, ARG_ROLE},
-                                        {"label", required_argument, NULL, ARG_LABEL},
-                                        {"requests-per-minute", required_argument, NULL, ARG_REQUESTS},
-                                        {"tokens-per-minute", required_argument, NULL, ARG_TOKENS},
-                                        {"budget", required_argument, NULL, ARG_BUDGET},
-                                        {"grace", required_argument, NULL, ARG_GRACE},
-                                        {"limit", required_argument, NULL, ARG_LIMIT},
-                                        {0}};
-
-static const char *name_of(int option)
+static bool take_help(struct args *a, const char *value)
 {
-    for (size_t i = 0; options[i].name; i++)
-        if (options[i].val == option)
-            return options[i].name;
-    return "?";
+    (void)value;
+    return a->help = true;
 }
 
-static int take_value(struct args *a, int option, const char *value, struct err *e)
+static bool take_version(struct args *a, const char *value)
 {
-    const char *rule = NULL;
-    a->given |= (unsigned)option;
-    if (option == ARG_ROLE) {
-        a->role = value;
-        if (strcmp(value, "client") != 0 && strcmp(value, "admin") != 0)
-            rule = "client or admin";
-    } else if (option == ARG_LABEL)
-        a->label = value;
-    else if (option == ARG_REQUESTS && !parse_number(value, LIMIT_MAX, &a->requests_per_minute))
-        rule = "a whole number up to 4000000000; 0 is the configuration's limit";
-    else if (option == ARG_TOKENS && !parse_number(value, LIMIT_MAX, &a->tokens_per_minute))
-        rule = "a whole number up to 4000000000; 0 is the configuration's limit";
-    else if (option == ARG_BUDGET && !parse_budget(value, &a->budget_usd))
-        rule = "an amount of USD such as 12.50; 0 is any";
-    else if (option == ARG_GRACE && !args_parse_duration(value, GRACE_MAX, &a->grace_s))
-        rule = "a time such as 90s, 15m, 24h or 7d, up to 366d";
-    else if (option == ARG_LIMIT && (!parse_number(value, ROWS_MAX, &a->limit) || !a->limit))
-        rule = "a whole number from 1 to 10000";
-    return rule ? err_set(e, ERR_INVAL, "--%s must be %s.", name_of(option), rule) : 0;
+    (void)value;
+    return a->version = true;
+}
+
+static bool take_json(struct args *a, const char *value)
+{
+    (void)value;
+    return a->json = true;
+}
+
+static bool take_config(struct args *a, const char *value)
+{
+    a->config = value;
+    return true;
+}
+
+static bool take_role(struct args *a, const char *value)
+{
+    a->role = value;
+    return !strcmp(value, "client") || !strcmp(value, "admin");
+}
+
+static bool take_label(struct args *a, const char *value)
+{
+    a->label = value;
+    return true;
+}
+
+static bool take_requests(struct args *a, const char *value)
+{
+    return parse_number(value, LIMIT_MAX, &a->requests_per_minute);
+}
+
+static bool take_tokens(struct args *a, const char *value)
+{
+    return parse_number(value, LIMIT_MAX, &a->tokens_per_minute);
+}
+
+static bool take_budget(struct args *a, const char *value)
+{
+    return parse_budget(value, &a->budget_usd);
+}
+
+static bool take_grace(struct args *a, const char *value)
+{
+    return args_parse_duration(value, GRACE_MAX, &a->grace_s);
+}
+
+static bool take_limit(struct args *a, const char *value)
+{
+    return parse_number(value, ROWS_MAX, &a->limit) && a->limit;
+}
+
+static bool take_api_key_file(struct args *a, const char *value)
+{
+    a->api_key_file = value;
+    return value[0];
+}
+
+static bool take_timeout(struct args *a, const char *value)
+{
+    return args_parse_duration(value, WAIT_MAX, &a->timeout_s);
+}
+
+static bool take_provider_key(struct args *a, const char *value)
+{
+    (void)value;
+    return a->with_provider_key = true;
+}
+
+static bool take_format(struct args *a, const char *value)
+{
+    a->format = strcmp(value, "csv") ? FORMAT_JSONL : FORMAT_CSV;
+    return a->format == FORMAT_CSV || !strcmp(value, "jsonl");
+}
+
+static bool take_from(struct args *a, const char *value)
+{
+    return clock_parse_rfc3339(slice_of(value), &a->from_us);
+}
+
+static bool take_to(struct args *a, const char *value)
+{
+    return clock_parse_rfc3339(slice_of(value), &a->to_us);
+}
+
+static bool take_username(struct args *a, const char *value)
+{
+    a->username = value;
+    return strlen(value) <= CHAT_NAME_MAX;
+}
+
+static bool take_priority(struct args *a, const char *value)
+{
+    return !conf_priority_parse(value, &a->priority);
+}
+
+#define RULE_LIMIT "a whole number up to 4000000000; 0 is the configuration's limit"
+#define RULE_TIME  "a date such as 2026-02-01 or a date-time of RFC 3339"
+
+/* bit 0: every command takes it. rule NULL: there is no value. */
+static const struct option_rule {
+    const char *name;
+    unsigned bit;
+    const char *rule;
+    bool (*take)(struct args *a, const char *value);
+} rules[] = {
+    {"help", 0, NULL, take_help},
+    {"version", 0, NULL, take_version},
+    {"json", 0, NULL, take_json},
+    {"config", 0, "a file", take_config},
+    {"role", ARG_ROLE, "client or admin", take_role},
+    {"label", ARG_LABEL, "a text", take_label},
+    {"requests-per-minute", ARG_REQUESTS, RULE_LIMIT, take_requests},
+    {"tokens-per-minute", ARG_TOKENS, RULE_LIMIT, take_tokens},
+    {"budget", ARG_BUDGET, "an amount of USD such as 12.50; 0 is any", take_budget},
+    {"grace", ARG_GRACE, "a time such as 90s, 15m, 24h or 7d, up to 366d", take_grace},
+    {"limit", ARG_LIMIT, "a whole number from 1 to 10000", take_limit},
+    {"api-key-file", ARG_API_KEY_FILE, "a file, or - for standard input", take_api_key_file},
+    {"timeout", ARG_TIMEOUT, "a time such as 90s or 15m, up to 24h", take_timeout},
+    {"with-provider-key", ARG_PROVIDER_KEY, NULL, take_provider_key},
+    {"format", ARG_FORMAT, "jsonl or csv", take_format},
+    {"from", ARG_FROM, RULE_TIME, take_from},
+    {"to", ARG_TO, RULE_TIME, take_to},
+    {"username", ARG_USERNAME, "at most 128 bytes long", take_username},
+    {"priority", ARG_PRIORITY, "HIGH, MEDIUM or LOW", take_priority},
+};
+
+#define FIRST_OPTION 256 /* beyond the characters that getopt gives */
+
+static void list_options(struct option options[ARRAY_LEN(rules) + 1])
+{
+    memset(options, 0, (ARRAY_LEN(rules) + 1) * sizeof(*options));
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        options[i].name = rules[i].name;
+        options[i].has_arg = rules[i].rule ? required_argument : no_argument;
+        options[i].val = FIRST_OPTION + (int)i;
+    }
+}
+
+static int take_option(struct args *a, const struct option_rule *o, const char *value, struct err *e)
+{
+    a->given |= o->bit;
+    return o->take(a, value) ? 0 : err_set(e, ERR_INVAL, "--%s must be %s.", o->name, o->rule);
 }
 
 int args_parse(int argc, char **argv, struct args *ret_args, struct err *e)
 {
+    struct option options[ARRAY_LEN(rules) + 1];
     struct args a = {0};
     int option, rc = 0;
+    list_options(options);
     opterr = 0;
     optind = 0;
     while (!rc && (option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (option == OPTION_HELP)
-            a.help = true;
-        else if (option == OPTION_VERSION)
-            a.version = true;
-        else if (option == OPTION_JSON)
-            a.json = true;
-        else if (option == OPTION_CONFIG)
-            a.config = optarg;
+        if (option >= FIRST_OPTION)
+            rc = take_option(&a, &rules[option - FIRST_OPTION], optarg, e);
         else if (option == ':')
             rc = err_set(e, ERR_INVAL, "%s needs a value; see --help.", argv[optind - 1]);
-        else if (option == '?')
-            rc = err_set(e, ERR_INVAL, "%s is not an option of this program; see --help.", argv[optind - 1]);
         else
-            rc = take_value(&a, option, optarg, e);
+            rc = err_set(e, ERR_INVAL, "%s is not an option of this program; see --help.", argv[optind - 1]);
     }
     for (int i = optind; !rc && i < argc; i++) {
         if (a.words_n == ARGS_WORDS_MAX)
@@ -138,15 +246,14 @@ int args_parse(int argc, char **argv, struct args *ret_args, struct err *e)
     return rc;
 }
 
-int args_check(const struct args *a, unsigned taken, size_t words, const char *usage, struct err *e)
+int args_check(const struct args *a, unsigned taken, size_t words, size_t more, const char *usage,
+               struct err *e)
 {
-    for (size_t i = 0; options[i].name; i++) {
-        int option = options[i].val;
-        if (option < OPTION_HELP && ((unsigned)option & a->given & ~taken))
-            return err_set(e, ERR_INVAL, "--%s is no option of this command: carpoolctl %s", options[i].name,
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+        if (rules[i].bit & a->given & ~taken)
+            return err_set(e, ERR_INVAL, "--%s is no option of this command: carpoolctl %s", rules[i].name,
                            usage);
-    }
-    if (a->words_n != words + 2)
+    if (a->words_n < words + 2 || a->words_n > words + more + 2)
         return err_set(e, ERR_INVAL, "The command should be: carpoolctl %s", usage);
     return 0;
 }

@@ -9,9 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/conf.h"
 #include "base/err.h"
 
-#define ARGS_WORDS_MAX 8
+#define ARGS_WORDS_MAX 24
 
 /* Bits of args.given, and of what a command takes. */
 enum arg {
@@ -22,7 +23,17 @@ enum arg {
     ARG_BUDGET = 16,
     ARG_GRACE = 32,
     ARG_LIMIT = 64,
+    ARG_API_KEY_FILE = 128,
+    ARG_TIMEOUT = 256,
+    ARG_PROVIDER_KEY = 512,
+    ARG_FORMAT = 1024,
+    ARG_FROM = 2048,
+    ARG_TO = 4096,
+    ARG_USERNAME = 8192,
+    ARG_PRIORITY = 16384,
 };
+
+enum args_format { FORMAT_JSONL, FORMAT_CSV };
 
 struct args {
     bool json, help, version;
@@ -33,6 +44,13 @@ struct args {
     double budget_usd;
     uint32_t grace_s;
     uint32_t limit;
+    const char *api_key_file; /* "-": standard input */
+    uint32_t timeout_s;
+    bool with_provider_key;
+    enum args_format format;
+    uint64_t from_us, to_us; /* since 1970; 0: not given */
+    const char *username;
+    enum priority priority;
     const char *words[ARGS_WORDS_MAX];
     size_t words_n;
 };
@@ -40,9 +58,11 @@ struct args {
 /* ERR_INVAL with a sentence. Lends from argv, whose order it may change. */
 MUST_CHECK
 int args_parse(int argc, char **argv, struct args *ret_args, struct err *e);
-/* The options given must be among those taken, and so many words must follow group and command. */
+/* The options given must be among those taken, and so many words, and up to `more` others, must follow group
+ * and command. */
 MUST_CHECK
-int args_check(const struct args *a, unsigned taken, size_t words, const char *usage, struct err *e);
+int args_check(const struct args *a, unsigned taken, size_t words, size_t more, const char *usage,
+               struct err *e);
 
 /* "90", "90s", "15m", "24h", "7d": seconds. */
 MUST_CHECK

@@ -55,15 +55,7 @@ int ctl_read(struct ctl *t, struct store_read **ret_read, struct err *e);
  * to have been made is done. */
 enum ctl_exit ctl_change_keys(struct ctl *t, struct slice document);
 
-/* ---- command groups ---- */
-
-struct ctl_command {
-    const char *group, *name; /* name "": the group is the command */
-    unsigned takes;           /* enum arg */
-    size_t words;             /* behind group and command */
-    const char *usage;
-    enum ctl_exit (*run)(struct ctl *t);
-};
+/* ---- command groups, as commands.c lists them ---- */
 
 /* key.c */
 enum ctl_exit key_create(struct ctl *t);

@@ -72,7 +72,7 @@ Test(args, what_is_wrong_is_said)
         {"audit --limit 0", "--limit"},
         {"audit --limit 10001", "--limit"},
         {"key list --nonsense", "--nonsense"},
-        {"1 2 3 4 5 6 7 8 9", "many words"},
+        {"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25", "many words"},
     };
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
         struct args a;
@@ -107,10 +107,34 @@ Test(args, a_command_gets_what_it_takes)
     struct args a;
     struct err e;
     cr_assert_eq(parse("key rotate shop --grace 1h", &a, &e), 0);
-    cr_assert_eq(args_check(&a, ARG_GRACE, 1, "key rotate KEY", &e), 0);
-    cr_assert_eq(args_check(&a, ARG_LABEL, 1, "key set KEY", &e), ERR_INVAL);
+    cr_assert_eq(args_check(&a, ARG_GRACE, 1, 0, "key rotate KEY", &e), 0);
+    cr_assert_eq(args_check(&a, ARG_LABEL, 1, 0, "key set KEY", &e), ERR_INVAL);
     cr_assert(strstr(e.text, "--grace"), "%s", e.text);
-    cr_assert_eq(args_check(&a, ARG_GRACE, 0, "key list", &e), ERR_INVAL);
-    cr_assert_eq(args_check(&a, ARG_GRACE, 2, "key copy KEY KEY", &e), ERR_INVAL);
+    cr_assert_eq(args_check(&a, ARG_GRACE, 0, 0, "key list", &e), ERR_INVAL);
+    cr_assert_eq(args_check(&a, ARG_GRACE, 2, 0, "key copy KEY KEY", &e), ERR_INVAL);
     cr_assert(strstr(e.text, "key copy KEY KEY"), "%s", e.text);
+}
+
+Test(args, what_commands_of_many_words_and_options_take)
+{
+    struct args a;
+    struct err e;
+    cr_assert_eq(parse("settings set a=1 b=2 --api-key-file -", &a, &e), 0);
+    cr_assert_str_eq(a.api_key_file, "-");
+    cr_assert_eq(args_check(&a, ARG_API_KEY_FILE, 0, 2, "settings set", &e), 0);
+    cr_assert_eq(args_check(&a, ARG_API_KEY_FILE, 0, 1, "settings set", &e), ERR_INVAL);
+    cr_assert_eq(parse("export --format csv --from 2026-02-01 --to 2026-02-02T00:00:00Z --username ann "
+                       "--priority low --timeout 5m",
+                       &a, &e),
+                 0, "%s", e.text);
+    cr_assert_eq(a.format, FORMAT_CSV);
+    cr_assert_eq(a.to_us - a.from_us, 86400000000u);
+    cr_assert_str_eq(a.username, "ann");
+    cr_assert_eq(a.priority, PRIORITY_LOW);
+    cr_assert_eq(a.timeout_s, 300);
+    cr_assert_eq(a.given, ARG_FORMAT | ARG_FROM | ARG_TO | ARG_USERNAME | ARG_PRIORITY | ARG_TIMEOUT);
+    cr_assert_eq(parse("export --format xml", &a, &e), ERR_INVAL);
+    cr_assert_eq(parse("export --from yesterday", &a, &e), ERR_INVAL);
+    cr_assert_eq(parse("export --priority 7", &a, &e), ERR_INVAL);
+    cr_assert_eq(parse("drain --timeout 2d", &a, &e), ERR_INVAL);
 }
