@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/socket_path.h"
-#include "coordinator/lock.h"
 #include "coordinator/loop.h"
 
 #define PAUSE_US (20 * US_PER_MS)

@@ -10,12 +10,12 @@
 
 #include "base/clock.h"
 #include "base/dir.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/sched.h"
 #include "coordinator/common.h"
 #include "coordinator/control.h"
 #include "coordinator/keyfile.h"
-#include "coordinator/lock.h"
 #include "coordinator/notify.h"
 #include "coordinator/program.h"
 #include "store/meta.h"

@@ -7,10 +7,10 @@
 #include <sodium.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "coordinator/control.h"
 #include "coordinator/intake.h"
 #include "coordinator/keyfile.h"
-#include "coordinator/lock.h"
 #include "short.h"
 #include "store/meta.h"
 

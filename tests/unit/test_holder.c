@@ -1,5 +1,5 @@
 /* The lock of a storage directory, and waiting for its holder. */
-/* LINK: fcgi_app/coordinator/holder.c fcgi_app/coordinator/lock.c */
+/* LINK: fcgi_app/coordinator/holder.c */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/socket_path.h"
 #include "coordinator/holder.h"
-#include "coordinator/lock.h"
 #include "coordinator/loop.h"
 
 static struct conf conf; /* large */
@@ -129,4 +129,24 @@ Test(holder, leaves)
     cr_assert_geq(clock_mono_us() - start_us, 75 * US_PER_MS);
     pthread_join(thread, NULL);
     close(fd);
+}
+
+Test(lock, is_seen_without_being_touched)
+{
+    char dir[] = "/tmp/carpool-test-XXXXXX";
+    int fd = -1;
+    cr_assert_not_null(mkdtemp(dir));
+    cr_assert_eq(lock_held_by(dir), 0, "there is no file");
+    cr_assert_eq(lock_take(dir, &fd, NULL), 0);
+    cr_assert_eq(lock_held_by(dir), getpid());
+    int other;
+    cr_assert_eq(lock_take(dir, &other, NULL), ERR_EXISTS);
+    close(fd);
+    cr_assert_eq(lock_held_by(dir), 0, "the pid in it is that of a process that lives, and holds it no more");
+    cr_assert_eq(lock_take(dir, &fd, NULL), 0);
+    close(fd);
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/coordinator.lock", dir);
+    unlink(path);
+    rmdir(dir);
 }

@@ -1,9 +1,10 @@
 /* One coordinator a storage directory; see lock.h. */
-#include "coordinator/lock.h"
+#include "base/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -61,6 +62,36 @@ long lock_holder(const char *dir)
     close(fd);
     text[n < 0 ? 0 : n] = 0;
     return strtol(text, NULL, 10);
+}
+
+/* Lines such as "3: FLOCK  ADVISORY  WRITE 4711 08:01:131090 0 EOF" (proc_locks(5)). Not the device: file
+ * systems made of several show another one there than stat does. */
+static bool is_listed(FILE *locks, long pid, unsigned long long inode)
+{
+    char line[256];
+    long of_pid;
+    unsigned long long of_inode;
+    while (fgets(line, sizeof(line), locks))
+        if (sscanf(line, "%*s FLOCK %*s %*s %ld %*[^:]:%*[^:]:%llu", &of_pid, &of_inode) == 2 &&
+            of_pid == pid && of_inode == inode)
+            return true;
+    return false;
+}
+
+long lock_held_by(const char *dir)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    long pid = lock_holder(dir);
+    snprintf(path, sizeof(path), "%s/coordinator.lock", dir);
+    if (pid <= 0 || stat(path, &st))
+        return 0;
+    FILE *locks = fopen("/proc/locks", "re");
+    if (!locks)
+        return kill((pid_t)pid, 0) == 0 || errno == EPERM ? pid : 0;
+    bool held = is_listed(locks, pid, (unsigned long long)st.st_ino);
+    fclose(locks);
+    return held ? pid : 0;
 }
 
 bool lock_holds(const char *dir, int fd)

@@ -1,9 +1,9 @@
 /*
  * One coordinator a storage directory: a lock file held for life, its first line the pid. Whoever holds it
- * may bind the socket.
+ * may bind the socket, and replace the store (carpoolctl restore).
  */
-#ifndef CARPOOL_COORDINATOR_LOCK_H
-#define CARPOOL_COORDINATOR_LOCK_H
+#ifndef CARPOOL_BASE_LOCK_H
+#define CARPOOL_BASE_LOCK_H
 
 #include <stdbool.h>
 
@@ -16,6 +16,11 @@ int lock_take(const char *dir, int *ret_fd, struct err *e);
 
 /* The pid that the lock file names; 0: none. */
 long lock_holder(const char *dir);
+
+/* The pid of the process that holds the lock now; 0: nobody does. Looks without touching the lock, so that
+ * who starts meanwhile is not turned away. Where the system does not list its locks (/proc/locks), a process
+ * of that pid is taken for the holder. */
+long lock_held_by(const char *dir);
 
 /* Whether the lock file is still the one that is locked: otherwise somebody removed it, and another
  * coordinator may hold another. */
