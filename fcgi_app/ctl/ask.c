@@ -1,9 +1,11 @@
 /* The way to the store and to the coordinator; see ctl.h. */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,7 @@
 
 #define ASK_LIMIT_US  (30 * US_PER_S)
 #define ASK_TRIES     3
+#define READ_SIZE     ((size_t)64 << 10)
 #define READERS_SPARE 64 /* as the workers have it, should this program create the lock file */
 
 /* ---- who ---- */
@@ -103,15 +106,20 @@ int ctl_init(struct ctl *t, const struct conf *conf, const struct args *args, st
     return rc;
 }
 
+bool ctl_started_it(const struct ctl *t)
+{
+    const struct autostart *a = &t->host.autostart;
+    return a->finished && !a->rc && !a->by_other;
+}
+
 /* Its environment is that of this program, and maybe not that of the service: a provider's key could be
  * missing in it. The next prompt starts another one. */
 static void end_coordinator(struct ctl *t)
 {
     struct ucred peer;
     socklen_t n = sizeof(peer);
-    bool ours = t->host.autostart.finished && !t->host.autostart.rc && !t->host.autostart.by_other;
-    if (ours && t->link.fd >= 0 && getsockopt(t->link.fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
-        peer.pid > 1)
+    if (ctl_started_it(t) && !t->keep_coordinator && t->link.fd >= 0 &&
+        getsockopt(t->link.fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 && peer.pid > 1)
         kill(peer.pid, SIGTERM);
 }
 
@@ -148,54 +156,98 @@ static enum ctl_exit tell_refusal(const struct wire_refusal *r)
 }
 
 /* again: an earlier try may have been carried out, so that what it made is there already. */
-static enum ctl_exit take_answer(const struct wire_frame *frame, bool again)
+static enum ctl_exit take_answer(const struct wire_frame *frame, bool again, const char *look)
 {
     struct wire_refusal r;
     if (frame->type == WIRE_DONE)
         return CTL_DONE;
     if (frame->type != WIRE_REFUSAL || wire_refusal_decode(frame->payload, &r))
-        return ctl_say(CTL_UNCERTAIN, "The coordinator gave an answer that this version does not understand; "
-                                      "install programs of one version and look at `key list`.");
+        return ctl_say(
+            CTL_UNCERTAIN,
+            "The coordinator gave an answer that this version does not understand; install programs "
+            "of one version and look at `" CTL_PROGRAM " %s`.",
+            look);
     if (again && slice_is(r.error_code, "KEY_EXISTS"))
         return CTL_DONE;
     return tell_refusal(&r);
 }
 
-enum ctl_exit ctl_change_keys(struct ctl *t, struct slice document)
+void ctl_wipe(struct buf *b)
 {
-    struct wire_change m = {.actor = slice_of(t->actor), .document = document};
+    if (b->data)
+        sodium_memzero(b->data, b->cap);
+    buf_fini(b);
+}
+
+/* Sends the payload, several times if need be. */
+static enum ctl_exit ask_for_change(struct ctl *t, enum wire_type type, struct slice payload,
+                                    const char *look)
+{
     struct wire_frame frame;
-    struct buf payload;
     struct err e = {0};
     uint64_t until_us = clock_mono_us() + ASK_LIMIT_US;
-    enum ctl_exit code;
     bool asked = false;
     int rc = ERR_CLOSED;
-    buf_init(&payload, WIRE_MAX_PAYLOAD);
-    wire_change_encode(&payload, &m);
-    if (buf_failed(&payload)) {
-        buf_fini(&payload);
-        return ctl_say(CTL_FAILED, "There is not enough memory for this.");
-    }
     for (int i = 0; i < ASK_TRIES && rc == ERR_CLOSED; i++) {
         rc = link_connect(&t->link, LINK_AUTOSTART, until_us, &e);
         if (rc)
             break; /* not asked: also when it was before, nobody answers now */
         bool again = asked;
         asked = true;
-        rc = link_ask(&t->link, LINK_AUTOSTART, WIRE_KEYS_CHANGE, buf_slice(&payload), until_us, &frame, &e);
-        if (!rc) {
-            code = take_answer(&frame, again);
-            buf_fini(&payload);
-            return code;
-        }
+        rc = link_ask(&t->link, LINK_AUTOSTART, type, payload, until_us, &frame, &e);
+        if (!rc)
+            return take_answer(&frame, again, look);
     }
-    buf_fini(&payload);
     if (asked)
         return ctl_say(CTL_UNCERTAIN,
-                       "%s It is not known whether the change was made: look at `" CTL_PROGRAM " key list`.",
-                       e.text);
+                       "%s It is not known whether the change was made: look at `" CTL_PROGRAM " %s`.",
+                       e.text, look);
     if (rc == ERR_NOT_FOUND)
         return ctl_say(CTL_FAILED, "%s Start carpool, or set coordinator.autostart = on.", e.text);
     return ctl_say(CTL_FAILED, "%s", e.text);
+}
+
+enum ctl_exit ctl_change(struct ctl *t, enum wire_type type, struct slice document, const char *look)
+{
+    struct wire_change m = {.actor = slice_of(t->actor), .document = document};
+    struct buf payload;
+    enum ctl_exit code;
+    buf_init(&payload, WIRE_MAX_PAYLOAD);
+    wire_change_encode(&payload, &m);
+    if (buf_failed(&payload))
+        code = ctl_say(CTL_FAILED, "There is not enough memory for this.");
+    else
+        code = ask_for_change(t, type, buf_slice(&payload), look);
+    ctl_wipe(&payload);
+    if (t->link.out.data) /* it went through here, and may be a provider's key */
+        sodium_memzero(t->link.out.data, t->link.out.cap);
+    return code;
+}
+
+int ctl_read_file(const char *path, struct buf *out, struct err *e)
+{
+    bool standard = strcmp(path, "-") == 0;
+    int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC), rc = 0;
+    if (fd < 0)
+        return err_set_errno(e, "Cannot open %s", path);
+    for (;;) {
+        char beyond;
+        size_t room = out->max - out->len, step = room < READ_SIZE ? room : READ_SIZE;
+        char *at = step ? buf_reserve(out, step) : &beyond;
+        ssize_t n = at ? read(fd, at, step ? step : 1) : 0;
+        if (!at)
+            rc = err_set(e, ERR_NOMEM, "There is not enough memory for %s.", path);
+        else if (n < 0 && errno == EINTR)
+            continue;
+        else if (n < 0)
+            rc = err_set_errno(e, "Cannot read %s", path);
+        else if (n > 0 && !step)
+            rc = err_set(e, ERR_LIMIT, "%s is larger than what belongs here (%zu bytes).", path, out->max);
+        if (rc || n <= 0)
+            break;
+        buf_advance(out, (size_t)n);
+    }
+    if (!standard)
+        close(fd);
+    return rc;
 }

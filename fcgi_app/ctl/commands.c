@@ -18,6 +18,12 @@ static const struct ctl_command commands[] = {
     {"key", "revoke", 0, 1, 0, "key revoke KEY", key_revoke},
     {"key", "export", 0, 0, 0, "key export", key_export},
     {"key", "import", 0, 1, 0, "key import FILE", key_import},
+    {"status", "", 0, 0, 0, "status", status_show},
+    {"ensure", "", ARG_TIMEOUT, 0, 0, "ensure [--timeout TIME]", coordinator_ensure},
+    {"drain", "", ARG_TIMEOUT, 0, 0, "drain [--timeout TIME]", coordinator_drain},
+    {"settings", "get", 0, 0, ARGS_WORDS_MAX, "settings get [NAME …]", settings_get},
+    {"settings", "set", ARG_API_KEY_FILE, 0, ARGS_WORDS_MAX,
+     "settings set [NAME=VALUE …] [--api-key-file FILE]", settings_set},
     {"audit", "", ARG_LIMIT, 0, 0, "audit [--limit N]", audit_show},
 };
 
@@ -30,6 +36,13 @@ static const char head[] =
 static const struct {
     const char *group, *text;
 } help[] = {
+    {"status", "  status            the coordinator, queues, provider, store, and what warns; exit status\n"
+               "                    0 fine, also when none runs and the next prompt starts one; 5 something\n"
+               "                    it needs is away, or it is leaving; 6 prompts cannot be served\n"},
+    {"ensure", "  ensure            a coordinator runs afterwards, and stays; says nothing. For cron\n"
+               "    --timeout TIME  how long to try (30s)\n"},
+    {"drain", "  drain             the coordinator finishes what runs, and leaves; waits until it has\n"
+              "    --timeout TIME  how long to wait (60s); it goes on leaving afterwards\n"},
     {"key", "API keys. KEY is a label, an id, or the first digits of an id (4 at least).\n"
             "  key create        makes a key and prints its text, this once; only a hash is kept\n"
             "    --role          client (prompts; the default) or admin (everything)\n"
@@ -44,6 +57,14 @@ static const struct {
             "  key revoke KEY    ends the key for ever; prompts that wait are refused\n"
             "  key export        prints all keys with their hashes, for other machines\n"
             "  key import FILE   takes them over (-: standard input); what is revoked stays so\n"},
+    {"settings", "Settings, which change while everything runs. NAME is provider, model, base_url, or one\n"
+                 "of tokens, latency_ms, window_ms, max_batch, policy of a priority: low_priority.tokens.\n"
+                 "  settings get [NAME …]\n"
+                 "                    those in force; the value alone for one NAME\n"
+                 "  settings set NAME=VALUE …\n"
+                 "                    changes them, all or none; api_key= takes the provider's key back\n"
+                 "    --api-key-file FILE\n"
+                 "                    the provider's key (-: standard input)\n"},
     {"audit", "  audit             who changed which setting or key, the newest first\n"
               "    --limit N       so many entries\n"},
     {"help", "  help [GROUP]      this text, or that of one group of commands\n"},
@@ -60,7 +81,8 @@ static const char foot[] =
     "coordinator.autostart is off), which leaves again.\n"
     "\n"
     "Exit status: 0 done; 1 refused, or it could not be done; 2 a wrong command line;\n"
-    "3 no such key; 4 the coordinator went away, so the change was made or not.\n";
+    "3 no such key; 4 the coordinator went away, so the change was made or not; 5, 6: see\n"
+    "status.\n";
 
 static int check(const struct args *a, const struct ctl_command *c, struct err *e)
 {
@@ -87,8 +109,8 @@ int commands_find(const struct args *a, const struct ctl_command **ret_command, 
     if (group_known && name[0])
         return err_set(e, ERR_INVAL, "There is no command \"%s %.40s\"; see --help.", group, name);
     if (group_known)
-        return err_set(e, ERR_INVAL, "What to do with %ss is missing, such as \"%s list\"; see --help.",
-                       group, group);
+        return err_set(e, ERR_INVAL, "What to do with %s is missing; see `" CTL_PROGRAM " help %s`.", group,
+                       group);
     return err_set(e, ERR_INVAL,
                    group[0] ? "There is no command \"%.40s\"; see --help."
                             : "Which command is missing%s; see --help.",

@@ -19,7 +19,9 @@ enum ctl_exit {
     CTL_FAILED = 1,    /* refused, or it could not be done; nothing was changed */
     CTL_USAGE = 2,     /* the command line is wrong */
     CTL_NOT_FOUND = 3, /* there is no such key */
-    CTL_UNCERTAIN = 4  /* the coordinator went away: the change was made or not */
+    CTL_UNCERTAIN = 4, /* the coordinator went away: the change was made or not */
+    CTL_DEGRADED = 5,  /* of status: it serves, and something that it needs is away, or it is leaving */
+    CTL_DOWN = 6       /* of status: prompts cannot be served */
 };
 
 struct ctl {
@@ -28,6 +30,7 @@ struct ctl {
     struct link_host host;
     struct link link;
     struct store *store;             /* NULL: not opened, or there is none yet */
+    bool keep_coordinator;           /* one that is started here stays */
     char actor[AUDIT_ACTOR_MAX + 1]; /* for the audit trail */
 };
 
@@ -41,8 +44,10 @@ int ctl_write(const void *bytes, size_t n);
 
 MUST_CHECK
 int ctl_init(struct ctl *t, const struct conf *conf, const struct args *args, struct err *e);
-/* Closes what is open; a coordinator that was started for this alone leaves again. */
+/* Closes what is open; a coordinator that was started for this alone leaves again (but keep_coordinator). */
 void ctl_fini(struct ctl *t);
+/* Whether this program has started the coordinator it is connected to. */
+bool ctl_started_it(const struct ctl *t);
 /* As root: turns into the owner of the storage directory, so that no file there becomes root's.
  * ERR_NOT_FOUND: there is none, or other things are in it; ERR_PERM: it is shut to this user. */
 MUST_CHECK
@@ -50,10 +55,17 @@ int ctl_become_owner(const struct conf *conf, struct err *e);
 /* A transaction on the newest state; *ret_read is NULL while no coordinator has made a store yet. */
 MUST_CHECK
 int ctl_read(struct ctl *t, struct store_read **ret_read, struct err *e);
-/* Asks for a change of the keys (etc/protocol.md) and waits until it is in force; says itself what is wrong.
- * A connection that breaks is tried again: the document must bear that, and a create or rotate that turns out
- * to have been made is done. */
-enum ctl_exit ctl_change_keys(struct ctl *t, struct slice document);
+/* Asks for a change (etc/protocol.md: of keys, of settings) and waits until it is in force; says itself what
+ * is wrong, and to look at what the command `look` shows when that is not known. A connection that breaks is
+ * tried again: the document must bear that, and a create or rotate of a key that turns out to have been made
+ * is done.
+ */
+enum ctl_exit ctl_change(struct ctl *t, enum wire_type type, struct slice document, const char *look);
+/* All of a file, or of standard input (-). ERR_LIMIT: it is larger than out's ceiling. Blocks. */
+MUST_CHECK
+int ctl_read_file(const char *path, struct buf *out, struct err *e);
+/* Overwrites the bytes and frees them. */
+void ctl_wipe(struct buf *b);
 
 /* ---- command groups, as commands.c lists them ---- */
 
@@ -66,6 +78,14 @@ enum ctl_exit key_revoke(struct ctl *t);
 /* key_copy.c */
 enum ctl_exit key_export(struct ctl *t);
 enum ctl_exit key_import(struct ctl *t);
+/* status.c */
+enum ctl_exit status_show(struct ctl *t);
+/* coordinator.c */
+enum ctl_exit coordinator_ensure(struct ctl *t);
+enum ctl_exit coordinator_drain(struct ctl *t);
+/* settings.c */
+enum ctl_exit settings_get(struct ctl *t);
+enum ctl_exit settings_set(struct ctl *t);
 /* audit.c */
 enum ctl_exit audit_show(struct ctl *t);
 

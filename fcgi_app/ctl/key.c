@@ -81,7 +81,7 @@ static enum ctl_exit ask(struct ctl *t, struct json_writer *w, struct buf *docum
     json_object_end(w);
     enum ctl_exit code = buf_failed(document)
                              ? ctl_say(CTL_FAILED, "The change is too long, or there is no memory for it.")
-                             : ctl_change_keys(t, buf_slice(document));
+                             : ctl_change(t, WIRE_KEYS_CHANGE, buf_slice(document), "key list");
     buf_fini(document);
     return code;
 }

@@ -2,11 +2,8 @@
  * carpoolctl key export and import: the records with their hashes, so that several machines know the same
  * keys. There is no secret in them, but whoever can import may let in whom he likes.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <sodium.h>
 
@@ -73,31 +70,6 @@ enum ctl_exit key_export(struct ctl *t)
 
 /* ---- import ---- */
 
-static int read_all(const char *path, struct buf *out, struct err *e)
-{
-    bool standard = strcmp(path, "-") == 0;
-    int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC), rc = 0;
-    if (fd < 0)
-        return err_set_errno(e, "Cannot open %s", path);
-    for (;;) {
-        char *at = buf_reserve(out, 64 << 10);
-        ssize_t n = at ? read(fd, at, 64 << 10) : 0;
-        if (!at)
-            rc = err_set(e, ERR_LIMIT, "%s is larger than any list of keys, or there is no memory for it.",
-                         path);
-        else if (n < 0 && errno == EINTR)
-            continue;
-        else if (n < 0)
-            rc = err_set_errno(e, "Cannot read %s", path);
-        if (rc || n <= 0)
-            break;
-        buf_advance(out, (size_t)n);
-    }
-    if (!standard)
-        close(fd);
-    return rc;
-}
-
 static int parse_file(struct slice text, cJSON **ret_root, struct err *e)
 {
     struct err why = {0};
@@ -150,7 +122,7 @@ static enum ctl_exit import_all(struct ctl *t, const cJSON *keys, size_t *ret_do
         buf_init(&document, INPUT_MAX);
         write_chunk(&document, &at);
         code = buf_failed(&document) ? ctl_say(CTL_FAILED, "There is not enough memory for the keys.")
-                                     : ctl_change_keys(t, buf_slice(&document));
+                                     : ctl_change(t, WIRE_KEYS_CHANGE, buf_slice(&document), "key list");
         buf_fini(&document);
         if (code == CTL_DONE)
             *ret_done += CHUNK;
@@ -166,7 +138,7 @@ enum ctl_exit key_import(struct ctl *t)
     const cJSON *keys = NULL;
     size_t done = 0;
     buf_init(&text, INPUT_MAX);
-    int rc = read_all(t->args->words[2], &text, &e);
+    int rc = ctl_read_file(t->args->words[2], &text, &e);
     if (!rc)
         rc = parse_file(buf_slice(&text), &root, &e);
     if (!rc)
