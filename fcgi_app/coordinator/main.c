@@ -169,17 +169,9 @@ static int open_log(const struct conf *conf, bool background, struct err *e)
 static void keep_private(const struct conf *conf)
 {
     const char *dir = conf->storage.dir;
-    static const char *const ours[] = {"data.mdb",
-                                       "lock.mdb",
-                                       "coordinator.lock",
-                                       "coordinator.sock",
-                                       "provider.key",
-                                       "provider.key.new",
-                                       "logs",
-                                       "run",
-                                       "run.lock",
-                                       "health.json",
-                                       NULL};
+    static const char *const ours[] = {
+        "data.mdb", "lock.mdb", "coordinator.lock", "coordinator.sock", "provider.key", "provider.key.new",
+        "logs",     "run",      "run.lock",         "health.json",      "restore.new",  NULL};
     enum dir_privacy privacy = dir_tighten(dir, ours);
     if (dir_contains(dir,
                      conf->log.dir)) /* one that is elsewhere may be shared; the files in it are private */

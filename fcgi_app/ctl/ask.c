@@ -46,8 +46,15 @@ static void name_actor(char ret_actor[AUDIT_ACTOR_MAX + 1])
 /* A store, or a place for one: a key made in a directory of other things is missed where the service is. */
 static int check_place(const char *dir, struct err *e)
 {
-    static const char *const before_the_first[] = {
-        "coordinator.lock", "coordinator.sock", "health.json", "logs", "lost+found", "run", "run.lock", NULL};
+    static const char *const before_the_first[] = {"coordinator.lock",
+                                                   "coordinator.sock",
+                                                   "health.json",
+                                                   "logs",
+                                                   "lost+found",
+                                                   "restore.new",
+                                                   "run",
+                                                   "run.lock",
+                                                   NULL};
     char path[PATH_MAX];
     struct stat st;
     snprintf(path, sizeof(path), "%s/data.mdb", dir);
@@ -128,7 +135,13 @@ void ctl_fini(struct ctl *t)
     end_coordinator(t);
     link_fini(&t->link);
     link_host_fini(&t->host);
+    ctl_close_store(t);
+}
+
+void ctl_close_store(struct ctl *t)
+{
     store_close(t->store);
+    t->store = NULL;
 }
 
 int ctl_read(struct ctl *t, struct store_read **ret_read, struct err *e)

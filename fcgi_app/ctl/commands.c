@@ -24,6 +24,8 @@ static const struct ctl_command commands[] = {
     {"settings", "get", 0, 0, ARGS_WORDS_MAX, "settings get [NAME …]", settings_get},
     {"settings", "set", ARG_API_KEY_FILE, 0, ARGS_WORDS_MAX,
      "settings set [NAME=VALUE …] [--api-key-file FILE]", settings_set},
+    {"backup", "", ARG_PROVIDER_KEY, 1, 0, "backup FILE [--with-provider-key]", backup_make},
+    {"restore", "", 0, 1, 0, "restore FILE", restore_run},
     {"audit", "", ARG_LIMIT, 0, 0, "audit [--limit N]", audit_show},
 };
 
@@ -65,6 +67,12 @@ static const struct {
                  "                    changes them, all or none; api_key= takes the provider's key back\n"
                  "    --api-key-file FILE\n"
                  "                    the provider's key (-: standard input)\n"},
+    {"backup", "  backup FILE       the whole store in one file (-: standard output), while everything runs\n"
+               "    --with-provider-key\n"
+               "                    the provider's key, too, which is not in it otherwise\n"},
+    {"restore", "  restore FILE      puts a backup (-: standard input) in the place of the store, which is\n"
+                "                    kept beside it. The coordinator must be stopped: see drain. Ids of\n"
+                "                    requests that were under way are answered by 424 afterwards\n"},
     {"audit", "  audit             who changed which setting or key, the newest first\n"
               "    --limit N       so many entries\n"},
     {"help", "  help [GROUP]      this text, or that of one group of commands\n"},

@@ -55,6 +55,8 @@ int ctl_become_owner(const struct conf *conf, struct err *e);
 /* A transaction on the newest state; *ret_read is NULL while no coordinator has made a store yet. */
 MUST_CHECK
 int ctl_read(struct ctl *t, struct store_read **ret_read, struct err *e);
+/* Closes what ctl_read() has opened; its transactions must have ended. */
+void ctl_close_store(struct ctl *t);
 /* Asks for a change (etc/protocol.md: of keys, of settings) and waits until it is in force; says itself what
  * is wrong, and to look at what the command `look` shows when that is not known. A connection that breaks is
  * tried again: the document must bear that, and a create or rotate of a key that turns out to have been made
@@ -83,6 +85,10 @@ enum ctl_exit status_show(struct ctl *t);
 /* coordinator.c */
 enum ctl_exit coordinator_ensure(struct ctl *t);
 enum ctl_exit coordinator_drain(struct ctl *t);
+/* backup.c */
+enum ctl_exit backup_make(struct ctl *t);
+/* restore.c */
+enum ctl_exit restore_run(struct ctl *t);
 /* settings.c */
 enum ctl_exit settings_get(struct ctl *t);
 enum ctl_exit settings_set(struct ctl *t);

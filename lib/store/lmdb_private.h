@@ -40,7 +40,8 @@ struct store {
     struct store_options options; /* as it was opened */
     uint64_t map_max_bytes;
     char *dir;
-    bool must_reopen; /* writer's thread only: a commit failed in a way that leaves its outcome open */
+    uint64_t lock_inode; /* of lock.mdb as it was opened; 0: not known */
+    bool must_reopen;    /* writer's thread only: a commit failed in a way that leaves its outcome open */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;

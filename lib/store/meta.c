@@ -88,6 +88,42 @@ int meta_machine(struct store *s, uint64_t epoch, struct uuid *ret_machine, stru
     return rc;
 }
 
+int meta_machine_get(struct store_read *r, struct uuid *ret_machine, struct err *e)
+{
+    struct slice value;
+    int rc = table_get(r, TABLE_META, MACHINE, &value, e);
+    if (rc)
+        return rc;
+    if (value.n != sizeof(ret_machine->bytes))
+        return err_set(e, ERR_CORRUPT, "The name of this machine in the store is damaged.");
+    memcpy(ret_machine->bytes, value.p, value.n);
+    return 0;
+}
+
+struct succession {
+    uint64_t epoch;
+    const struct uuid *machine;
+};
+
+static int succeed(struct store_write *w, void *arg, struct err *e)
+{
+    const struct succession *to = arg;
+    uint64_t epoch;
+    int rc = meta_epoch(store_write_as_read(w), &epoch, e);
+    if (!rc && epoch < to->epoch)
+        rc = put_number(w, EPOCH, to->epoch, e);
+    if (!rc && to->machine)
+        rc =
+            table_put(w, TABLE_META, MACHINE, table_bytes(to->machine->bytes, sizeof(to->machine->bytes)), e);
+    return rc;
+}
+
+int meta_succeed(struct store *s, uint64_t epoch, const struct uuid *machine, struct err *e)
+{
+    struct succession to = {.epoch = epoch, .machine = machine};
+    return store_write(s, 0, succeed, &to, e);
+}
+
 int meta_shared(struct store_read *r, char ret_position[META_POSITION_SIZE], uint64_t *ret_settings_version,
                 struct err *e)
 {

@@ -28,5 +28,14 @@ int meta_put_settings_version(struct store_write *w, uint64_t version, struct er
 /* Who this machine is among several, made at the first call; it stays with the store. May commit. */
 MUST_CHECK
 int meta_machine(struct store *s, uint64_t epoch, struct uuid *ret_machine, struct err *e);
+/* The same without making it: ERR_NOT_FOUND while no coordinator has asked. */
+MUST_CHECK
+int meta_machine_get(struct store_read *r, struct uuid *ret_machine, struct err *e);
+
+/* Makes a copy of a store (store/copy.h) the successor of another one: the epoch becomes at least that given,
+ * so that the next coordinator is newer than all that knew either; and, unless NULL, it is that machine's
+ * from now on. A durable commit. */
+MUST_CHECK
+int meta_succeed(struct store *s, uint64_t epoch, const struct uuid *machine, struct err *e);
 
 #endif

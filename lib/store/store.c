@@ -104,9 +104,19 @@ static uint64_t first_map(const struct store_options *o, uint64_t file_bytes)
     return bytes < most ? bytes : most;
 }
 
+/* 0: there is none. */
+static uint64_t lock_inode(const struct store *s)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/lock.mdb", s->dir);
+    return stat(path, &st) ? 0 : (uint64_t)st.st_ino;
+}
+
 static int open_env(struct store *s, const struct store_options *o, uint64_t file_bytes, struct err *e)
 {
     bool writer = o->access == STORE_WRITER;
+    uint64_t before = lock_inode(s);
     int fd, rc = mdb_env_create(&s->env);
     if (!rc)
         rc = mdb_env_set_maxdbs(s->env, TABLES);
@@ -122,6 +132,8 @@ static int open_env(struct store *s, const struct store_options *o, uint64_t fil
         return err_set(e, ERR_CORRUPT, "%s/data.mdb is no store of this program.", s->dir);
     if (rc)
         return table_err(rc, e);
+    /* prepare_place() has made it; one that was exchanged just now is not taken for either. */
+    s->lock_inode = before == lock_inode(s) ? before : 0;
     /* LMDB's other descriptors are close-on-exec already. */
     return fcntl(fd, F_SETFD, FD_CLOEXEC) ? err_set_errno(e, "Cannot set up %s/data.mdb", s->dir) : 0;
 }
@@ -309,7 +321,7 @@ bool store_is_there(struct store *s)
         return true; /* it has no file open now */
     snprintf(path, sizeof(path), "%s/data.mdb", s->dir);
     bool same = mdb_env_get_fd(s->env, &fd) == 0 && fstat(fd, &open) == 0 && stat(path, &there) == 0 &&
-                there.st_ino == open.st_ino && there.st_dev == open.st_dev;
+                there.st_ino == open.st_ino && there.st_dev == open.st_dev && lock_inode(s) == s->lock_inode;
     store_leave(s);
     return same;
 }

@@ -78,7 +78,8 @@ int store_write(struct store *s, uint64_t epoch, store_write_body body, void *ar
 /* The transaction a writer reads through, for table functions that take either. Lends. */
 struct store_read *store_write_as_read(struct store_write *w);
 
-/* Whether <dir>/data.mdb is still the file that is open: otherwise somebody removed or replaced it. */
+/* Whether <dir>/data.mdb and lock.mdb are still the files that are open: otherwise somebody removed or
+ * replaced them. Processes with different lock files do not see each other's transactions. */
 bool store_is_there(struct store *s);
 
 /* Frees the slots of readers that died (mdb_reader_check). Returns how many; cheap. */

@@ -1,0 +1,28 @@
+/*
+ * carpoolctl restore in two halves: files and order (restore.c), and making the store of the backup the
+ * successor of the one that is there (restore_store.c).
+ */
+#ifndef CARPOOL_CTL_RESTORE_H
+#define CARPOOL_CTL_RESTORE_H
+
+#include "ctl/ctl.h"
+
+/* What became of request ids. */
+struct restored {
+    bool has_old; /* there was a store that could be read */
+    uint64_t old_epoch, backup_epoch, epoch;
+    uint64_t records, chats;
+    uint64_t still_queued; /* queued in both: they run */
+    uint64_t unknown;      /* sent, or maybe sent since: their outcome is unknown */
+};
+
+/*
+ * Opens the store in fresh, a directory with the data.mdb of the backup, reads all of it, and writes into it
+ * what it has to know of the store that is there: an epoch beyond both, who this machine is, and which of its
+ * queued requests may have been sent since it was made; those are not sent again. t->store is the old one
+ * then, until ctl_close_store(). ERR_INVAL: it is of a newer version; ERR_CORRUPT.
+ */
+MUST_CHECK
+int restore_succeed(struct ctl *t, const char *fresh, struct restored *ret_restored, struct err *e);
+
+#endif
