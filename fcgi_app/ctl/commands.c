@@ -26,6 +26,9 @@ static const struct ctl_command commands[] = {
      "settings set [NAME=VALUE …] [--api-key-file FILE]", settings_set},
     {"backup", "", ARG_PROVIDER_KEY, 1, 0, "backup FILE [--with-provider-key]", backup_make},
     {"restore", "", 0, 1, 0, "restore FILE", restore_run},
+    {"export", "", ARG_FORMAT | ARG_FROM | ARG_TO | ARG_USERNAME | ARG_PRIORITY, 0, 1,
+     "export [chats|audit] [--format jsonl|csv] [--from TIME] [--to TIME] [--username NAME] [--priority P]",
+     export_run},
     {"audit", "", ARG_LIMIT, 0, 0, "audit [--limit N]", audit_show},
 };
 
@@ -73,6 +76,15 @@ static const struct {
     {"restore", "  restore FILE      puts a backup (-: standard input) in the place of the store, which is\n"
                 "                    kept beside it. The coordinator must be stopped: see drain. Ids of\n"
                 "                    requests that were under way are answered by 424 afterwards\n"},
+    {"export", "  export [chats|audit]\n"
+               "                    all chats, or the trail of changes, the oldest first\n"
+               "    --format jsonl|csv\n"
+               "                    a line of JSON each (the default), or a table. In csv, what a\n"
+               "                    spreadsheet would take for a formula has an apostrophe in front\n"
+               "    --from TIME, --to TIME\n"
+               "                    not before the one, before the other: 2026-02-01, or RFC 3339\n"
+               "    --username NAME, --priority HIGH|MEDIUM|LOW\n"
+               "                    chats of that user, of that priority\n"},
     {"audit", "  audit             who changed which setting or key, the newest first\n"
               "    --limit N       so many entries\n"},
     {"help", "  help [GROUP]      this text, or that of one group of commands\n"},

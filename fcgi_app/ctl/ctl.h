@@ -89,6 +89,8 @@ enum ctl_exit coordinator_drain(struct ctl *t);
 enum ctl_exit backup_make(struct ctl *t);
 /* restore.c */
 enum ctl_exit restore_run(struct ctl *t);
+/* export.c */
+enum ctl_exit export_run(struct ctl *t);
 /* settings.c */
 enum ctl_exit settings_get(struct ctl *t);
 enum ctl_exit settings_set(struct ctl *t);

@@ -5,14 +5,12 @@
 #ifndef CARPOOL_WORKER_ANSWER_H
 #define CARPOOL_WORKER_ANSWER_H
 
-#include "store/chats.h"
+#include "store/chat_json.h"
 #include "json/write.h"
 
 struct exchange;
 struct prompt_result;
 
-/* What source 2 has in a response, as members of the object that is open: request_id … cached. */
-void answer_write_members(struct json_writer *w, const struct chat *c, const char *completed_at);
 /* The response object of POST /v1/query. */
 void answer_write(struct json_writer *w, const struct chat *c);
 /* Server-Timing, the limits, and Idempotent-Replayed where it is due. */

@@ -8,8 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "store/chats.h"
-#include "worker/answer.h"
+#include "store/chat_json.h"
 #include "worker/api.h"
 #include "worker/exchange.h"
 #include "worker/path.h"
@@ -33,45 +32,10 @@ struct listing {
     bool more;
 };
 
-static void write_request(struct json_writer *w, const struct chat *c)
-{
-    json_object_begin(w);
-    json_field_text(w, "request_id", c->request_id);
-    json_field_text(w, "username", c->username);
-    json_field_text(w, "prompt", c->prompt);
-    json_field_u64(w, "priority", (uint64_t)c->priority);
-    json_field_text(w, "created_at", c->created_at);
-    if (c->system_prompt.p)
-        json_field_text(w, "system_prompt", c->system_prompt);
-    if (c->metadata.p) {
-        json_key(w, "metadata");
-        json_raw(w, c->metadata);
-    }
-    json_object_end(w);
-}
-
-static void write_chat(struct json_writer *w, const struct chat *c)
-{
-    char completed[CLOCK_RFC3339_SIZE], batch[UUID_TEXT_SIZE];
-    clock_format_rfc3339(c->time_us, completed);
-    uuid_format(&c->batch_id, batch);
-    json_object_begin(w);
-    json_field_cstr(w, "timestamp", completed);
-    json_field_cstr(w, "batch_id", batch);
-    json_key(w, "request");
-    write_request(w, c);
-    json_key(w, "response");
-    json_object_begin(w);
-    answer_write_members(w, c, completed);
-    json_object_end(w);
-    json_field_cstr(w, "endpoint", endpoint_path(c->endpoint));
-    json_object_end(w);
-}
-
 static bool each_chat(void *arg, const struct chat *c)
 {
     struct listing *l = arg;
-    write_chat(&l->writer, c);
+    chat_write_json(&l->writer, c);
     l->count++;
     const struct buf *body = &l->x->response.body;
     return body->len < PIECE_BYTES && !buf_failed(body) && (!l->limit || l->count < l->limit);

@@ -7,8 +7,8 @@
 #include "store/table.h"
 
 #define ENTRY_VERSION 1
-#define KEY_SIZE      12 /* u64 and u32, big-endian */
-#define TRIM_MAX      4  /* entries that one that is appended may push out */
+#define KEY_SIZE      AUDIT_PLACE_SIZE /* u64 and u32, big-endian */
+#define TRIM_MAX      4                /* entries that one that is appended may push out */
 
 struct place {
     uint64_t at_us;
@@ -123,5 +123,34 @@ int audit_each(struct store_read *r, int (*each)(void *arg, const struct audit_e
     table_cursor_close(&c);
     if (said)
         return said;
+    return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+int audit_scan(struct store_read *r, struct audit_place *at, uint32_t max,
+               int (*each)(void *arg, const struct audit_entry *entry), void *arg, bool *ret_more,
+               struct err *e)
+{
+    struct table_cursor c;
+    struct slice key, value;
+    struct audit_entry entry;
+    int rc = table_cursor_open(r, TABLE_AUDIT, &c, e), said = 0;
+    if (rc)
+        return rc;
+    rc = table_seek(&c, table_bytes(at->key, at->n), &key, &value, e);
+    if (!rc && at->n && slice_equal(key, table_bytes(at->key, at->n)))
+        rc = table_next(&c, &key, &value, e);
+    for (uint32_t n = 0; !rc && !said && n < max; n++) {
+        if (key.n != KEY_SIZE) {
+            rc = err_set(e, ERR_CORRUPT, "The audit trail has a foreign key.");
+            break;
+        }
+        memcpy(at->key, key.p, key.n);
+        at->n = key.n;
+        if (decode(value, &entry))
+            said = each(arg, &entry);
+        rc = table_next(&c, &key, &value, e);
+    }
+    table_cursor_close(&c);
+    *ret_more = !rc;
     return rc == ERR_NOT_FOUND ? 0 : rc;
 }

@@ -9,6 +9,8 @@
 #ifndef CARPOOL_STORE_AUDIT_H
 #define CARPOOL_STORE_AUDIT_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/slice.h"
@@ -36,6 +38,20 @@ int audit_append(struct store_write *w, const struct audit_entry *entry, struct 
  * Entries lend from the transaction. What this version cannot read is left out. */
 MUST_CHECK
 int audit_each(struct store_read *r, int (*each)(void *arg, const struct audit_entry *entry), void *arg,
+               struct err *e);
+
+/* A place in the trail: behind the entry with that key; n 0: before the first one. */
+#define AUDIT_PLACE_SIZE 12
+struct audit_place {
+    uint8_t key[AUDIT_PLACE_SIZE];
+    size_t n;
+};
+/* The other way round, in pieces: calls each for up to max entries behind *at, the oldest first, until it
+ * returns other than 0; *at moves along, *ret_more says whether there may be more. A caller that ends the
+ * transaction between calls holds none while it waits. */
+MUST_CHECK
+int audit_scan(struct store_read *r, struct audit_place *at, uint32_t max,
+               int (*each)(void *arg, const struct audit_entry *entry), void *arg, bool *ret_more,
                struct err *e);
 
 #endif

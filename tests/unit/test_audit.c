@@ -260,3 +260,47 @@ Test(audit, an_actor_that_is_too_long_is_cut_at_a_character)
               slice_is(a->entry.details, "{}"));
     free(a);
 }
+
+static int see_three(void *arg, const struct audit_entry *a)
+{
+    struct seen *s = arg;
+    snprintf(s->details[s->n % 8], sizeof(s->details[0]), "%.*s", (int)a->details.n, a->details.p);
+    return ++s->n % 3 == 0;
+}
+
+Test(audit, is_read_in_pieces_from_its_beginning)
+{
+    struct audit_place at = {.n = 0};
+    struct seen s = {.n = 0};
+    struct store_read *r = fixture_read();
+    bool more = true;
+    cr_assert_eq(audit_scan(r, &at, 10, see_three, &s, &more, NULL), 0);
+    cr_assert(!s.n && !more && !at.n, "there is nothing");
+    store_read_end(r);
+    for (int i = 0; i < 7; i++) {
+        char details[16];
+        snprintf(details, sizeof(details), "{\"%d\":0}", i);
+        append(NOW_US, details); /* all at one moment */
+    }
+    /* It stops when each says so (3), and at max (2); what comes meanwhile is behind the place. */
+    static const struct {
+        uint32_t max;
+        size_t seen;
+        bool more;
+    } pieces[] = {{10, 3, true}, {2, 5, true}, {1, 6, true}, {10, 8, false}, {10, 8, false}};
+    for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
+        if (i == 3)
+            append(NOW_US + 1, "{\"7\":0}");
+        r = fixture_read();
+        int rc = audit_scan(r, &at, pieces[i].max, see_three, &s, &more, NULL);
+        store_read_end(r);
+        cr_assert(rc >= 0, "%d", rc);
+        cr_assert_eq(s.n, pieces[i].seen, "%zu: %zu", i, s.n);
+        cr_assert_eq(more, pieces[i].more, "%zu", i);
+    }
+    for (int i = 0; i < 8; i++) {
+        char details[16];
+        snprintf(details, sizeof(details), "{\"%d\":0}", i);
+        cr_assert_str_eq(s.details[i], details);
+    }
+}
