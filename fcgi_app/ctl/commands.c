@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "json/write.h"
+
+#define HELP_MAX    (64u << 10)
 #define KEY_OPTIONS (ARG_LABEL | ARG_REQUESTS | ARG_TOKENS | ARG_BUDGET)
 
 static const struct ctl_command commands[] = {
@@ -87,7 +90,7 @@ static const struct {
                "                    chats of that user, of that priority\n"},
     {"audit", "  audit             who changed which setting or key, the newest first\n"
               "    --limit N       so many entries\n"},
-    {"help", "  help [GROUP]      this text, or that of one group of commands\n"},
+    {"help", "  help [GROUP]      this text, or that of one group of commands; all with --json\n"},
 };
 
 static const char foot[] =
@@ -149,12 +152,42 @@ static void print_all(void)
     fputs(foot, stdout);
 }
 
+/* For programs, such as the one that checks that each command is in the manual. */
+static void print_json(void)
+{
+    struct json_writer w;
+    struct buf out;
+    buf_init(&out, HELP_MAX);
+    json_writer_init(&w, &out);
+    json_object_begin(&w);
+    json_key(&w, "commands");
+    json_array_begin(&w);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "%s%s%s", commands[i].group, commands[i].name[0] ? " " : "",
+                 commands[i].name);
+        json_object_begin(&w);
+        json_field_cstr(&w, "command", name);
+        json_field_cstr(&w, "usage", commands[i].usage);
+        json_object_end(&w);
+    }
+    json_array_end(&w);
+    json_object_end(&w);
+    fputs(buf_failed(&out) ? "" : out.data, stdout);
+    fputs("\n", stdout);
+    buf_fini(&out);
+}
+
 bool commands_help(const struct args *a, struct err *e)
 {
     bool word = a->words_n && !strcmp(a->words[0], "help");
     const char *group = a->words_n > word ? a->words[word] : NULL;
     if (!word && !a->help)
         return false;
+    if (a->json) {
+        print_json();
+        return true;
+    }
     if (!group) {
         print_all();
         return true;

@@ -18,8 +18,8 @@ struct ctl_command {
 /* The command that the words name, with options that it takes. ERR_INVAL with a sentence. */
 MUST_CHECK
 int commands_find(const struct args *a, const struct ctl_command **ret_command, struct err *e);
-/* Whether help was asked for (`help`, `help GROUP`, --help), which is then on standard output; e->code is not
- * 0 when it could not be given. */
+/* Whether help was asked for (`help`, `help GROUP`, --help; --json for the table), which is then on standard
+ * output; e->code is not 0 when it could not be given. */
 bool commands_help(const struct args *a, struct err *e);
 
 #endif

@@ -173,6 +173,8 @@ enum ctl_exit export_run(struct ctl *t)
     struct export x = {.t = t, .csv = a->format == FORMAT_CSV};
     x.filter.from_us = a->from_us;
     x.filter.to_us = (a->given & ARG_TO) && !a->to_us ? 1 : a->to_us; /* 0 would be no end */
+    if (a->format != FORMAT_JSONL && a->format != FORMAT_CSV)
+        return ctl_say(CTL_USAGE, "--format must be jsonl or csv here.");
     if (a->json && x.csv)
         return ctl_say(CTL_USAGE, "--json and --format csv exclude each other.");
     if (!strcmp(what, "audit")) {

@@ -99,7 +99,7 @@ describe('carpoolctl export', () => {
             [/nothing called "keys"/, 'keys'],
             [/about chats/, 'audit', '--username', 'ann'],
             [/exclude each other/, '--json', '--format', 'csv'],
-            [/jsonl or csv/, '--format', 'xml'],
+            [/--format must be jsonl/, '--format', 'xml'],
         ]) {
             const result = await ctl(stack, ['export', ...args]);
             assert.deepEqual([result.status, result.out], [2, '']);
