@@ -198,8 +198,9 @@ static int add_word(cJSON *root, const char *word, struct err *e)
     }
     if (object && (!cJSON_IsObject(object) || cJSON_GetObjectItemCaseSensitive(object, key)))
         return err_set(e, ERR_INVAL, "\"%.80s\" is given twice.", word);
-    bool ok = object && (dot && is_number(value) ? cJSON_AddNumberToObject(object, key, atof(value)) != NULL
-                                                 : cJSON_AddStringToObject(object, key, value) != NULL);
+    bool ok =
+        object && (dot && is_number(value) ? cJSON_AddNumberToObject(object, key, strtod(value, NULL)) != NULL
+                                           : cJSON_AddStringToObject(object, key, value) != NULL);
     return ok ? 0 : err_set(e, ERR_NOMEM, "There is not enough memory for this.");
 }
 

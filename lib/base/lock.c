@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -68,13 +69,19 @@ long lock_holder(const char *dir)
  * systems made of several show another one there than stat does. */
 static bool is_listed(FILE *locks, long pid, unsigned long long inode)
 {
+    enum { TYPE = 1, PID = 4, FILE_ID = 5, WORDS };
     char line[256];
-    long of_pid;
-    unsigned long long of_inode;
-    while (fgets(line, sizeof(line), locks))
-        if (sscanf(line, "%*s FLOCK %*s %*s %ld %*[^:]:%*[^:]:%llu", &of_pid, &of_inode) == 2 &&
-            of_pid == pid && of_inode == inode)
+    while (fgets(line, sizeof(line), locks)) {
+        char *words[WORDS], *rest = line;
+        size_t n = 0;
+        for (char *word; n < WORDS && (word = strsep(&rest, " \n"));)
+            if (*word)
+                words[n++] = word;
+        const char *colon = n == WORDS ? strrchr(words[FILE_ID], ':') : NULL;
+        if (colon && !strcmp(words[TYPE], "FLOCK") && strtol(words[PID], NULL, 10) == pid &&
+            strtoull(colon + 1, NULL, 10) == inode)
             return true;
+    }
     return false;
 }
 

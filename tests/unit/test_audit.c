@@ -278,7 +278,7 @@ Test(audit, is_read_in_pieces_from_its_beginning)
     cr_assert(!s.n && !more && !at.n, "there is nothing");
     store_read_end(r);
     for (int i = 0; i < 7; i++) {
-        char details[16];
+        char details[32];
         snprintf(details, sizeof(details), "{\"%d\":0}", i);
         append(NOW_US, details); /* all at one moment */
     }
@@ -299,7 +299,7 @@ Test(audit, is_read_in_pieces_from_its_beginning)
         cr_assert_eq(more, pieces[i].more, "%zu", i);
     }
     for (int i = 0; i < 8; i++) {
-        char details[16];
+        char details[32];
         snprintf(details, sizeof(details), "{\"%d\":0}", i);
         cr_assert_str_eq(s.details[i], details);
     }
