@@ -162,12 +162,17 @@ enum ctl_exit coordinator_drain(struct ctl *t)
     cJSON *report = NULL;
     struct err e = {0};
     d.pid = lock_held_by(dir);
-    if (!d.pid)
-        return tell_drained(&d);
     /* Its word on whether it leaves already; one that hangs gives none and gets the signal all the same. */
-    if (!running_ask(t, LINK_IF_RUNNING, ASK_US, &report, NULL))
+    bool answers = !running_ask(t, LINK_IF_RUNNING, ASK_US, &report, NULL);
+    if (answers)
         d.asked = !strcmp(running_text(report, NULL, "state"), "draining");
     cJSON_Delete(report);
+    if (!d.pid && answers && !lock_held_by(dir))
+        return ctl_say(CTL_FAILED,
+                       "A coordinator answers whose process cannot be seen from here, as in another "
+                       "container: drain it there.");
+    if (!d.pid)
+        return tell_drained(&d);
     if (ask_to_leave(&d, &e))
         return ctl_say(CTL_FAILED, "%s", e.text);
     while (lock_held_by(dir) == d.pid) {

@@ -113,7 +113,12 @@ describe('carpoolctl restore', () => {
         assert.deepEqual(storeBytes(stack), bytes);
 
         await done(stack, 'drain');
+        const lock = path.join(stack.storage, 'lock.mdb');
+        const held = fs.openSync(lock, 'r'); /* so that its number is given to no other */
         const told = (await done(stack, 'restore', away('b'), '--json')).json;
+        const other = fs.existsSync(lock) && fs.statSync(lock).ino !== fs.fstatSync(held).ino;
+        assert.ok(!fs.existsSync(lock) || other, 'a lock file belongs to one data.mdb');
+        fs.closeSync(held);
         assert.equal(told.chats, 1);
         assert.equal(told.sealed, true);
         assert.equal(told.provider_key, true);
