@@ -5,10 +5,11 @@
  */
 const { describe, test } = require('node:test');
 const assert = require('node:assert/strict');
+const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
-const { Stack, STRETCH, inParallel, until } = require('./harness');
-const { ctl } = require('./ctl');
+const { Stack, STRETCH, inParallel, sleep, until } = require('./harness');
+const { ctl, PROGRAM } = require('./ctl');
 
 const SEAL = 88;
 const PUT_KEY = 'sk-put-canary-key-55aa';
@@ -171,6 +172,37 @@ describe('carpoolctl restore', () => {
             });
             assert.equal(stack.fake.callsWith(id).length, 1, 'nothing is paid twice');
         }
+    });
+
+    withStack('that is killed leaves the one store or the other, whole', async (stack, away) => {
+        await ask(stack, 'before');
+        await done(stack, 'backup', away('b'));
+        await ask(stack, 'after');
+        await done(stack, 'backup', away('a'));
+        const found = { before: 0, 'after,before': 0 };
+        for (let i = 0; i < 14; i++) {
+            await done(stack, 'drain');
+            const args = ['restore', away(i % 2 ? 'a' : 'b')];
+            const child = spawn(PROGRAM, args, { env: stack.environment(), stdio: 'ignore' });
+            const ended = new Promise((resolve) => child.on('close', (code) => resolve(code)));
+            /* All along its way, which takes some 30 ms, and a little beyond. */
+            await Promise.race([ended, sleep(i * 3 * STRETCH)]);
+            child.kill('SIGKILL');
+            await ended;
+            assert.equal((await ctl(stack, ['ensure'])).status, 0);
+            const { json, err } = await done(stack, 'status', '--json');
+            assert.equal(json.state, 'ok', err);
+            /* From the store itself: workers need a moment. */
+            const text = (await done(stack, 'export')).out;
+            const now = text.split('\n').filter(Boolean).map((line) => JSON.parse(line).request.request_id).sort().join();
+            assert.ok(now in found, now);
+            found[now]++;
+        }
+        assert.ok(found.before && found['after,before'], JSON.stringify(found));
+        await done(stack, 'drain');
+        await done(stack, 'restore', away('b'));
+        assert.ok(!fs.existsSync(path.join(stack.storage, 'restore.new')), 'what the killed ones left is gone');
+        await until('the workers see it', async () => (await ids(stack)).join() === 'before', 15000);
     });
 
     withStack('of a file that is not in order changes nothing', async (stack, away) => {
