@@ -91,9 +91,9 @@ describe('carpoolctl backup', () => {
         await refused(stack, /cannot be begun/, 'backup', away('missing/file'));
         fs.mkdirSync(away('directory'));
         await refused(stack, /is no file/, 'backup', away('directory'));
-        const full = fs.openSync('/dev/full', 'w');
-        const piped = await ctl(stack, ['backup', '-'], { stdout: full });
-        fs.closeSync(full);
+        const shut = fs.openSync('/dev/null', 'r');
+        const piped = await ctl(stack, ['backup', '-'], { stdout: shut });
+        fs.closeSync(shut);
         assert.equal(piped.status, 1);
         assert.match(piped.err, /could not be written to standard output/);
     });
