@@ -46,15 +46,9 @@ static void name_actor(char ret_actor[AUDIT_ACTOR_MAX + 1])
 /* A store, or a place for one: a key made in a directory of other things is missed where the service is. */
 static int check_place(const char *dir, struct err *e)
 {
-    static const char *const before_the_first[] = {"coordinator.lock",
-                                                   "coordinator.sock",
-                                                   "health.json",
-                                                   "logs",
-                                                   "lost+found",
-                                                   "restore.new",
-                                                   "run",
-                                                   "run.lock",
-                                                   NULL};
+    static const char *const before_the_first[] = {
+        "coordinator.lock", "coordinator.sock", "health.json", "logs",     "lost+found",
+        "restore.new",      "restored",         "run",         "run.lock", NULL};
     char path[PATH_MAX];
     struct stat st;
     snprintf(path, sizeof(path), "%s/data.mdb", dir);

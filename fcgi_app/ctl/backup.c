@@ -58,7 +58,15 @@ static int open_fresh(struct backup *b, struct err *e)
         b->fd = open(b->fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         b->named = b->fd >= 0;
     }
-    return b->fd < 0 ? err_set_errno(e, "The backup cannot be begun in %s", b->dir) : 0;
+    if (b->fd >= 0)
+        return 0;
+    if (errno == EACCES && !to_stdout(b))
+        return err_set(
+            e, ERR_PERM,
+            "The owner of the storage directory, as whom this runs, may not write into %.250s; give - "
+            "and let the shell write the file.",
+            b->dir);
+    return err_set_errno(e, "The backup cannot be begun in %s", b->dir);
 }
 
 /* The provider's key as its file has it; none is no failure. */

@@ -23,6 +23,7 @@
 
 #define PIECE      (64u << 10)
 #define FRESH      "restore.new"
+#define KEPT       "restored"
 #define OUTPUT_MAX 8192
 #define KEPT_TRIES 100 /* of one second */
 #define NAME_SIZE  (PATH_MAX + 64)
@@ -136,8 +137,11 @@ static int keep_old(struct restore *v, struct err *e)
         v->kept[0] = 0;
         return 0;
     }
+    path_in(v->dir, KEPT, v->kept);
+    if (mkdir(v->kept, 0700) && errno != EEXIST)
+        return err_set_errno(e, "What is there cannot be kept at %s", v->kept);
     gmtime_r(&now, &utc);
-    n = strftime(stamp, sizeof(stamp), "restored.%Y%m%dT%H%M%SZ", &utc);
+    n = strftime(stamp, sizeof(stamp), KEPT "/%Y%m%dT%H%M%SZ", &utc);
     int made = -1;
     for (int i = 2; made && i < KEPT_TRIES; i++) {
         path_in(v->dir, stamp, v->kept);

@@ -281,5 +281,5 @@ enum ctl_exit settings_set(struct ctl *t)
         root ? gather(t->args, root, &e) : err_set(&e, ERR_NOMEM, "There is not enough memory for this.");
     enum ctl_exit code = rc ? ctl_say(rc == ERR_INVAL ? CTL_USAGE : CTL_FAILED, "%s", e.text) : put(t, root);
     wipe_tree(root);
-    return code == CTL_DONE && t->args->words_n > 2 ? show_named(t, 2, false) : code;
+    return code == CTL_DONE && (t->args->words_n > 2 || t->args->json) ? show_named(t, 2, false) : code;
 }

@@ -116,7 +116,9 @@ static void show_settings(struct buf *out, const struct status *s)
         buf_append_text(out, ", at ");
         append_plain(out, now->base_url);
     }
-    buf_append_text(out, now->has_key ? ", with a key\n" : ", without a key\n");
+    if (now->provider != PROVIDER_MOCK)
+        buf_append_text(out, now->has_key ? ", with a key" : ", without a key");
+    buf_append_text(out, "\n");
 }
 
 static void show_store(struct buf *out, const struct status *s)

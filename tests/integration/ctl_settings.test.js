@@ -50,6 +50,8 @@ describe('carpoolctl settings', () => {
         assert.match(entry.actor, /^carpoolctl, user /);
         const given = await set(stack, 'low_priority.window_ms=400', '--json');
         assert.deepEqual(given.json, { low_priority: { window_ms: 400 } });
+        const keyed = await ctl(stack, ['settings', 'set', '--api-key-file=-', '--json'], { input: PROVIDER_KEY });
+        assert.deepEqual(keyed.json, (await s.get('/v1/settings')).json, 'no name is all of them');
     });
 
     s.test('the key comes from a file or standard input, never by argument', async (t, stack) => {
