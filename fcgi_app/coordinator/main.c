@@ -171,7 +171,8 @@ static void keep_private(const struct conf *conf)
     const char *dir = conf->storage.dir;
     static const char *const ours[] = {
         "data.mdb", "lock.mdb", "coordinator.lock", "coordinator.sock", "provider.key", "provider.key.new",
-        "logs",     "run",      "run.lock",         "health.json",      "restore.new",  NULL};
+        "logs",     "run",      "run.lock",         "health.json",      "restore.new",  "restored",
+        NULL};
     enum dir_privacy privacy = dir_tighten(dir, ours);
     if (dir_contains(dir,
                      conf->log.dir)) /* one that is elsewhere may be shared; the files in it are private */

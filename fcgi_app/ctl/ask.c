@@ -47,8 +47,8 @@ static void name_actor(char ret_actor[AUDIT_ACTOR_MAX + 1])
 static int check_place(const char *dir, struct err *e)
 {
     static const char *const before_the_first[] = {
-        "coordinator.lock", "coordinator.sock", "health.json", "logs",     "lost+found",
-        "restore.new",      "restored",         "run",         "run.lock", NULL};
+        "coordinator.lock", "coordinator.sock", "health.json", "lock.mdb", "logs",     "lost+found",
+        "provider.key",     "restore.new",      "restored",    "run",      "run.lock", NULL};
     char path[PATH_MAX];
     struct stat st;
     snprintf(path, sizeof(path), "%s/data.mdb", dir);
