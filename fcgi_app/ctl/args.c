@@ -15,6 +15,9 @@
 #define ROWS_MAX   10000u
 #define WAIT_MAX   86400u
 
+#define CONCURRENCY_MAX 4096u
+#define ID_PREFIX_MAX   64u
+
 /* Only digits, so that neither signs nor spaces pass. */
 static bool parse_number(const char *text, uint32_t max, uint32_t *ret_number)
 {
@@ -146,8 +149,14 @@ static bool take_provider_key(struct args *a, const char *value)
 
 static bool take_format(struct args *a, const char *value)
 {
-    a->format = strcmp(value, "csv") ? FORMAT_JSONL : FORMAT_CSV;
-    return a->format == FORMAT_CSV || !strcmp(value, "jsonl");
+    static const char *const names[] = {
+        [FORMAT_JSONL] = "jsonl", [FORMAT_CSV] = "csv", [FORMAT_TEXT] = "text"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (!strcmp(value, names[i])) {
+            a->format = (enum args_format)i;
+            return true;
+        }
+    return false;
 }
 
 static bool take_from(struct args *a, const char *value)
@@ -169,6 +178,31 @@ static bool take_username(struct args *a, const char *value)
 static bool take_priority(struct args *a, const char *value)
 {
     return !conf_priority_parse(value, &a->priority);
+}
+
+static bool take_output(struct args *a, const char *value)
+{
+    a->output = value;
+    return value[0];
+}
+
+static bool take_concurrency(struct args *a, const char *value)
+{
+    return parse_number(value, CONCURRENCY_MAX, &a->concurrency) && a->concurrency;
+}
+
+/* Leaves room for the 32 digits that are put behind it. */
+static bool take_id_prefix(struct args *a, const char *value)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-";
+    a->id_prefix = value;
+    return value[0] && strlen(value) <= ID_PREFIX_MAX && strspn(value, letters) == strlen(value);
+}
+
+static bool take_key(struct args *a, const char *value)
+{
+    a->key = value;
+    return value[0];
 }
 
 #define RULE_LIMIT "a whole number up to 4000000000; 0 is the configuration's limit"
@@ -195,11 +229,15 @@ static const struct option_rule {
     {"api-key-file", ARG_API_KEY_FILE, "a file, or - for standard input", take_api_key_file},
     {"timeout", ARG_TIMEOUT, "a time such as 90s or 15m, up to 24h", take_timeout},
     {"with-provider-key", ARG_PROVIDER_KEY, NULL, take_provider_key},
-    {"format", ARG_FORMAT, "jsonl or csv", take_format},
+    {"format", ARG_FORMAT, "jsonl, csv or text", take_format},
     {"from", ARG_FROM, RULE_TIME, take_from},
     {"to", ARG_TO, RULE_TIME, take_to},
     {"username", ARG_USERNAME, "at most 128 bytes long", take_username},
     {"priority", ARG_PRIORITY, "HIGH, MEDIUM or LOW", take_priority},
+    {"output", ARG_OUTPUT, "a file, or - for standard output", take_output},
+    {"concurrency", ARG_CONCURRENCY, "a whole number from 1 to 4096", take_concurrency},
+    {"id-prefix", ARG_ID_PREFIX, "1 to 64 characters of A-Z, a-z, 0-9 and . _ : -", take_id_prefix},
+    {"key", ARG_KEY, "a label or an id", take_key},
 };
 
 #define FIRST_OPTION 256 /* beyond the characters that getopt gives */

@@ -31,9 +31,13 @@ enum arg {
     ARG_TO = 4096,
     ARG_USERNAME = 8192,
     ARG_PRIORITY = 16384,
+    ARG_OUTPUT = 1 << 24,
+    ARG_CONCURRENCY = 1 << 25,
+    ARG_ID_PREFIX = 1 << 26,
+    ARG_KEY = 1 << 27,
 };
 
-enum args_format { FORMAT_JSONL, FORMAT_CSV };
+enum args_format { FORMAT_JSONL, FORMAT_CSV, FORMAT_TEXT };
 
 struct args {
     bool json, help, version;
@@ -51,6 +55,10 @@ struct args {
     uint64_t from_us, to_us; /* since 1970; 0: not given */
     const char *username;
     enum priority priority;
+    const char *output; /* "-": standard output */
+    uint32_t concurrency;
+    const char *id_prefix;
+    const char *key; /* a label or an id, as for `key set` */
     const char *words[ARGS_WORDS_MAX];
     size_t words_n;
 };

@@ -33,6 +33,11 @@ static const struct ctl_command commands[] = {
      "export [chats|audit] [--format jsonl|csv] [--from TIME] [--to TIME] [--username NAME] [--priority P]",
      export_run},
     {"audit", "", ARG_LIMIT, 0, 0, "audit [--limit N]", audit_show},
+    {"submit", "",
+     ARG_OUTPUT | ARG_FORMAT | ARG_PRIORITY | ARG_USERNAME | ARG_CONCURRENCY | ARG_ID_PREFIX | ARG_KEY, 1, 0,
+     "submit FILE [--output OUT] [--format jsonl|csv|text] [--priority low|medium|high] [--username NAME] "
+     "[--concurrency N] [--id-prefix TEXT] [--key KEY]",
+     submit_file},
 };
 
 static const char usage[] = "Usage: carpoolctl [--config=FILE] [--json] COMMAND …\n";
@@ -90,6 +95,16 @@ static const struct {
                "                    chats of that user, of that priority\n"},
     {"audit", "  audit             who changed which setting or key, the newest first\n"
               "    --limit N       so many entries\n"},
+    {"submit",
+     "  submit FILE       asks the prompts of a file (-: standard input) and writes a line of JSON for\n"
+     "                    each as its answer comes; run again, it goes on where it ended\n"
+     "    --output OUT    the answers, instead of standard output\n"
+     "    --format F      jsonl, csv (with a header) or text (a prompt a line); else by FILE's name\n"
+     "    --priority P    of lines that say none: low (the default), medium or high\n"
+     "    --username NAME the same\n"
+     "    --concurrency N prompts under way at once (128)\n"
+     "    --id-prefix TEXT  of the request ids that are made (submit); a new one asks all anew\n"
+     "    --key KEY       asks as this key, within its limits and budget\n"},
     {"help", "  help [GROUP]      this text, or that of one group of commands; all with --json\n"},
 };
 
@@ -105,7 +120,7 @@ static const char foot[] =
     "\n"
     "Exit status: 0 done; 1 refused, or it could not be done; 2 a wrong command line;\n"
     "3 no such key; 4 the coordinator went away, so the change was made or not; 5, 6: see\n"
-    "status.\n";
+    "status; 7 interrupted.\n";
 
 static int check(const struct args *a, const struct ctl_command *c, struct err *e)
 {

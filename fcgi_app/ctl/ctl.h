@@ -16,12 +16,13 @@
 /* What the program exits with. Scripts rely on the numbers. */
 enum ctl_exit {
     CTL_DONE = 0,
-    CTL_FAILED = 1,    /* refused, or it could not be done; nothing was changed */
-    CTL_USAGE = 2,     /* the command line is wrong */
-    CTL_NOT_FOUND = 3, /* there is no such key */
-    CTL_UNCERTAIN = 4, /* the coordinator went away: the change was made or not */
-    CTL_DEGRADED = 5,  /* of status: it serves, and something that it needs is away, or it is leaving */
-    CTL_DOWN = 6       /* of status: prompts cannot be served */
+    CTL_FAILED = 1,     /* refused, or it could not be done; nothing was changed */
+    CTL_USAGE = 2,      /* the command line is wrong */
+    CTL_NOT_FOUND = 3,  /* there is no such key */
+    CTL_UNCERTAIN = 4,  /* the coordinator went away: the change was made or not */
+    CTL_DEGRADED = 5,   /* of status: it serves, and something that it needs is away, or it is leaving */
+    CTL_DOWN = 6,       /* of status: prompts cannot be served */
+    CTL_INTERRUPTED = 7 /* of submit, by a signal: the same command goes on */
 };
 
 struct ctl {
@@ -96,5 +97,7 @@ enum ctl_exit settings_get(struct ctl *t);
 enum ctl_exit settings_set(struct ctl *t);
 /* audit.c */
 enum ctl_exit audit_show(struct ctl *t);
+/* submit.c */
+enum ctl_exit submit_file(struct ctl *t);
 
 #endif
