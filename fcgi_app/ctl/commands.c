@@ -38,6 +38,7 @@ static const struct ctl_command commands[] = {
      "submit FILE [--output OUT] [--format jsonl|csv|text] [--priority low|medium|high] [--username NAME] "
      "[--concurrency N] [--id-prefix TEXT] [--key KEY]",
      submit_file},
+    {"doctor", "", 0, 0, 1, "doctor [URL]", NULL},
 };
 
 static const char usage[] = "Usage: carpoolctl [--config=FILE] [--json] COMMAND …\n";
@@ -105,6 +106,9 @@ static const struct {
      "    --concurrency N prompts under way at once (128)\n"
      "    --id-prefix TEXT  of the request ids that are made (submit); a new one asks all anew\n"
      "    --key KEY       asks as this key, within its limits and budget\n"},
+    {"doctor",
+     "  doctor [URL]      what is wrong on this host and what to do: storage, programs, limits, kernel;\n"
+     "                    with URL (http://…) also what stands between, such as Apache\n"},
     {"help", "  help [GROUP]      this text, or that of one group of commands; all with --json\n"},
 };
 

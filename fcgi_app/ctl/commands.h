@@ -12,7 +12,7 @@ struct ctl_command {
     unsigned takes;           /* enum arg */
     size_t words, more;       /* behind group and command: so many, and up to so many others */
     const char *usage;
-    enum ctl_exit (*run)(struct ctl *t);
+    enum ctl_exit (*run)(struct ctl *t); /* NULL: doctor_run(), which needs nothing to be right before */
 };
 
 /* The command that the words name, with options that it takes. ERR_INVAL with a sentence. */

@@ -99,5 +99,7 @@ enum ctl_exit settings_set(struct ctl *t);
 enum ctl_exit audit_show(struct ctl *t);
 /* submit.c */
 enum ctl_exit submit_file(struct ctl *t);
+/* doctor.c. Reads the configuration into *conf itself, since what is wrong with it is a finding, too. */
+enum ctl_exit doctor_run(const struct args *args, struct conf *conf);
 
 #endif

@@ -53,6 +53,8 @@ static enum ctl_exit run(const struct ctl_command *command, const struct args *a
     enum ctl_exit code;
     if (sodium_init() < 0)
         return ctl_say(CTL_FAILED, "libsodium cannot be started.");
+    if (!command->run)
+        return doctor_run(args, conf);
     int rc = conf_load(args->config, conf, &e);
     if (!rc)
         rc = conf_hide_environment(CONF_KEEP_ALL, &e); /* a coordinator that is started needs them */

@@ -2,7 +2,7 @@
  * The directory of the store and its files: private whatever the umask, refused when it lies on a
  * file system where memory-mapped files are not coherent or locks cannot be trusted.
  *
- * Not for use outside lib/store.
+ * Not for use outside lib/store, but for the doctor of carpoolctl, which says the same before the start.
  */
 #ifndef CARPOOL_STORE_PLACE_H
 #define CARPOOL_STORE_PLACE_H

@@ -188,7 +188,7 @@ describe('carpoolctl submit', () => {
         run.child.kill('SIGINT');
         const { status } = await run.ended;
         assert.ok(Date.now() - at < 1000 * STRETCH, `${Date.now() - at} ms`);
-        assert.equal(status, 5);
+        assert.equal(status, 7);
         assert.match(run.err, /run the same command again/);
         /* At once again: the coordinator of before is still leaving, for the call that hangs. */
         stack.fake.reset();
@@ -268,7 +268,7 @@ describe('ten thousand prompts', () => {
             await until(`${part} of them are answered`, () => answersIn(out) >= n * part, 60000);
             run.child.kill(signal);
             const { status } = await run.ended;
-            assert.equal(status, signal === 'SIGINT' ? 5 : null);
+            assert.equal(status, signal === 'SIGINT' ? 7 : null);
             assert.ok(answersIn(out) < n, 'before its end');
             await sleep(20);
         }
