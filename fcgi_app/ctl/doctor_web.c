@@ -31,7 +31,7 @@ static void error_code(const struct http_answer *a, char ret_code[64])
     if (json_parse(a->body, &root, NULL))
         return;
     const cJSON *error = cJSON_GetObjectItemCaseSensitive(root, "error");
-    const cJSON *code = cJSON_GetObjectItemCaseSensitive(error, "code");
+    const cJSON *code = cJSON_GetObjectItemCaseSensitive(error, "error_code");
     if (cJSON_IsString(code))
         snprintf(ret_code, 64, "%s", code->valuestring);
     cJSON_Delete(root);

@@ -254,8 +254,8 @@ int submit_out_refusal(struct submit_out *o, const struct submit_line *l, const 
     json_key(&w, "error");
     json_object_begin(&w);
     json_field_u64(&w, "status", r->status);
-    json_field_text(&w, "type", r->error_type);
-    json_field_text(&w, "code", r->error_code);
+    json_field_text(&w, "error_type", r->error_type);
+    json_field_text(&w, "error_code", r->error_code);
     json_field_text(&w, "message", r->message);
     if (hint)
         json_field_cstr(&w, "hint", hint);

@@ -130,7 +130,7 @@ describe('carpoolctl submit', () => {
         assert.match(err, /4 lines have an error/);
         const wrong = linesOf(out).filter((l) => l.error);
         assert.deepEqual(wrong.map((l) => l.line).sort(), [2, 3, 4, 6]);
-        assert.ok(wrong.every((l) => l.error.code === 'INVALID_LINE' && l.error.status === 400));
+        assert.ok(wrong.every((l) => l.error.error_code === 'INVALID_LINE' && l.error.status === 400));
         /* Corrected, only they are asked, and the errors are gone from the file. */
         fs.writeFileSync(
             file,
