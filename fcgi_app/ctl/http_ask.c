@@ -53,7 +53,8 @@ int http_url_parse(const char *text, struct http_url *ret_url, struct err *e)
     text += n + bracket;
     if (*text == ':') {
         n = strspn(++text, "0123456789");
-        if (!n || n >= sizeof(u.port) || !atoi(text) || atoi(text) > 65535)
+        unsigned long port = n && n < sizeof(u.port) ? strtoul(text, NULL, 10) : 0;
+        if (!port || port > 65535)
             return bad_url(e);
         snprintf(u.port, sizeof(u.port), "%.*s", (int)n, text);
         text += n;
@@ -87,7 +88,7 @@ struct slice http_header(const struct http_answer *a, const char *name)
 /* In place: what is behind stays behind. */
 static int join_chunks(struct http_answer *a)
 {
-    char *to = (char *)(uintptr_t)a->body.p, *at = to, *end = to + a->body.n;
+    char *to = a->raw.data + (a->body.p - a->raw.data), *at = to, *end = to + a->body.n;
     for (;;) {
         char *line_end = memchr(at, '\n', (size_t)(end - at));
         char *number_end;
@@ -120,7 +121,7 @@ int http_answer_parse(struct http_answer *a)
         return all.n ? ERR_INVAL : ERR_CLOSED;
     if (!end)
         return ERR_CLOSED;
-    a->status = atoi(all.p + 9);
+    a->status = (int)strtol(all.p + 9, NULL, 10);
     a->headers = (struct slice){line_end + 1, end + 2 > line_end + 1 ? (size_t)(end + 2 - line_end - 1) : 0};
     a->body = (struct slice){end + 4, all.n - (size_t)(end + 4 - all.p)};
     struct slice coding = http_header(a, "Transfer-Encoding"), length = http_header(a, "Content-Length");

@@ -109,7 +109,7 @@ static void sum_up_json(const struct submit_job *j, enum submit_end end, uint64_
     json_field_u64(&w, "calls", c->calls);
     json_field_u64(&w, "calls_saved", show_saved(c));
     json_key(&w, "seconds");
-    json_double(&w, (double)(took_us / US_PER_MS) / 1000);
+    json_double(&w, (double)took_us / (double)US_PER_S);
     json_object_end(&w);
     fprintf(j->out.lasting ? stdout : stderr, "%.*s\n", (int)out.len, out.data ? out.data : "");
     buf_fini(&out);
