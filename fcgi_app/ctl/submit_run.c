@@ -277,7 +277,8 @@ static int put_off(struct submit_run *r, struct submit_slot *s, const struct wir
     s->state = SLOT_WAITS;
     s->tries++;
     s->due_us = now_us + delay_us;
-    if (refusal->status != 504 && now_us >= r->pause_until_us) {
+    bool full = refusal->status != 504 && !slice_is(refusal->error_code, "SHUTTING_DOWN");
+    if (full && now_us >= r->pause_until_us) {
         r->window = r->window > 1 ? r->window / 2 : 1;
         r->streak = 0;
         r->pause_until_us = s->due_us;
