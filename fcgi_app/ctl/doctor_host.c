@@ -17,18 +17,12 @@
 
 /* ---- programs ---- */
 
-/* suexec refuses to run what others could have written, and so should everybody. */
-static void check_program(struct doctor *d, const char *dir, const char *name, bool needed)
+/* suexec refuses to run what others could have written, and so should everybody. False: it is missing. */
+static bool check_program(struct doctor *d, const char *name, const char *path)
 {
-    char path[PATH_MAX + 32];
     struct stat st;
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    if (stat(path, &st)) {
-        doctor_tell(d, needed ? DOCTOR_FAIL : DOCTOR_WARN, name,
-                    "%.300s is missing (%s): put it beside carpoolctl, where the other programs look for it.",
-                    path, strerror(errno));
-        return;
-    }
+    if (stat(path, &st))
+        return false;
     if (!S_ISREG(st.st_mode) || access(path, X_OK))
         doctor_tell(d, DOCTOR_FAIL, name, "%.300s cannot be run by this user: chmod 755 it.", path);
     else if (st.st_mode & 022)
@@ -38,28 +32,49 @@ static void check_program(struct doctor *d, const char *dir, const char *name, b
                     path, st.st_mode & 02 ? "everybody" : "its group", st.st_mode & 0777);
     else
         doctor_tell(d, DOCTOR_OK, name, "%.300s can be run.", path);
+    return true;
 }
 
-static void check_programs(struct doctor *d)
+static void check_directory(struct doctor *d, const char *dir)
 {
-    char dir[PATH_MAX];
     struct stat st;
-    ssize_t n = readlink("/proc/self/exe", dir, sizeof(dir) - 1);
-    if (n <= 0) {
-        doctor_tell(d, DOCTOR_WARN, "programs", "Where this program lies cannot be found out: %s.",
-                    strerror(errno));
-        return;
-    }
-    dir[n] = 0;
-    *strrchr(dir, '/') = 0;
-    check_program(d, dir, "carpoold", true);
-    check_program(d, dir, "carpool.fcgi", false);
     if (stat(dir, &st) == 0 && (st.st_mode & 022) && !(st.st_mode & S_ISVTX))
         doctor_tell(
             d, DOCTOR_WARN, "programs",
             "The directory %.300s can be written by %s (mode %03o), so suexec does not run what is in "
             "it: chmod go-w it.",
             dir, st.st_mode & 02 ? "everybody" : "its group", st.st_mode & 0777);
+}
+
+/* Beside this one, or where an installed carpoolctl has them (client/autostart.h). */
+static void find_program(struct doctor *d, const char *home, const char *name, enum doctor_state missing)
+{
+    static const char *const places[] = {"", "/../libexec/carpool"};
+    char path[PATH_MAX + 64];
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        snprintf(path, sizeof(path), "%s%s/%s", home, places[i], name);
+        if (check_program(d, name, path)) {
+            *strrchr(path, '/') = 0;
+            check_directory(d, path);
+            return;
+        }
+    }
+    doctor_tell(d, missing, name, "%s is missing: put it beside carpoolctl, into %.300s.", name, home);
+}
+
+static void check_programs(struct doctor *d)
+{
+    char home[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", home, sizeof(home) - 1);
+    if (n <= 0) {
+        doctor_tell(d, DOCTOR_WARN, "programs", "Where this program lies cannot be found out: %s.",
+                    strerror(errno));
+        return;
+    }
+    home[n] = 0;
+    *strrchr(home, '/') = 0;
+    find_program(d, home, "carpoold", DOCTOR_FAIL);
+    find_program(d, home, "carpool.fcgi", DOCTOR_WARN);
 }
 
 /* ---- limits ---- */

@@ -235,6 +235,19 @@ describe('carpoolctl doctor on a host', () => {
         assert.match(checks['carpool.fcgi'].message, /its group.*suexec/);
         assert.match(checks.carpoold.message, /missing/);
         assert.match(checks.programs.message, /suexec/);
+        /* As make install lays it out. */
+        const bin = path.join(stack.dir, 'usr/bin');
+        const libexec = path.join(stack.dir, 'usr/libexec/carpool');
+        fs.mkdirSync(bin, { recursive: true });
+        fs.mkdirSync(libexec, { recursive: true });
+        fs.copyFileSync(program, path.join(bin, 'carpoolctl'));
+        for (const name of ['carpoold', 'carpool.fcgi']) {
+            fs.copyFileSync(path.join(BUILD, name), path.join(libexec, name));
+            fs.chmodSync(path.join(libexec, name), 0o755);
+        }
+        const installed = await examine(stack, [], { program: path.join(bin, 'carpoolctl') });
+        assert.match(installed.carpoold.message, /libexec\/carpool\/carpoold can be run/);
+        assert.equal(installed['carpool.fcgi'].state, 'ok');
     });
 
     s.test('limits that are low', async (t, stack) => {
