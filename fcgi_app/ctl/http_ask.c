@@ -92,6 +92,10 @@ static int join_chunks(struct http_answer *a)
     for (;;) {
         char *line_end = memchr(at, '\n', (size_t)(end - at));
         char *number_end;
+        if (!line_end && a->cut) {
+            a->body.n = (size_t)(to - a->body.p);
+            return 0;
+        }
         if (!line_end)
             return ERR_CLOSED;
         unsigned long n = strtoul(at, &number_end, 16);
@@ -102,8 +106,10 @@ static int join_chunks(struct http_answer *a)
             a->body.n = (size_t)(to - a->body.p);
             return 0;
         }
-        if (n > (size_t)(end - at))
+        if (n > (size_t)(end - at) && !a->cut)
             return ERR_CLOSED;
+        if (n > (size_t)(end - at))
+            n = (size_t)(end - at);
         memmove(to, at, n);
         to += n;
         at += n;
@@ -131,7 +137,7 @@ int http_answer_parse(struct http_answer *a)
         return 0;
     unsigned long long n = strtoull(length.p, NULL, 10);
     if (n > a->body.n)
-        return ERR_CLOSED;
+        return a->cut ? 0 : ERR_CLOSED;
     a->body.n = (size_t)n;
     return 0;
 }
@@ -216,9 +222,14 @@ static int send_all(int fd, struct slice bytes, uint64_t until_us)
     return 0;
 }
 
-static int read_all(int fd, struct buf *out, uint64_t until_us)
+/* Until the connection's end, or *ret_cut: it is more than anybody wants to know. */
+static int read_all(int fd, struct buf *out, uint64_t until_us, bool *ret_cut)
 {
     for (;;) {
+        if (out->len + READ_SIZE > out->max) {
+            *ret_cut = true;
+            return 0;
+        }
         char *room = buf_reserve(out, READ_SIZE);
         if (!room)
             return ERR_NOMEM;
@@ -262,7 +273,7 @@ int http_ask(const struct http_url *url, const char *method, const char *target,
     write_request(&request, url, method, target, headers, body);
     rc = buf_failed(&request) ? ERR_NOMEM : send_all(fd, buf_slice(&request), until_us);
     if (!rc)
-        rc = read_all(fd, &a.raw, until_us);
+        rc = read_all(fd, &a.raw, until_us, &a.cut);
     if (!rc)
         rc = http_answer_parse(&a);
     close(fd);

@@ -21,6 +21,7 @@ struct http_url {
 /* Slices lend from raw. */
 struct http_answer {
     struct buf raw; /* as it came; chunks of the body are joined */
+    bool cut;       /* there was more, which was not read */
     int status;
     struct slice headers, body;
 };
@@ -42,8 +43,8 @@ void http_answer_fini(struct http_answer *a);
 /* The value of the first header of that name; absent: there is none. */
 struct slice http_header(const struct http_answer *a, const char *name);
 
-/* raw holds all that came until the connection's end: fills the rest. Pure. ERR_INVAL: no HTTP; ERR_CLOSED:
- * cut short. */
+/* raw holds all that came until the connection's end, or with cut the front of it: fills the rest. Pure.
+ * ERR_INVAL: no HTTP; ERR_CLOSED: cut short. */
 MUST_CHECK
 int http_answer_parse(struct http_answer *a);
 

@@ -90,6 +90,21 @@ Test(http, chunks_are_joined)
     }
 }
 
+Test(http, of_what_is_too_much_the_front_is_kept)
+{
+    static const char *const heads[] = {"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nabc",
+                                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n63\r\nabc",
+                                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n6"};
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        struct http_answer a = {.cut = true};
+        buf_init(&a.raw, 4096);
+        buf_append_text(&a.raw, heads[i]);
+        cr_assert_eq(http_answer_parse(&a), 0, "%zu", i);
+        cr_assert(slice_is(a.body, "abc"), "%.*s", (int)a.body.n, a.body.p);
+        http_answer_fini(&a);
+    }
+}
+
 Test(http, what_is_none_or_cut_short_is_told)
 {
     static const struct {
