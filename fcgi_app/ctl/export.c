@@ -177,8 +177,6 @@ enum ctl_exit export_run(struct ctl *t)
         return ctl_say(CTL_USAGE, "--format must be jsonl or csv here.");
     if (a->json && x.csv)
         return ctl_say(CTL_USAGE, "--json and --format csv exclude each other.");
-    if (a->format == FORMAT_TEXT)
-        return ctl_say(CTL_USAGE, "--format must be jsonl or csv.");
     if (!strcmp(what, "audit")) {
         if (a->given & (ARG_USERNAME | ARG_PRIORITY))
             return ctl_say(CTL_USAGE, "--username and --priority are about chats.");

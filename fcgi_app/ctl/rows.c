@@ -53,10 +53,10 @@ static int end_field(struct rows *r)
 /* A line end is LF; the CR before it belongs to it. */
 static int next_char(struct rows *r)
 {
-    int c = getc(r->file);
+    int c = getc_unlocked(r->file);
     if (c != '\r')
         return c;
-    int after = getc(r->file);
+    int after = getc_unlocked(r->file);
     if (after == '\n')
         return after;
     if (after != EOF)
@@ -69,7 +69,7 @@ static void pass_mark(struct rows *r)
     static const int mark[] = {0xef, 0xbb, 0xbf};
     int c = 0;
     for (size_t i = 0; i < ARRAY_LEN(mark); i++) {
-        c = getc(r->file);
+        c = getc_unlocked(r->file);
         if (c == mark[i])
             continue;
         if (c != EOF)

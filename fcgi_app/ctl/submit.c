@@ -19,6 +19,18 @@
 #define CONCURRENCY 128
 #define ID_PREFIX   "submit"
 
+struct submit_job {
+    struct ctl *t;
+    struct submit_options options;
+    const char *path;
+    FILE *file;
+    struct submit_reader reader;
+    struct submit_out out;
+    struct submit_show show;
+    struct submit_counts counts;
+    struct idset ids;
+};
+
 /* ---- signals ---- */
 
 static int wake_fds[2] = {-1, -1};
@@ -50,39 +62,44 @@ static int catch_signals(struct ctl *t, struct err *e)
 
 /* ---- options ---- */
 
-static enum ctl_exit choose_key(struct ctl *t, struct submit_options *o)
+/* The key that --key means, as it stands now. ERR_NOT_FOUND; ERR_PERM: it is not to be used any more. */
+static int find_key(struct ctl *t, uint8_t ret_id[TRUST_GROUP_SIZE], struct err *e)
 {
     struct key_list l = {0};
     const struct key_entry *k = NULL;
-    struct err e = {0};
-    enum ctl_exit code = CTL_DONE;
-    int rc = key_list_read(t, &l, &e);
+    int rc = key_list_read(t, &l, e);
     if (!rc)
-        rc = key_list_find(&l, t->args->key, &k, &e);
-    if (rc)
-        code = ctl_say(rc == ERR_NOT_FOUND ? CTL_NOT_FOUND : CTL_FAILED, "%s", e.text);
-    else if (key_entry_state(k, l.now_s) != KEY_ACTIVE)
-        code = ctl_say(CTL_FAILED, "The key \"%.80s\" is %s.", t->args->key,
-                       key_state_name(key_entry_state(k, l.now_s)));
-    else
-        memcpy(o->trust_group, k->texts->id, TRUST_GROUP_SIZE);
+        rc = key_list_find(&l, t->args->key, &k, e);
+    if (!rc && key_entry_state(k, l.now_s) != KEY_ACTIVE)
+        rc = err_set(e, ERR_PERM, "The key \"%.80s\" is %s.", t->args->key,
+                     key_state_name(key_entry_state(k, l.now_s)));
+    if (!rc)
+        memcpy(ret_id, k->texts->id, TRUST_GROUP_SIZE);
     key_list_fini(&l);
-    return code;
+    return rc;
+}
+
+/* For submit_options.allowed. A label may have come to mean another key meanwhile. */
+static int key_allowed(void *arg, struct err *e)
+{
+    struct submit_job *j = arg;
+    uint8_t id[TRUST_GROUP_SIZE];
+    int rc = find_key(j->t, id, e);
+    if (!rc && memcmp(id, j->options.trust_group, sizeof(id)) != 0)
+        rc = err_set(e, ERR_PERM, "\"%.80s\" is another key now.", j->t->args->key);
+    return rc;
+}
+
+static enum ctl_exit choose_key(struct submit_job *j)
+{
+    struct err e = {0};
+    int rc = find_key(j->t, j->options.trust_group, &e);
+    j->options.allowed = key_allowed;
+    j->options.arg = j;
+    return rc ? ctl_say(rc == ERR_NOT_FOUND ? CTL_NOT_FOUND : CTL_FAILED, "%s", e.text) : CTL_DONE;
 }
 
 /* ---- what is said at the end ---- */
-
-struct submit_job {
-    struct ctl *t;
-    struct submit_options options;
-    const char *path;
-    FILE *file;
-    struct submit_reader reader;
-    struct submit_out out;
-    struct submit_show show;
-    struct submit_counts counts;
-    struct idset ids;
-};
 
 static const char *end_name(enum submit_end end)
 {
@@ -176,7 +193,7 @@ static int open_files(struct submit_job *j, struct err *e)
     uint64_t answers;
     j->file = standard ? stdin : fopen(j->path, "re");
     if (!j->file)
-        return err_set_errno(e, "Cannot read %.250s", j->path);
+        return err_set_errno(e, "Cannot read %.250s as user %u", j->path, (unsigned)geteuid());
     j->reader.format = a->given & ARG_FORMAT ? a->format : submit_format_of(j->path);
     int rc = count_lines(j);
     if (rc)
@@ -199,9 +216,10 @@ static enum ctl_exit run(struct submit_job *j)
                            .counts = &j->counts,
                            .ids = &j->ids};
     struct err e = {0};
-    int rc = catch_signals(j->t, &e);
+    /* Until then nothing is under way, and a signal simply ends the program. */
+    int rc = open_files(j, &e);
     if (!rc)
-        rc = open_files(j, &e);
+        rc = catch_signals(j->t, &e);
     return rc ? ctl_say(CTL_FAILED, "%s", e.text) : finish(j, submit_run(&r, &e), &e);
 }
 
@@ -216,7 +234,7 @@ enum ctl_exit submit_file(struct ctl *t)
                     .username = a->username,
                     .id_prefix = a->id_prefix ? a->id_prefix : ID_PREFIX,
                     .concurrency = a->given & ARG_CONCURRENCY ? a->concurrency : CONCURRENCY}};
-    enum ctl_exit code = a->given & ARG_KEY ? choose_key(t, &j.options) : CTL_DONE;
+    enum ctl_exit code = a->given & ARG_KEY ? choose_key(&j) : CTL_DONE;
     if (code == CTL_DONE)
         code = run(&j);
     submit_reader_close(&j.reader);

@@ -168,7 +168,7 @@ int submit_out_open(struct submit_out *o, const char *path, struct idset *done, 
     o->fd = standard ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
                      : open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (o->fd < 0)
-        return err_set_errno(e, "Cannot write %.250s", path);
+        return err_set_errno(e, "Cannot write %.250s as user %u", path, (unsigned)geteuid());
     o->lasting = !standard && fstat(o->fd, &st) == 0 && S_ISREG(st.st_mode);
     int rc = o->lasting ? lock(o->fd, path, e) : 0;
     if (!rc && o->lasting)

@@ -18,6 +18,9 @@ struct submit_options {
     const char *username;                  /* the same; NULL: none */
     const char *id_prefix;                 /* of ids that are made here */
     uint32_t concurrency;
+    /* Asked every other second, and not 0 once it must not go on (*e says why); NULL: nobody asks. */
+    int (*allowed)(void *arg, struct err *e);
+    void *arg;
 };
 
 enum submit_end {
@@ -43,6 +46,7 @@ struct submit_run {
     bool at_end;             /* of the file */
     uint64_t pause_until_us; /* nothing is sent before */
     uint64_t moved_us;       /* when a line was last dealt with, or the run began */
+    uint64_t asked_us;       /* when allowed was asked last */
     uint64_t lost_us;        /* since when no coordinator could be reached; 0: one is */
 };
 

@@ -233,6 +233,26 @@ describe('carpoolctl submit on its own', () => {
         assert.ok(unknown.length <= 16, `${unknown.length} unknown`);
     });
 
+    s.test('a limit of requests is waited for', async (t, stack) => {
+        const { key } = await makeKey(stack, '--label', 'slow', '--requests-per-minute', '240');
+        stack.secrets.push(key);
+        const { file, out } = fileOf(stack, prompts(246, 'limited'));
+        const { status, err } = await submit(stack, [file, '--output', out, '--key', 'slow', '--concurrency', '4']);
+        assert.equal(status, 0, err);
+        assert.equal(linesOf(out).length, 246);
+    });
+
+    s.test('where no coordinator can be started it says so at once', async (t, stack) => {
+        const { file, out } = fileOf(stack, prompts(2, 'nobody'));
+        const dir = path.join(stack.dir, 'other');
+        fs.mkdirSync(dir, { mode: 0o700 });
+        const at = { CARPOOL_STORAGE_DIR: dir, CARPOOL_COORDINATOR_AUTOSTART: 'off' };
+        const { status, err } = await submit(stack, [file, '--output', out], { env: at });
+        assert.equal(status, 1);
+        assert.match(err, /No coordinator listens/);
+        assert.equal(answersIn(out), 0);
+    });
+
     s.test('as a key: its limits and its budget count', async (t, stack) => {
         const { key, id } = await makeKey(stack, '--label', 'batch', '--requests-per-minute', '600', '--budget', '5');
         stack.secrets.push(key);
@@ -247,7 +267,17 @@ describe('carpoolctl submit on its own', () => {
         const spent = await submit(stack, [more.file, '--output', more.out, '--key', 'batch']);
         assert.equal(spent.status, 1);
         assert.match(spent.err, /budget/);
+        /* Revoked while it runs: what is open ends, and no more is asked. */
+        await ctl(stack, ['key', 'set', 'batch', '--budget', '0', '--requests-per-minute', '0']);
+        stack.fake.when(() => true, 'hang');
+        const long = fileOf(stack, prompts(4, 'held'));
+        const run = start(stack, [long.file, '--output', long.out, '--key', 'batch', '--concurrency', '1']);
+        await until('it asked', () => stack.fake.calls.some((call) => call.members.some((m) => m.prompt === 'held 0')));
         await ctl(stack, ['key', 'revoke', 'batch']);
+        assert.equal((await run.ended).status, 1);
+        assert.match(run.err, /revoked/);
+        assert.ok(!askedPrompts(stack).includes('held 1'), 'no more was asked');
+        stack.fake.reset();
         const gone = await submit(stack, [file, '--output', out, '--key', 'batch']);
         assert.equal(gone.status, 1);
         assert.match(gone.err, /revoked/);

@@ -1,5 +1,6 @@
 /* LINK: fcgi_app/ctl/rows.c fcgi_app/ctl/idset.c fcgi_app/ctl/submit_line.c fcgi_app/ctl/submit_out.c */
-/* LINK: fcgi_app/ctl/submit_run.c fcgi_app/ctl/submit_show.c fcgi_app/ctl/submit_word.c */
+/* LINK: fcgi_app/ctl/submit_fill.c fcgi_app/ctl/submit_run.c fcgi_app/ctl/submit_show.c */
+/* LINK: fcgi_app/ctl/submit_word.c */
 /* A run of carpoolctl submit against answers that lie ready on a socket, and the file they are kept in. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
