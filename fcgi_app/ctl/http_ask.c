@@ -127,7 +127,10 @@ int http_answer_parse(struct http_answer *a)
         return all.n ? ERR_INVAL : ERR_CLOSED;
     if (!end)
         return ERR_CLOSED;
-    a->status = (int)strtol(all.p + 9, NULL, 10);
+    long status = strtol(all.p + 9, NULL, 10);
+    if (status < 100 || status > 999)
+        return ERR_INVAL;
+    a->status = (int)status;
     a->headers = (struct slice){line_end + 1, end + 2 > line_end + 1 ? (size_t)(end + 2 - line_end - 1) : 0};
     a->body = (struct slice){end + 4, all.n - (size_t)(end + 4 - all.p)};
     struct slice coding = http_header(a, "Transfer-Encoding"), length = http_header(a, "Content-Length");

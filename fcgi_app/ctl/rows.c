@@ -6,6 +6,7 @@ static const char too_many[] = "There are more than 64 fields in this line.";
 static const char odd_quote[] =
     "A quotation mark stands where CSV allows none: a field is quoted as a whole, and "
     "quotation marks in it are doubled.";
+static const char zero_byte[] = "There is a zero byte in the line.";
 static const char open_quote[] = "The file ends inside a quoted field.";
 
 void rows_init(struct rows *r, FILE *file, bool csv, size_t max_bytes)
@@ -37,6 +38,14 @@ static int add(struct rows *r, int c)
     }
     buf_append_byte(&r->text, (uint8_t)c);
     return buf_failed(&r->text) ? ERR_NOMEM : 0;
+}
+
+/* One from the file. Zero bytes are no text, and end fields here. */
+static int add_char(struct rows *r, int c)
+{
+    if (!c && !r->fault)
+        r->fault = zero_byte;
+    return add(r, c);
 }
 
 static int end_field(struct rows *r)
@@ -81,11 +90,11 @@ static void pass_mark(struct rows *r)
     }
 }
 
-/* The rest of a quoted field, behind its first quotation mark. */
+/* The rest of a quoted field, behind its first quotation mark: as it stands, also its line ends. */
 static int read_quoted(struct rows *r, int *ret_next)
 {
     int c, rc = 0;
-    while (!rc && (c = next_char(r)) != EOF) {
+    while (!rc && (c = getc_unlocked(r->file)) != EOF) {
         if (c == '\n')
             r->lines++;
         if (c == '"') {
@@ -95,7 +104,7 @@ static int read_quoted(struct rows *r, int *ret_next)
                 return 0;
             }
         }
-        rc = add(r, c);
+        rc = add_char(r, c);
     }
     if (!rc)
         r->fault = open_quote;
@@ -121,7 +130,7 @@ static int read_row(struct rows *r, int c)
         } else {
             if (r->csv && (c == '"' || quoted) && !r->fault)
                 r->fault = odd_quote;
-            rc = add(r, c);
+            rc = add_char(r, c);
             at_start = false;
         }
         c = next_char(r);

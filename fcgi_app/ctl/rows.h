@@ -1,6 +1,6 @@
 /*
  * Rows of a text file, one after the other in bounded memory: lines, or records of CSV (RFC 4180: fields in
- * quotes may hold commas, line ends and doubled quotes). Line ends are LF or CR LF; a byte order mark at the
+ * quotes may hold commas, line ends and doubled quotes). Rows end with LF or CR LF; a byte order mark at the
  * start is passed over.
  */
 #ifndef CARPOOL_CTL_ROWS_H

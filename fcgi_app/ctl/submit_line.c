@@ -283,8 +283,6 @@ static int parse(const struct submit_reader *r, struct submit_line *l)
         blame(l, "The line is not UTF-8.");
     else if (r->format == FORMAT_JSONL)
         rc = parse_object(l, text);
-    else if (memchr(text.p, 0, text.n) && r->format == FORMAT_TEXT)
-        blame(l, "There is a zero byte in the line.");
     else
         rc = r->format == FORMAT_CSV ? parse_record(r, l) : keep(l, FIELD_PROMPT, text);
     if (!rc && !l->fault.code)

@@ -73,7 +73,7 @@ Test(rows, csv_quotes)
 {
     start("a,b,c\r\n\"x, \"\"y\"\"\r\nz\",,\"\"\n,,last", true);
     expect(1, "a|b|c");
-    expect(2, "x, \"y\"\nz||");
+    expect(2, "x, \"y\"\r\nz||");
     expect(4, "||last");
     cr_assert_eq(rows.fields_n, 3);
     end();
@@ -108,6 +108,18 @@ Test(rows, fields_have_a_ceiling)
     start(text, true);
     expect_fault("64 fields");
     expect(2, "a|b");
+    end();
+}
+
+Test(rows, zero_bytes_are_no_text)
+{
+    static const char text[] = "a,b\0c\n\"x\0\"\nd\n";
+    file = fmemopen((void *)(uintptr_t)text, sizeof(text) - 1, "r");
+    cr_assert(file);
+    rows_init(&rows, file, true, CEILING);
+    expect_fault("zero byte");
+    expect_fault("zero byte");
+    expect(3, "d");
     end();
 }
 
