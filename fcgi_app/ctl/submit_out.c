@@ -200,9 +200,10 @@ static int write_line(struct submit_out *o, struct err *e)
         return no_memory(e);
     for (size_t at = 0; at < o->line.len;) {
         ssize_t n = write(o->fd, o->line.data + at, o->line.len - at);
-        if (n < 0 && errno != EINTR)
+        /* EINTR, too: only a signal that ends the run is caught, and nobody may read from a pipe. */
+        if (n < 0)
             return err_set_errno(e, "The answers cannot be written");
-        at += n > 0 ? (size_t)n : 0;
+        at += (size_t)n;
     }
     return 0;
 }

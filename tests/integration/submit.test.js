@@ -1,7 +1,7 @@
 'use strict';
 /* carpoolctl submit: files of prompts, in all formats, interrupted, refused, and gone on with. */
 const assert = require('node:assert/strict');
-const { spawn } = require('node:child_process');
+const { spawn, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { describe } = require('node:test');
@@ -198,6 +198,51 @@ describe('carpoolctl submit', () => {
         const unknown = lines.filter((l) => l.error);
         assert.ok(unknown.length <= 4 && unknown.every((l) => l.error.status === 424), 'those of the call that hung');
         assert.deepEqual(askedPrompts(stack).filter((p) => unknown.some((l) => p === `stop ${l.line - 1}`)), []);
+    });
+});
+
+describe('carpoolctl submit to others', () => {
+    const s = useStack({ env });
+
+    s.test('nobody who reads, and no room for answers', async (t, stack) => {
+        const { file, out } = fileOf(stack, prompts(5000, 'unread '.repeat(20)));
+        const child = spawn(PROGRAM, ['submit', file], {
+            cwd: ROOT,
+            env: stack.environment(),
+            stdio: ['ignore', 'pipe', 'pipe'],
+        });
+        let err = '';
+        child.stderr.on('data', (bytes) => (err += bytes));
+        const ended = new Promise((resolve) => child.on('exit', (status) => resolve(status)));
+        await until('it writes', () => child.stdout.readableLength > 0 || child.stdout.read(1), 20000);
+        await sleep(1500);
+        assert.equal(child.exitCode, null, 'it waits for its reader');
+        const at = Date.now();
+        child.kill('SIGINT');
+        assert.equal(await ended, 7, err);
+        assert.ok(Date.now() - at < 1000 * STRETCH);
+        child.stdout.destroy();
+        const full = await submit(stack, [file, '--output', '/dev/full']);
+        assert.equal(full.status, 1);
+        assert.match(full.err, /cannot be written: No space left/);
+        assert.equal(answersIn(out), 0);
+    });
+
+    s.test('on a terminal it draws a bar, and takes it away', (t, stack) => {
+        const { file, out } = fileOf(stack, prompts(400, 'drawn'));
+        const command = `${PROGRAM} submit ${file} --output ${out}`;
+        const { status, stdout, error } = spawnSync('script', ['-qefc', command, '/dev/null'], {
+            cwd: ROOT,
+            env: stack.environment(),
+            input: '',
+            encoding: 'utf8',
+            timeout: 60000 * STRETCH,
+        });
+        if (error?.code === 'ENOENT') return t.skip('script(1) is not there to make a terminal');
+        assert.equal(status, 0, stdout);
+        assert.match(stdout, /\r\x1b\[K\[#* *\] \d+\/400 \d+%/);
+        assert.match(stdout, /\r\x1b\[K400 answered, 0 failed, \d+ calls and \d+ saved, in 0:\d\d\r\n$/);
+        assert.equal(answersIn(out), 400);
     });
 });
 
