@@ -14,7 +14,7 @@
 #include "worker/state.h"
 
 #define HOW_TO_MAKE_KEYS                                                                                     \
-    "To create a key, run build/release/carpoolctl key create --role admin where carpool is installed, or "  \
+    "To create a key, run carpoolctl key create --role admin where carpool is installed, or "                \
     "set API_KEY (for prompts) and ADMIN_KEY (for everything) in its environment and restart it. Send the "  \
     "key as X-API-Key or Authorization: Bearer."
 #define LOG_PAUSE_US (10 * US_PER_S)

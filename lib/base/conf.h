@@ -128,7 +128,8 @@ struct conf {
 
 /*
  * Fills *ret_conf. file may be NULL: then $CARPOOL_CONF, else carpool.conf beside the running program, else
- * ../carpool.conf from there, else ~/.config/carpool.conf, else /etc/carpool/carpool.conf; none of them found
+ * ../carpool.conf from there, else ~/.config/carpool.conf, else etc/carpool/carpool.conf one or two
+ * directories above it, else /etc/carpool/carpool.conf; none of them found
  * is not an error. Every value is checked against its range; the error names file and line, or the variable,
  * the rule, and the value that broke it. An unknown section or key, or a CARPOOL_ variable that is no option,
  * is an error; an empty variable counts as not set. Two provider keys (GEMINI_API_KEY and OPENAI_API_KEY)

@@ -198,12 +198,15 @@ static bool is_there(const char *directory, const char *name, char ret_path[PATH
     return n > 0 && n < PATH_MAX && stat(ret_path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+/* An installation under a prefix of its own has bin/, libexec/carpool/ and etc/carpool/ below it. */
 static bool find_file(char ret_path[PATH_MAX])
 {
     char beside[PATH_MAX];
     program_dir(beside);
     return is_there(beside, "carpool.conf", ret_path) || is_there(beside, "../carpool.conf", ret_path) ||
            is_there(home_dir(), ".config/carpool.conf", ret_path) ||
+           is_there(beside, "../etc/carpool/carpool.conf", ret_path) ||
+           is_there(beside, "../../etc/carpool/carpool.conf", ret_path) ||
            is_there("/etc/carpool", "carpool.conf", ret_path);
 }
 

@@ -31,13 +31,15 @@ void autostart_init(struct autostart *a, void (*ended)(const struct autostart *a
     pthread_mutex_init(&a->one_at_a_time, NULL);
 }
 
-/* The program beside this one, or its plain name for a search in PATH. */
+/* The program beside this one, or where an installed carpoolctl has it, or its plain name for a search in
+ * PATH. */
 static void find_program(char ret_path[PATH_MAX])
 {
-    ssize_t n = readlink("/proc/self/exe", ret_path, PATH_MAX - sizeof(PROGRAM) - 1);
+    static const char *const places[] = {"/" PROGRAM, "/../libexec/carpool/" PROGRAM};
+    ssize_t n = readlink("/proc/self/exe", ret_path, PATH_MAX - 64);
     char *slash = n > 0 ? memrchr(ret_path, '/', (size_t)n) : NULL;
-    if (slash) {
-        strcpy(slash + 1, PROGRAM);
+    for (size_t i = 0; slash && i < ARRAY_LEN(places); i++) {
+        strcpy(slash, places[i]);
         if (access(ret_path, X_OK) == 0)
             return;
     }

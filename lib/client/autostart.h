@@ -1,6 +1,6 @@
 /*
- * Brings a coordinator up when there is none: runs `carpoold --background`, found beside this program or in
- * PATH, and waits until it says that one runs.
+ * Brings a coordinator up when there is none: runs `carpoold --background`, found beside this program, in
+ * ../libexec/carpool or in PATH, and waits until it says that one runs.
  */
 #ifndef CARPOOL_CLIENT_AUTOSTART_H
 #define CARPOOL_CLIENT_AUTOSTART_H

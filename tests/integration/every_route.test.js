@@ -178,7 +178,7 @@ describe('auto, while no key exists', () => {
 
     s.test('the refusal says how to make a key', async () => {
         const res = await s.ask('x', {}, { headers: proxied });
-        assert.match(res.json.error.message, /build\/release\/carpoolctl key create --role admin\b/);
+        assert.match(res.json.error.message, /run carpoolctl key create --role admin\b/);
         assert.match(res.json.error.message, /\bADMIN_KEY\b/);
     });
 
