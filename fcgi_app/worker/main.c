@@ -260,6 +260,18 @@ static uint32_t waiting_max_of(const struct conf *c, const struct flags *f, uint
     return f->manage && half < c->limits.waiting_max ? half : c->limits.waiting_max;
 }
 
+/* A pool has an id, under which its capacity counts. All processes of mod_fcgid are one pool, or the capacity
+ * that is configured would count once for each; another one, while those with the old one leave. */
+static void name_pool(struct serve_options *o, bool fcgid)
+{
+    static const uint8_t fcgid_pool[] = {'m', 'o', 'd', '_', 'f', 'c', 'g', 'i', 'd', 0, 0, 0};
+    uuid_v7(clock_real_us(), &o->pool_id);
+    if (!fcgid)
+        return;
+    memcpy(o->pool_id.bytes, fcgid_pool, sizeof(fcgid_pool));
+    memcpy(o->pool_id.bytes + sizeof(fcgid_pool), &o->capacity, sizeof(o->capacity));
+}
+
 static void set_size(struct pool_options *o, const struct conf *c, const struct flags *f, bool fcgid)
 {
     uint32_t threads = f->manage ? c->worker.manage_threads : c->worker.threads;
@@ -294,7 +306,7 @@ static int run(const struct flags *f, char **argv, struct conf *c, struct err *e
     set_size(&o, c, f, fcgid);
     o.serve.capacity = capacity_of(c, f, o.processes, o.serve.threads);
     o.serve.waiting.max = waiting_max_of(c, f, o.serve.threads);
-    uuid_v7(clock_real_us(), &o.serve.pool_id);
+    name_pool(&o.serve, fcgid);
     settings_resolve(c, &none, c->provider.api_key, &settings);
     rc = leave_secrets(c, e);
     if (rc)
