@@ -30,7 +30,7 @@ HARDEN  := -fPIE -fstack-protector-strong $(filter-out -D%,$(HARDEN_FOUND)) $(if
 # Sanitizers look around in /proc and trace; coverage writes its figures into the tree: no sandbox for them.
 HARDEN  += $(if $(filter -fsanitize% --coverage,$(EXTRA)),-DCARPOOL_UNCONFINED)
 CFLAGS += -std=gnu11 -g $(OPT) $(WARN) $(HARDEN) -pthread -D_GNU_SOURCE -DHASH_NONFATAL_OOM=1 -Ilib -Ifcgi_app -MMD -MP $(EXTRA)
-LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed -pthread $(EXTRA)
+LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code -Wl,--as-needed -pthread $(EXTRA) $(EXTRA_LDFLAGS)
 
 # What is missing is left out: carpool then says so where it is switched on. HAVE_HIREDIS= builds without it.
 has = $(shell pkg-config --exists $(1) 2>/dev/null && echo yes)
@@ -123,7 +123,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(WORKER_LIBS)
 
 # Suites with programs of their own, and what pages load.
-include $(wildcard tests/*/rules.mk) web/rules.mk
+include $(wildcard tests/*/rules.mk) web/rules.mk etc/install/rules.mk
 
 BUILDER = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
@@ -228,18 +228,6 @@ coverage: ## line coverage of all tests, in build/coverage/index.html
 	@BUILD=build/coverage T=$(T) SANITIZED=1 tests/run unit scenario integration
 	gcovr -r . --object-directory build/coverage -f lib/ -f fcgi_app/ \
 	    --html-details build/coverage/index.html --print-summary
-
-HOME_DIR = $(DESTDIR)$(PREFIX)/lib/carpool
-
-.PHONY: install
-install: $(PROGRAMS) ## copy to $(DESTDIR)$(PREFIX)/lib/carpool
-	install -d $(HOME_DIR)/etc/errors $(HOME_DIR)/web
-	install $(PROGRAMS) $(HOME_DIR)/
-	install -m 644 lighttpd.conf $(HOME_DIR)/
-	install etc/run etc/lighttpd-env.sh $(HOME_DIR)/etc/
-	install -m 644 etc/instance.sh etc/follow.js etc/carpool.conf $(HOME_DIR)/etc/
-	install -m 644 etc/errors/*.html $(HOME_DIR)/etc/errors/
-	cp -R web/*.html web/openapi.json web/assets $(wildcard web/vendor) $(HOME_DIR)/web/
 
 URL ?= http://$(or $(HOST),127.0.0.1):$(or $(PORT),8000)
 

@@ -15,7 +15,7 @@ const { until, cleanEnvironment, BUILD, STRETCH } = require('../integration/harn
 const { fcgiRequest } = require('../integration/fcgi_client');
 
 const UNITS = path.join(__dirname, '..', '..', 'etc', 'systemd');
-const HOME = '/usr/lib/carpool';
+const HOME = '/usr/libexec/carpool';
 const EXPOSURE_MAX = 1.4;
 const names = fs.readdirSync(UNITS).filter((name) => /\.(service|socket)$/.test(name));
 const services = names.filter((name) => name.endsWith('.service'));

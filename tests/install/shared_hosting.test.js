@@ -1,0 +1,147 @@
+'use strict';
+/*
+ * make shared-hosting under a real Apache with mod_fcgid, from .htaccess alone, as an ordinary user: endpoints, keys,
+ * pages, what must not be served, the host's limits on bodies, processes and memory, update, restart, idle exit.
+ */
+const { describe, test, before, after } = require('node:test');
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
+const { SharedHost, until, STRETCH } = require('./site');
+const { isAlive } = require('../integration/harness');
+const { everyEndpoint, makeKeys, keysInEachWay, pages, noOtherFile, bodyOf } = require('./endpoints');
+
+const QUICK = '[batch_high]\nwindow_ms = 50\n[batch_medium]\nwindow_ms = 100\n';
+const CRONTAB = 8000; /* ms that mod_fcgid takes at most to end a process */
+
+function withSite(options, body) {
+    const ref = { s: null };
+    before(async () => {
+        ref.s = await SharedHost.start(options);
+    });
+    after(() => ref.s?.stop());
+    body((name, run) =>
+        test(name, { timeout: 90000 * STRETCH }, async (t) => {
+            ref.s.fake?.reset();
+            try {
+                await run(ref.s, t);
+            } catch (e) {
+                for (const line of ref.s.logs().split('\n')) t.diagnostic(line);
+                throw e;
+            }
+        }),
+    );
+}
+
+describe('a site of one’s own', () => {
+    withSite({ provider: 'openai', conf: QUICK, apache: 'FcgidSpawnScoreUpLimit 100' }, (it) => {
+        it('all endpoints, without a key from this machine', (s) => everyEndpoint(s));
+        it('programs, settings and store are outside of what Apache serves, and nobody else’s', (s) => {
+            const mode = (file) => (fs.statSync(file).mode & 0o7777).toString(8);
+            assert.equal(mode(s.data), '700');
+            assert.equal(mode(s.confFile), '600');
+            assert.equal(mode(s.storage), '700');
+            for (const name of ['', 'prompt.fcgi', 'manage.fcgi']) assert.equal(fs.statSync(path.join(s.site, name)).mode & 0o022, 0, `suexec refuses what others may write: ${name}`);
+            assert.deepEqual(fs.readdirSync(s.site).filter((name) => !/^(assets|vendor)$/.test(name)).sort(), ['.htaccess', 'docs.html', 'index.html', 'manage.fcgi', 'prompt.fcgi']);
+        });
+        it('pages come with their headers', (s) => pages(s));
+        it('nothing but pages is a file', async (s) => {
+            fs.writeFileSync(path.join(s.site, 'notes.txt'), 'secret');
+            fs.writeFileSync(path.join(s.site, 'assets/.hidden.js'), 'secret');
+            fs.writeFileSync(path.join(s.site, 'assets/style.css~'), 'secret');
+            await noOtherFile(s, ['/.htaccess', '/prompt.fcgi', '/manage.fcgi', '/notes.txt', '/assets/', '/assets/.hidden.js', '/assets/style.css~', '/carpool.conf', '/assets/../prompt.fcgi', '/assets/%2e%2e/manage.fcgi']);
+        });
+        it('a body of 131,072 bytes passes, and one more is Apache’s to refuse', async (s) => {
+            const send = (bytes) => s.ask('POST', '/v1/query', { body: bodyOf(bytes), check: false });
+            const fits = await send(131072);
+            assert.equal(fits.status, 200, fits.text);
+            const over = await send(131073);
+            assert.equal(over.status, 500);
+            assert.match(over.headers['content-type'], /text\/html/);
+        });
+        it('keys go through in each way', async (s) => {
+            const { client } = makeKeys(s);
+            await keysInEachWay(s, client);
+            await everyEndpoint(s);
+        });
+        it('an update while prompts run: the old programs answer them, new ones the next', async (s) => {
+            s.fake.latencyMs = 3000;
+            const asked = [0, 1, 2].map((i) => s.query(`during the update ${i}`, { priority: 'HIGH' }, { headers: s.asAdmin }));
+            await until('they are at the provider', () => s.fake.calls.length > 0);
+            const kept = fs.readFileSync(s.confFile, 'utf8');
+            assert.match(s.lay(), /stays as it is/);
+            assert.equal(fs.readFileSync(s.confFile, 'utf8'), kept);
+            for (const res of await Promise.all(asked)) assert.equal(res.status, 200, res.text);
+            s.fake.latencyMs = 0;
+            assert.equal((await s.query('after it', { priority: 'HIGH' }, { headers: s.asAdmin })).status, 200);
+        });
+        it('graceful restart and stop under load: nobody’s answer is lost, nothing is bought twice', async (s, t) => {
+            for (const [word, signal] of [['graceful', 'SIGUSR1'], ['stop', 'SIGTERM']]) {
+                s.fake.latencyMs = 4000;
+                const ids = [0, 1, 2, 3].map((i) => `${word}-${i}`);
+                const asked = ids.map((id) => s.query(`prompt of ${id}`, { request_id: id, priority: 'HIGH' }, { headers: s.asAdmin, check: false, fresh: true }).catch((e) => ({ status: e.message })));
+                await until('all are at the provider', () => ids.every((id) => s.fake.callsWith(id).length));
+                const workers = s.named('carpool.fcgi').map((p) => p.pid);
+                s.front.kill(signal);
+                const start = performance.now();
+                await until('the workers are gone', () => !workers.some((pid) => s.named('carpool.fcgi').some((p) => p.pid === pid)), CRONTAB + 5500);
+                t.diagnostic(`${word}: workers gone after ${(performance.now() - start).toFixed(0)} ms`);
+                const seen = (await Promise.all(asked)).map((r) => r.status);
+                if (signal === 'SIGTERM') {
+                    await s.frontExit;
+                    await s.launch();
+                    await until('it serves again', async () => (await s.ask('GET', '/health', { fresh: true, check: false })).status === 200, 10000);
+                } else assert.deepEqual(seen, [200, 200, 200, 200]);
+                s.fake.latencyMs = 0;
+                for (const id of ids) {
+                    const done = await until(`${id} is done`, async () => {
+                        const r = await s.ask('GET', `/v1/requests/${id}`, { headers: s.asAdmin, fresh: true, check: false });
+                        return r.json?.status === 'done' && r.json;
+                    }, 15000);
+                    assert.equal(done.response.text, `Answer to: prompt of ${id}`);
+                    assert.equal(s.fake.callsWith(id).length, 1, `${id} was sent once`);
+                }
+            }
+        });
+    });
+});
+
+describe('a host that allows five processes', () => {
+    const conf = '[batch_low]\nwindow_ms = 30000\nmax_batch = 20\n';
+    withSite({ provider: 'openai', conf, processes: 5, apache: 'FcgidMaxProcesses 5\nFcgidSpawnScoreUpLimit 100' }, (it) => {
+        it('a batch leaves when every process waits, not when its window ends', async (s) => {
+            const start = performance.now();
+            const asked = await Promise.all([0, 1, 2, 3].map((i) => s.query(`waiting ${i}`, { priority: 'LOW' }, { fresh: true })));
+            const took = performance.now() - start;
+            for (const res of asked) assert.equal(res.status, 200, res.text);
+            assert.equal(s.fake.calls.length, 1, 'one call for all');
+            assert.ok(took < 15000 * STRETCH, `${took} ms, and the window is 30 s`);
+        });
+        it('and not before: three may still be joined by a fourth', async (s) => {
+            const asked = [0, 1, 2].map((i) => s.query(`three ${i}`, { priority: 'LOW' }, { fresh: true }));
+            const left = await Promise.race([Promise.all(asked), new Promise((resolve) => setTimeout(resolve, 2500, 'wait'))]);
+            assert.equal(left, 'wait');
+            const last = s.query('the fourth', { priority: 'LOW' }, { fresh: true });
+            for (const res of await Promise.all([...asked, last])) assert.equal(res.status, 200, res.text);
+        });
+    });
+});
+
+describe('500 MB of address space, and a coordinator that leaves', () => {
+    withSite({ provider: 'openai', conf: QUICK, idleExit: 2, limits: '-v 512000', apache: 'FcgidSpawnScoreUpLimit 100' }, (it) => {
+        it('all endpoints work under that limit, for worker and coordinator', async (s) => {
+            await everyEndpoint(s);
+            for (const p of [...s.named('carpool.fcgi'), ...s.named('carpoold')])
+                assert.match(fs.readFileSync(`/proc/${p.pid}/limits`, 'utf8'), /Max address space +524288000 /, p.name);
+            assert.equal(s.named('carpoold').length, 1);
+        });
+        it('it leaves when nothing is asked, and the next prompt brings it back', async (s) => {
+            assert.equal((await s.query('hello', { priority: 'HIGH' })).status, 200);
+            const first = s.coordinatorPid();
+            await until('it has left', () => !isAlive(first), 15000);
+            assert.equal((await s.ask('GET', '/health')).json.dependencies.coordinator.status, 'idle');
+            assert.equal((await s.query('hello again', { priority: 'HIGH' })).status, 200);
+            assert.notEqual(s.coordinatorPid(), first);
+        });
+    });
+});
