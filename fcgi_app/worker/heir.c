@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/conf.h"
@@ -20,7 +20,7 @@ int heir_init(struct heir *h, char **argv, pid_t server, struct err *e)
     *h = (struct heir){.argv = argv, .server = server, .server_fd = -1};
     if (!server)
         return 0;
-    h->server_fd = pidfd_open(server, 0); /* close-on-exec by itself */
+    h->server_fd = (int)syscall(SYS_pidfd_open, server, 0); /* close-on-exec by itself; not in glibc 2.34 */
     if (h->server_fd < 0 && (errno == ENOSYS || errno == EPERM)) {
         h->server = 0; /* a kernel or a sandbox without it: a pool whose parent is killed just ends */
         return 0;
