@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/list.h"
+#include "coordinator/trust.h"
 
 #define CONNECT_TIMEOUT_MS 10000L
 #define IDLE_CONNECTION_S                                                                                    \
@@ -18,6 +19,7 @@ struct upstream {
     void (*done)(void *arg, void *owner, const struct provider_response *response);
     void *arg;
     CURLM *multi;
+    const char *trust; /* authorities; NULL: libcurl's own */
     uv_timer_t timer;
     struct list transfers; /* running */
     struct list spare;     /* transfers kept for their easy handles */
@@ -256,6 +258,7 @@ int upstream_open(uv_loop_t *loop, const struct upstream_options *options,
         free(u);
         return err_set(e, ERR_NOMEM, "libcurl cannot be started.");
     }
+    u->trust = trust_file(curl_version_info(CURLVERSION_NOW)->cainfo);
     u->loop = loop;
     u->options = *options;
     u->done = done;
@@ -347,6 +350,8 @@ static void set_options(struct upstream *u, struct transfer *t, const struct pro
     curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
     curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
+    if (u->trust)
+        curl_easy_setopt(c, CURLOPT_CAINFO, u->trust);
     curl_easy_setopt(c, CURLOPT_PROXY, "");
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
