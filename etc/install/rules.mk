@@ -33,7 +33,7 @@ shared-hosting: all ## lay out a site for Apache with mod_fcgid: DEST=~/public_h
 	    $(if $(filter command line environment,$(origin BASE_PATH)),--base-path='$(BASE_PATH)') $(if $(PROCESSES),--processes='$(PROCESSES)')
 
 # Without Redis and Kafka, which shared hosts have not: two trees of libraries fewer to carry.
-PORTABLE := BUILD=build/portable HAVE_HIREDIS= HAVE_RDKAFKA= EXTRA_LDFLAGS='-Wl,-rpath,\$$$$ORIGIN/lib'
+PORTABLE := BUILD=build/portable HAVE_HIREDIS= HAVE_RDKAFKA= EXTRA_LDFLAGS='-Wl,--disable-new-dtags,-rpath,\$$$$ORIGIN/lib'
 
 .PHONY: dist-bin
 dist-bin: pages ## a tarball with its own libraries for hosts without a compiler, in build/dist

@@ -39,7 +39,7 @@ describe('what systemd-analyze says', { skip: has('systemd-analyze') ? false : '
         fs.writeFileSync(path.join(dir, name), change(fs.readFileSync(path.join(UNITS, name), 'utf8').replaceAll(`=${HOME}/carpool`, `=${BUILD}/carpool`)));
     const verify = () => {
         const files = names.map((name) => path.join(dir, name));
-        return spawnSync('systemd-analyze', ['verify', ...files], { encoding: 'utf8' });
+        return spawnSync('systemd-analyze', ['verify', '--man=no', ...files], { encoding: 'utf8' });
     };
     const exposure = (name) => {
         const said = spawnSync('systemd-analyze', ['security', '--offline=true', '--no-pager', path.join(dir, name)], { encoding: 'utf8' });
