@@ -203,7 +203,10 @@ static bool get_wait(struct exchange *x, uint32_t *ret_wait_ms)
                         "wait must be a number of seconds from 0 to %d.", WAIT_MAX_S);
         return false;
     }
+    uint32_t most = x->worker->wait_max_ms;
     *ret_wait_ms = (uint32_t)(s * 1000);
+    if (most && *ret_wait_ms > most)
+        *ret_wait_ms = most; /* the answer says that it still runs */
     return true;
 }
 

@@ -32,6 +32,7 @@ int fcgid_run(struct serve_options *o)
     o->parent_fd = -1;
     o->own_socket = true;
     o->grace_ms = FCGID_GRACE_MS;
+    o->wait_max_ms = FCGID_WAIT_MAX_MS;
     o->waiting.child = 0;
     o->waiting.children = 1;
     return serve_run(o);

@@ -12,6 +12,9 @@
 /* mod_fcgid (2.3.9) sends SIGTERM, again after 1 s, and SIGKILL after 8 s; until the last of its programs has
  * left, Apache starts no other. */
 #define FCGID_GRACE_MS 7000
+/* It gives a program up, and its client a 500, that says nothing for 40 s (FcgidIOTimeout, as hosts have it).
+ */
+#define FCGID_WAIT_MAX_MS 30000
 
 /* Whether mod_fcgid made the socket, which it names "<pid of its process manager>.<number>". */
 bool fcgid_made(int listen_fd);

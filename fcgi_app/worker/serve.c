@@ -203,6 +203,7 @@ static int serve_open(struct serve *s, const struct serve_options *o, int *ret_s
     s->worker.waiting = o->waiting;
     s->worker.host.pool = o->pool_id;
     s->worker.host.capacity = o->capacity;
+    s->worker.wait_max_ms = o->wait_max_ms;
     link_init(&s->counts_link, &s->worker.host);
     rc = block_signals(ret_signal_fd, e);
     if (!rc)

@@ -30,6 +30,7 @@ struct serve_options {
     struct waiting waiting;
     struct uuid pool_id;
     uint32_t capacity;
+    uint32_t wait_max_ms; /* the longest a poll may wait where the web server has little patience; 0: any */
 };
 
 /* The signals above: blocked by whoever calls serve_run(), before it starts anything that they could hit. */

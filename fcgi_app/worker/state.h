@@ -34,6 +34,7 @@ struct worker {
     const struct conf *conf; /* without the provider key: that is the coordinator's */
     struct link_host host;   /* the process's place in the pool, and where the coordinator is */
     struct waiting waiting;
+    uint32_t wait_max_ms; /* of a poll that waits; 0: as long as it asks for */
     struct auth auth;
     struct counts counts;
     struct body_cache health, analytics;

@@ -135,6 +135,15 @@ describe('500 MB of address space, and a coordinator that leaves', () => {
                 assert.match(fs.readFileSync(`/proc/${p.pid}/limits`, 'utf8'), /Max address space +524288000 /, p.name);
             assert.equal(s.named('carpoold').length, 1);
         });
+        it('a poll that would outlast the host’s 40 s is answered before', async (s) => {
+            s.fake.latencyMs = 45000;
+            const asked = s.ask('POST', '/v1/query', { body: { prompt: 'slow', request_id: 'slow-1' }, headers: { Prefer: 'respond-async' } });
+            assert.equal((await asked).status, 202);
+            const res = await s.ask('GET', '/v1/requests/slow-1?wait=60');
+            assert.equal(res.json.status, 'running', res.text);
+            assert.ok(res.ms > 25000 && res.ms < 39000, `${res.ms} ms`);
+            s.fake.latencyMs = 0;
+        });
         it('it leaves when nothing is asked, and the next prompt brings it back', async (s) => {
             assert.equal((await s.query('hello', { priority: 'HIGH' })).status, 200);
             const first = s.coordinatorPid();
