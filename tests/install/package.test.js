@@ -13,8 +13,8 @@ const path = require('node:path');
 const { Client } = require('../integration/http_client');
 const { ROOT, BUILD, STRETCH, freePort, until, cleanEnvironment } = require('../integration/harness');
 const { bodyOf } = require('./endpoints');
+const { SCRIPT: CHROOT, noChroot, copyTo } = require('./chroot.js');
 
-const CHROOT = path.join(__dirname, 'chroot');
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'cp-deb-'));
 let deb;
 
@@ -56,16 +56,6 @@ describe('the package', () => {
     });
 });
 
-/* Why there is no chroot, or false. */
-function noChroot() {
-    if (process.getuid() !== 0) return 'chroot needs root';
-    if (process.env.CHROOT) return false;
-    const made = spawnSync(CHROOT, { encoding: 'utf8', timeout: 600000 });
-    if (made.status !== 0) return `no Debian to install into: ${(made.stderr || String(made.error)).trim().split('\n').pop()}`;
-    process.env.CHROOT = path.join(ROOT, made.stdout.trim());
-    return false;
-}
-
 describe('in a clean Debian', { skip: noChroot() }, () => {
     const tree = path.join(dir, 'tree');
     let port, server;
@@ -80,11 +70,8 @@ describe('in a clean Debian', { skip: noChroot() }, () => {
     const it = (name, body) => test(name, { timeout: 400000 * STRETCH }, body);
 
     before(() => {
-        execFileSync('cp', ['-a', process.env.CHROOT, tree]);
-        fs.copyFileSync('/etc/resolv.conf', at('etc/resolv.conf'));
-        fs.mkdirSync(at('packages'));
+        copyTo(tree);
         fs.copyFileSync(deb, at('packages/carpool.deb'));
-        fs.writeFileSync(at('usr/sbin/policy-rc.d'), '#!/bin/sh\nexit 101\n', { mode: 0o755 });
     });
     after(() => server?.kill('SIGKILL'));
 
@@ -113,7 +100,9 @@ describe('in a clean Debian', { skip: noChroot() }, () => {
                 chgrp www-data /run/carpool/$pool.sock
                 chmod 660 /run/carpool/$pool.sock
             done
-            exec lighttpd -D -f /etc/lighttpd/lighttpd.conf`;
+            # Not exec: lighttpd changes its user, and would no longer end with the name space.
+            lighttpd -D -f /etc/lighttpd/lighttpd.conf &
+            wait $!`;
         const log = fs.openSync(path.join(dir, 'server.log'), 'a');
         server = spawn(CHROOT, ['--enter', tree, 'bash', '-c', script], { stdio: ['ignore', log, log] });
         const client = new Client(port);
