@@ -58,7 +58,7 @@ describe('the package', () => {
 
 describe('in a clean Debian', { skip: noChroot() }, () => {
     const tree = path.join(dir, 'tree');
-    let port, server;
+    let port, nginxPort, server;
     const inside = (...command) => spawnSync(CHROOT, ['--enter', tree, ...command], { encoding: 'utf8', timeout: 300000, maxBuffer: 1 << 26 });
     const must = (...command) => {
         const said = inside(...command);
@@ -76,7 +76,7 @@ describe('in a clean Debian', { skip: noChroot() }, () => {
     after(() => server?.kill('SIGKILL'));
 
     it('installs with its dependencies: user, directories, rights, units enabled', () => {
-        sh('apt-get update -qq && apt-get install -y -qq --no-install-recommends /packages/carpool.deb lighttpd');
+        sh('apt-get update -qq && apt-get install -y -qq --no-install-recommends /packages/carpool.deb lighttpd nginx-light apache2');
         assert.match(sh('getent passwd carpool'), /^carpool:x:\d+:\d+:carpool:\/var\/lib\/carpool:/);
         assert.equal(sh('stat -c "%U:%G %a" /etc/carpool/carpool.conf /var/lib/carpool /var/log/carpool'), 'root:carpool 640\ncarpool:carpool 700\ncarpool:carpool 700\n');
         for (const link of ['multi-user.target.wants/carpoold.service', 'sockets.target.wants/carpool-prompt.socket', 'sockets.target.wants/carpool-manage.socket'])
@@ -85,8 +85,15 @@ describe('in a clean Debian', { skip: noChroot() }, () => {
         sh('systemd-analyze verify --man=no /usr/lib/systemd/system/carpoold.service /usr/lib/systemd/system/carpool-*.s* 2>&1 | grep carpool && exit 1 || true');
     });
 
-    it('runs behind that Debian’s lighttpd, on sockets as systemd makes them', async () => {
+    it('its Apache accepts what it brings', () => {
+        sh('a2enmod -q proxy_fcgi headers && a2enconf -q carpool && apache2ctl configtest 2>&1 | grep -q "Syntax OK"');
+        sh('a2disconf -q carpool && a2dismod -q -f mpm_event && a2enmod -q mpm_prefork && apache2ctl configtest');
+    });
+
+    it('runs behind that Debian’s lighttpd and nginx, on sockets as systemd makes them', async () => {
         port = await freePort();
+        nginxPort = await freePort();
+        sh(`printf 'server {\\n listen 127.0.0.1:${nginxPort};\\n include /usr/share/doc/carpool/examples/nginx.conf;\\n}\\n' >/etc/nginx/sites-enabled/default; nginx -t`);
         sh(`lighty-enable-mod carpool >/dev/null; sed -i 's/^server.port .*/server.port = ${port}/' /etc/lighttpd/lighttpd.conf; echo 'server.bind = "127.0.0.1"' >>/etc/lighttpd/lighttpd.conf`);
         const script = `
             set -e
@@ -100,6 +107,7 @@ describe('in a clean Debian', { skip: noChroot() }, () => {
                 chgrp www-data /run/carpool/$pool.sock
                 chmod 660 /run/carpool/$pool.sock
             done
+            nginx
             # Not exec: lighttpd changes its user, and would no longer end with the name space.
             lighttpd -D -f /etc/lighttpd/lighttpd.conf &
             wait $!`;
@@ -115,6 +123,14 @@ describe('in a clean Debian', { skip: noChroot() }, () => {
         const page = await client.get('/carpool/', { check: false });
         assert.equal(page.status, 200);
         assert.match(page.headers['content-security-policy'], /^default-src 'none'/);
+        const behindNginx = new Client(nginxPort);
+        for (const [name, body] of [['/carpool/health'], ['/carpool/v1/settings'], ['/carpool/'], ['/carpool/assets/style.css'], ['/carpool/v1/query', bodyOf(131073)]]) {
+            const got = await behindNginx.request(body ? 'POST' : 'GET', name, { body, check: false });
+            assert.equal(got.status, 200, `nginx ${name}: ${got.text.slice(0, 300)}`);
+            if (/\/$|css$/.test(name)) assert.match(got.headers['content-security-policy'], /^default-src 'none'/);
+        }
+        for (const name of ['/carpool/lighttpd.conf', '/carpool/assets/', '/carpool/web/index.html']) assert.equal((await behindNginx.get(name, { check: false })).status, 404, name);
+        behindNginx.close();
         /* Root's carpoolctl turns into carpool, finds the configuration, and the coordinator that runs. */
         const key = execFileSync('nsenter', ['--target', String(await lighttpdPid()), '--mount', '--pid', '--root', '--wd', 'carpoolctl', 'key', 'create', '--label', 'first'], { encoding: 'utf8' }).trim();
         assert.match(key, /^cp_/);
