@@ -70,6 +70,9 @@ describe('a site of one’s own', () => {
             await until('they are at the provider', () => s.fake.calls.length > 0);
             const kept = fs.readFileSync(s.confFile, 'utf8');
             assert.match(s.lay(), /stays as it is/);
+            assert.match(s.warned, /^$/);
+            s.lay('--base-path=/other');
+            assert.match(s.warned, /base_path = \/llm, but .* looks like \/other/);
             assert.equal(fs.readFileSync(s.confFile, 'utf8'), kept);
             for (const res of await Promise.all(asked)) assert.equal(res.status, 200, res.text);
             s.fake.latencyMs = 0;

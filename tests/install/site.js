@@ -150,6 +150,7 @@ class SharedHost extends Site {
         const options = [`--dest=${this.site}`, `--data=${this.data}`, ...(this.options.processes ? [`--processes=${this.options.processes}`] : []), ...more];
         const said = spawnSync(script, options, { encoding: 'utf8', env: { ...cleanEnvironment(), BUILD: path.join(this.dir, 'checkout/build'), HOME: this.dir }, ...asNobody });
         assert.equal(said.status, 0, said.stderr);
+        this.warned = said.stderr;
         return said.stdout;
     }
 
