@@ -32,26 +32,26 @@ describe('suexec', { skip: noChroot() }, () => {
         const port = await freePort();
         sh(`apt-get update -qq && apt-get install -y -qq --no-install-recommends apache2 apache2-suexec-custom libapache2-mod-fcgid
             a2enmod -q suexec fcgid rewrite headers
-            printf '/home\\npublic_html\\n' >/etc/apache2/suexec/www-data
-            useradd --create-home --uid 1500 --shell /bin/sh alice && chmod 755 /home/alice
+            printf '/srv\\npublic_html\\n' >/etc/apache2/suexec/www-data
+            useradd --create-home --home-dir /srv/alice --uid 1500 --shell /bin/sh alice && chmod 755 /srv/alice
             echo 'Listen 127.0.0.1:${port}' >/etc/apache2/ports.conf
             echo 'ServerName localhost' >>/etc/apache2/apache2.conf
             cat >/etc/apache2/sites-enabled/000-default.conf <<END
 <VirtualHost 127.0.0.1:${port}>
-    DocumentRoot /home/alice/public_html
+    DocumentRoot /srv/alice/public_html
     SuexecUserGroup alice alice
-    <Directory /home/alice/public_html>
+    <Directory /srv/alice/public_html>
         AllowOverride All
         Require all granted
     </Directory>
 </VirtualHost>
 END
-            cd / && setpriv --reuid alice --regid alice --clear-groups env HOME=/home/alice sh -ec '
+            cd / && setpriv --reuid alice --regid alice --clear-groups env HOME=/srv/alice sh -ec '
                 umask 002
-                mkdir -p /home/alice/unpacked /home/alice/public_html
-                chmod 755 /home/alice/public_html
-                tar -C /home/alice/unpacked --strip-components=1 -xzf /packages/carpool.tar.gz
-                /home/alice/unpacked/install.sh --dest=/home/alice/public_html/llm'`);
+                mkdir -p /srv/alice/unpacked /srv/alice/public_html
+                chmod 755 /srv/alice/public_html
+                tar -C /srv/alice/unpacked --strip-components=1 -xzf /packages/carpool.tar.gz
+                /srv/alice/unpacked/install.sh --dest=/srv/alice/public_html/llm'`);
         const log = fs.openSync(path.join(dir, 'log'), 'a');
         /* Not exec: Apache changes its user, and would no longer end with the name space. */
         server = spawn(CHROOT, ['--enter', tree, 'bash', '-c', 'mkdir -p /run/apache2 && apache2ctl -D FOREGROUND & wait $!'], { stdio: ['ignore', log, log] });
@@ -78,12 +78,12 @@ END
                 /* it ended meanwhile */
             }
         assert.deepEqual([...owners], ['1500']);
-        assert.equal(sh('find /home/alice/carpool-data /home/alice/public_html -not -user alice -o -not -type l -perm /022'), '', 'all of it is the owner’s, and nobody else may write');
+        assert.equal(sh('find /srv/alice/carpool-data /srv/alice/public_html -not -user alice -o -not -type l -perm /022'), '', 'all of it is the owner’s, and nobody else may write');
     });
     test('suexec does look: a program that its group may write is not run', { timeout: 60000 * STRETCH }, async () => {
-        sh('chmod g+w /home/alice/public_html/llm; touch /home/alice/public_html/llm/prompt.fcgi; cp -p /home/alice/public_html/llm/prompt.fcgi /home/alice/x; mv /home/alice/x /home/alice/public_html/llm/prompt.fcgi');
+        sh('chmod g+w /srv/alice/public_html/llm; touch /srv/alice/public_html/llm/prompt.fcgi; cp -p /srv/alice/public_html/llm/prompt.fcgi /srv/alice/x; mv /srv/alice/x /srv/alice/public_html/llm/prompt.fcgi');
         const res = await client.post('/llm/query', { query: 'again' }, { check: false });
         assert.ok(res.status >= 500, res.text);
-        sh('chmod g-w /home/alice/public_html/llm');
+        sh('chmod g-w /srv/alice/public_html/llm');
     });
 });
