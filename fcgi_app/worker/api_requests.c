@@ -110,8 +110,8 @@ static void respond_elsewhere(struct exchange *x, const struct wire_frame *frame
         respond_refused(x, &refusal, refusal.status == 424 ? "unknown" : "failed");
 }
 
-/* Answers when the store has the last word, or asked_all: nobody else says more. OPEN: the record says that it
- * waits (*ret_queued) or runs. */
+/* Answers when the store has the last word, or asked_all: nobody else says more. OPEN: the record says that
+ * it waits (*ret_queued) or runs. */
 static enum outcome look_up(struct exchange *x, const uint8_t key[REQUEST_KEY_SIZE], bool asked_all,
                             bool *ret_queued)
 {
