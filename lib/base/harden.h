@@ -1,7 +1,8 @@
 /*
  * What every program does to itself before it knows a secret, so that a bug in it gives away less: files are
- * private whatever the umask, there is no core, nothing it executes gains rights, and no other process of the
- * same user may trace it or read its memory. What is particular to a program is in landlock.h and filter.h.
+ * private whatever the umask, no file becomes standard output, there is no core, nothing it executes gains
+ * rights, and no other process of the same user may trace it or read its memory. What is particular to a
+ * program is in landlock.h and filter.h.
  *
  * A program that is not dumpable belongs to root in /proc: its user's ps and kill still work, but not strace,
  * gdb and perf, nor reading its environ and fd there. coordinator.sandbox = off is for those who need them.

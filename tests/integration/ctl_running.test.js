@@ -2,10 +2,11 @@
 /* carpoolctl status, ensure and drain: what runs, that one runs, that none does. */
 const { describe, test } = require('node:test');
 const assert = require('node:assert/strict');
+const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
-const { Stack, STRETCH, freePort, isAlive, sleep, until, useStack } = require('./harness');
-const { ctl } = require('./ctl');
+const { ROOT, Stack, STRETCH, freePort, isAlive, sleep, until, useStack } = require('./harness');
+const { ctl, PROGRAM } = require('./ctl');
 
 const status = async (stack, expected, options) => {
     const result = await ctl(stack, ['status', '--json'], options);
@@ -13,6 +14,26 @@ const status = async (stack, expected, options) => {
     assert.equal(result.err, '');
     return result.json;
 };
+
+/* carpoolctl without the descriptors 0, 1 and 2. */
+const shut = (stack, ...words) =>
+    spawnSync('sh', ['-c', 'exec "$@" <&- >&- 2>&-', 'sh', PROGRAM, ...words], { cwd: ROOT, env: stack.environment(), timeout: 60000 * STRETCH });
+
+describe('carpoolctl without standard output', () => {
+    const s = useStack({ provider: 'openai' });
+
+    s.test('fails, and writes into nothing else: neither the store nor the coordinator', async (t, stack) => {
+        assert.equal((await s.ask('stored', { request_id: 'shut-out' })).status, 200);
+        for (const words of [['status'], ['export'], ['backup', '-'], ['settings', 'get'], ['audit', '--json'], ['key', 'list', '--json'], ['ensure', '--json']]) {
+            assert.equal(shut(stack, ...words).status, 1, words.join(' '));
+            for (const name of ['data.mdb', 'lock.mdb']) {
+                const bytes = fs.readFileSync(path.join(stack.storage, name), 'latin1');
+                assert.doesNotMatch(bytes, /carpool backup|coordinator pid|"request_id":"shut-out"|low_priority\.|"entries"|"keys"/, `${words.join(' ')}: ${name}`);
+            }
+        }
+        assert.equal((await status(stack, 0)).state, 'ok');
+    });
+});
 
 describe('carpoolctl status', () => {
     const s = useStack({ provider: 'openai', env: { CARPOOL_BATCH_LOW_WINDOW_MS: '20000' } });

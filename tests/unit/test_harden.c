@@ -54,6 +54,29 @@ static int hardens(void)
     return harden_is_closed() ? 4 : 0;
 }
 
+/* Started with its standard descriptors shut, as some schedulers do. */
+static int fills_descriptors(void)
+{
+    char c = 0;
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        close(fd);
+    harden_early();
+    int fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
+    if (fd <= STDERR_FILENO)
+        return 1;
+    if (read(STDIN_FILENO, &c, 1) >= 0 || errno != EBADF)
+        return 2;
+    for (int out = STDOUT_FILENO; out <= STDERR_FILENO; out++)
+        if (write(out, &c, 1) >= 0 || errno != EBADF)
+            return 3;
+    return 0;
+}
+
+Test(harden, a_file_that_is_opened_is_never_standard_output)
+{
+    cr_assert_eq(in_child(fills_descriptors), 0);
+}
+
 Test(harden, closes_and_opens_again)
 {
     cr_assert_eq(in_child(hardens), 0);
