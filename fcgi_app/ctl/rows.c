@@ -73,21 +73,21 @@ static int next_char(struct rows *r)
     return c;
 }
 
-static void pass_mark(struct rows *r)
+/* Text may begin as the mark does, such as with the wide letters of East Asia: that is the row's then. */
+static int pass_mark(struct rows *r)
 {
-    static const int mark[] = {0xef, 0xbb, 0xbf};
-    int c = 0;
+    static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
     for (size_t i = 0; i < ARRAY_LEN(mark); i++) {
-        c = getc_unlocked(r->file);
+        int c = getc_unlocked(r->file), rc = 0;
         if (c == mark[i])
             continue;
         if (c != EOF)
             ungetc(c, r->file);
-        /* Two bytes of a mark without the third are no text in any case. */
-        if (i && !r->fault)
-            r->fault = "The file does not begin with UTF-8 text.";
-        return;
+        for (size_t k = 0; !rc && k < i; k++)
+            rc = add(r, mark[k]);
+        return rc;
     }
+    return 0;
 }
 
 /* The rest of a quoted field, behind its first quotation mark: as it stands, also its line ends. */
@@ -115,7 +115,7 @@ static int read_quoted(struct rows *r, int *ret_next)
 static int read_row(struct rows *r, int c)
 {
     int rc = 0;
-    bool at_start = true, quoted = false;
+    bool at_start = !r->text.len, quoted = false;
     while (!rc && c != EOF && c != '\n') {
         if (r->csv && c == '"' && at_start) {
             at_start = false;
@@ -146,12 +146,13 @@ int rows_next(struct rows *r)
     r->torn = false;
     r->starts[0] = 0;
     r->fields_n = 1;
-    if (!r->lines)
-        pass_mark(r);
+    int rc = r->lines ? 0 : pass_mark(r);
+    if (rc)
+        return rc;
     int c = next_char(r);
-    if (c == EOF && !r->fault)
+    if (c == EOF && !r->text.len)
         return ferror(r->file) ? ERR_IO : 0;
     r->number = ++r->lines;
-    int rc = read_row(r, c);
+    rc = read_row(r, c);
     return rc ? rc : ferror(r->file) ? ERR_IO : 1;
 }

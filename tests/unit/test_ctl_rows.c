@@ -123,12 +123,35 @@ Test(rows, zero_bytes_are_no_text)
     end();
 }
 
-Test(rows, half_a_mark_is_no_text)
+/* U+FF21 and U+FEF5 begin as the mark does. */
+Test(rows, text_that_begins_like_a_mark_is_whole)
 {
-    start("\xef\xbb"
-          "abc\nnext\n",
-          false);
-    expect_fault("UTF-8");
-    expect(2, "next");
+    static const char *const texts[] = {"\xef\xbc\xa1\xef\xbc\xa2", "\xef\xbb\xb5", "\xef\xbb", "\xef",
+                                        "\xef\xbc\xa1\"x\""};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "%s\nnext\n", texts[i]);
+        start(text, false);
+        expect(1, texts[i]);
+        expect(2, "next");
+        end();
+        start(texts[i], false);
+        expect(1, texts[i]);
+        cr_assert(rows.torn);
+        end();
+    }
+    start("\xef\xbc\xa1,\"b\"\n\xef\xbb\xb5\"x\"\n", true);
+    expect(1, "\xef\xbc\xa1|b");
+    expect_fault("quotation mark");
+    end();
+}
+
+Test(rows, a_mark_is_before_the_first_line_only)
+{
+    start("\xef\xbb\xbf", false);
+    end();
+    start("\xef\xbb\xbf\"a,b\"\n\xef\xbb\xbfx\n", true);
+    expect(1, "a,b");
+    expect(2, "\xef\xbb\xbfx");
     end();
 }
