@@ -37,16 +37,34 @@ static bool to_stdout(const struct backup *b)
     return !strcmp(b->file, "-");
 }
 
+/* What is there may be an older backup, or empty: never the store itself, or whatever else a slip of the
+ * command line names. */
+static int check_target(const struct backup *b, struct err *e)
+{
+    struct stat st;
+    if (stat(b->file, &st))
+        return 0; /* what is wrong with the name is found out in its turn */
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, ERR_INVAL, "%.250s is no file; to write into a pipe, give - and redirect.",
+                       b->file);
+    int fd = st.st_size ? open(b->file, O_RDONLY | O_CLOEXEC) : -1;
+    bool backup = fd >= 0 && seal_is_there(fd);
+    if (fd >= 0)
+        close(fd);
+    return backup || !st.st_size
+               ? 0
+               : err_set(e, ERR_EXISTS, "%.250s is no backup, so it is not overwritten.", b->file);
+}
+
 /* A file beside the one to be; for standard output, in the storage directory. */
 static int open_fresh(struct backup *b, struct err *e)
 {
     const char *slash = strrchr(b->file, '/');
-    struct stat st;
+    int rc = to_stdout(b) ? 0 : check_target(b, e);
+    if (rc)
+        return rc;
     if (to_stdout(b))
         snprintf(b->dir, sizeof(b->dir), "%s", b->t->conf->storage.dir);
-    else if (!stat(b->file, &st) && !S_ISREG(st.st_mode))
-        return err_set(e, ERR_INVAL, "%.250s is no file; to write into a pipe, give - and redirect.",
-                       b->file);
     else
         snprintf(b->dir, sizeof(b->dir), "%.*s", slash ? (int)(slash - b->file) + (slash == b->file) : 1,
                  slash ? b->file : ".");

@@ -97,21 +97,36 @@ int seal_append(int fd, const struct seal *s, struct err *e)
     return seal_write(fd, bytes, sizeof(bytes), e);
 }
 
+/* The last bytes of the file, and its size. ERR_NOT_FOUND: they are no seal. */
+static int read_seal(int fd, uint8_t bytes[SEAL_SIZE], uint64_t *ret_size, struct err *e)
+{
+    struct stat st;
+    if (fstat(fd, &st))
+        return err_set_errno(e, "The backup cannot be looked at");
+    *ret_size = (uint64_t)st.st_size;
+    if (*ret_size < SEAL_SIZE)
+        return err_set(e, ERR_NOT_FOUND, "The file is too short for a backup.");
+    int rc = read_at(fd, *ret_size - SEAL_SIZE, bytes, SEAL_SIZE, e);
+    if (!rc && memcmp(bytes, MAGIC, sizeof(MAGIC)) != 0)
+        rc = err_set(e, ERR_NOT_FOUND, "There is no seal of a backup at the end of the file.");
+    return rc;
+}
+
+bool seal_is_there(int fd)
+{
+    uint8_t bytes[SEAL_SIZE];
+    uint64_t size;
+    return !read_seal(fd, bytes, &size, NULL);
+}
+
 int seal_check(int fd, struct seal *ret_seal, struct err *e)
 {
     uint8_t bytes[SEAL_SIZE], sum[HASH_SIZE];
     crypto_generichash_state hash;
-    struct stat st;
-    if (fstat(fd, &st))
-        return err_set_errno(e, "The backup cannot be looked at");
-    uint64_t size = (uint64_t)st.st_size;
-    if (size < SEAL_SIZE)
-        return err_set(e, ERR_NOT_FOUND, "The file is too short for a backup.");
-    int rc = read_at(fd, size - SEAL_SIZE, bytes, sizeof(bytes), e);
+    uint64_t size;
+    int rc = read_seal(fd, bytes, &size, e);
     if (rc)
         return rc;
-    if (memcmp(bytes, MAGIC, sizeof(MAGIC)) != 0)
-        return err_set(e, ERR_NOT_FOUND, "There is no seal of a backup at the end of the file.");
     struct seal s = {.schema = (uint32_t)get_number(bytes + 16, 4),
                      .key_bytes = (uint32_t)get_number(bytes + 20, 4),
                      .data_bytes = get_number(bytes + 24, 8),

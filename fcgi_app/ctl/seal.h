@@ -13,6 +13,7 @@
 #ifndef CARPOOL_CTL_SEAL_H
 #define CARPOOL_CTL_SEAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -35,6 +36,8 @@ int seal_append(int fd, const struct seal *s, struct err *e);
  * ERR_CORRUPT: something was changed or cut out. Blocks. */
 MUST_CHECK
 int seal_check(int fd, struct seal *ret_seal, struct err *e);
+/* Whether the file ends with a seal, right or wrong. Blocks. */
+bool seal_is_there(int fd);
 /* The provider key in a file that was checked. */
 MUST_CHECK
 int seal_read_key(int fd, const struct seal *s, struct buf *out, struct err *e);

@@ -56,7 +56,7 @@ describe('carpoolctl backup', () => {
         await stack.put('/v1/settings', { api_key: PUT_KEY });
         await ask(stack, 'first');
         const file = away('one');
-        fs.writeFileSync(file, 'an older one', { mode: 0o644 });
+        fs.writeFileSync(file, '', { mode: 0o644 });
         let asked = 0, over = false;
         const load = inParallel(4, 4, async () => {
             while (!over) await ask(stack, `load-${++asked}`);
@@ -92,6 +92,16 @@ describe('carpoolctl backup', () => {
         await refused(stack, /cannot be begun/, 'backup', away('missing/file'));
         fs.mkdirSync(away('directory'));
         await refused(stack, /is no file/, 'backup', away('directory'));
+        /* A backup in the place of the store would lose what the coordinator has written since. */
+        fs.writeFileSync(away('letter'), 'not a backup');
+        fs.symlinkSync('letter', away('link'));
+        for (const file of [path.join(stack.storage, 'data.mdb'), path.join(stack.storage, 'coordinator.lock'), away('letter'), away('link')]) {
+            const inode = fs.lstatSync(file).ino;
+            await refused(stack, /is no backup, so it is not overwritten/, 'backup', file);
+            assert.equal(fs.lstatSync(file).ino, inode, file);
+        }
+        assert.equal(fs.readFileSync(away('letter'), 'utf8'), 'not a backup');
+        assert.deepEqual(fs.readdirSync(away('.')).sort(), ['directory', 'letter', 'link']);
         const shut = fs.openSync('/dev/null', 'r');
         const piped = await ctl(stack, ['backup', '-'], { stdout: shut });
         fs.closeSync(shut);
