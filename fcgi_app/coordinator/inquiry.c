@@ -66,14 +66,14 @@ static void tell_chat(struct core *c, const struct inquiry *q, struct slice chat
 }
 
 /* In the words of the refusal itself: it is the end of the request, not of the question. */
-static void tell_refusal(struct core *c, const struct inquiry *q, struct slice value)
+static void tell_refusal(struct core *c, const struct inquiry *q, const struct shared_record *r)
 {
-    struct wire_refusal refusal;
+    struct wire_refusal unknown = refusal_unknown(r->value), refusal;
     size_t mark = wire_frame_begin(&q->link->out, WIRE_REFUSAL, q->id);
-    if (wire_refusal_decode(value, &refusal) == 0)
-        buf_append_slice(&q->link->out, value);
+    if (r->state != SHARED_UNKNOWN && wire_refusal_decode(r->value, &refusal) == 0)
+        buf_append_slice(&q->link->out, r->value);
     else
-        wire_refusal_encode(&q->link->out, refusal_get(REFUSAL_OUTCOME_UNKNOWN));
+        wire_refusal_encode(&q->link->out, &unknown);
     wire_frame_end(&q->link->out, mark);
     core_link_dirty(c, q->link);
 }
@@ -122,7 +122,7 @@ static bool tell(struct core *c, struct inquiry *q, const struct shared_record *
         core_refuse(c, q->link, q->id, refusal_get(REFUSAL_DELETED));
         return true;
     default:
-        tell_refusal(c, q, r->value);
+        tell_refusal(c, q, r);
         return true;
     }
 }

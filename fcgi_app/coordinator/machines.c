@@ -62,14 +62,14 @@ static enum meeting meet_unended(const struct core *c, struct job *j, const stru
     return MEETS_END;
 }
 
-static void take_refusal(struct job *j, struct slice value)
+static void take_refusal(struct job *j, const struct shared_record *r)
 {
-    struct wire_refusal refusal;
-    if (wire_refusal_decode(value, &refusal) < 0)
-        job_refuse(j, refusal_get(REFUSAL_OUTCOME_UNKNOWN));
+    struct wire_refusal unknown = refusal_unknown(r->value), refusal;
+    if (r->state == SHARED_UNKNOWN || wire_refusal_decode(r->value, &refusal) < 0)
+        job_refuse(j, &unknown);
     else {
         buf_clear(&j->refusal);
-        buf_append_slice(&j->refusal, value);
+        buf_append_slice(&j->refusal, r->value);
         if (buf_failed(&j->refusal))
             job_refuse(j, refusal_get(REFUSAL_NO_MEMORY));
     }
@@ -102,7 +102,7 @@ enum meeting machines_meet(const struct core *c, struct job *j, const struct sha
     else if (r->state == SHARED_DONE && r->value.n)
         take_chat(j, r->value);
     else
-        take_refusal(j, r->value);
+        take_refusal(j, r);
     j->noted = false; /* what stands there is to stay */
     return MEETS_END;
 }

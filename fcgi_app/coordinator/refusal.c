@@ -84,3 +84,15 @@ const struct wire_refusal *refusal_get(enum refusal r)
 {
     return &refusals[r];
 }
+
+struct wire_refusal refusal_unknown(struct slice recorded)
+{
+    const struct wire_refusal *unknown = &refusals[REFUSAL_OUTCOME_UNKNOWN];
+    struct wire_refusal r;
+    if (wire_refusal_decode(recorded, &r) < 0)
+        return *unknown;
+    r.status = unknown->status;
+    r.error_type = unknown->error_type;
+    r.error_code = unknown->error_code;
+    return r;
+}

@@ -33,5 +33,9 @@ enum refusal {
 
 /* Lends static text. */
 const struct wire_refusal *refusal_get(enum refusal r);
+/* What is told from then on of a request whose outcome is unknown, whatever went wrong on the way: the
+ * message of the refusal told then, whose payload was recorded, under status, type and code of
+ * OUTCOME_UNKNOWN, which are static. Without a readable one that refusal itself. */
+struct wire_refusal refusal_unknown(struct slice recorded);
 
 #endif

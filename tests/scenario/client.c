@@ -277,6 +277,7 @@ static void take_progress(struct world *w, struct client *c, const struct wire_f
 {
     static const char *const seen[] = {"unknown", "queued", "running", "finished", "answer", "refusal"};
     struct wire_answer answer;
+    struct wire_refusal refusal;
     bool right = frame->type != WIRE_PROGRESS || frame->payload.n == 1;
     if (!c->watching || frame->id != c->watch_id || !right) {
         world_blame(w, "%s is told a progress that it does not wait for", c->name);
@@ -292,6 +293,10 @@ static void take_progress(struct world *w, struct client *c, const struct wire_f
         world_blame(w, "the answer that %s asked for cannot be read", c->name);
     else if (c->progress == PROGRESS_ANSWER)
         rules_watched(w, c, answer.chat);
+    if (c->progress == PROGRESS_REFUSAL && wire_refusal_decode(frame->payload, &refusal) < 0)
+        world_blame(w, "the refusal that %s asked for cannot be read", c->name);
+    else
+        c->progress_status = c->progress == PROGRESS_REFUSAL ? refusal.status : 0;
     world_say(w, "%s sees %s", c->name, c->progress <= PROGRESS_REFUSAL ? seen[c->progress] : "?");
     reach_word("a watch sees", c->progress <= PROGRESS_REFUSAL ? seen[c->progress] : "?");
 }

@@ -190,7 +190,7 @@ static void expect_denied(struct script *s, struct line *l)
         compare_refusal(s, l, c);
 }
 
-/* PROGRESS name unknown|queued|running|finished [at=] */
+/* PROGRESS name unknown|queued|running|finished|answer|refusal [status=] [at=] */
 static void expect_progress(struct script *s, struct line *l)
 {
     static const char *const names[] = {"unknown", "queued", "running", "finished", "answer", "refusal"};
@@ -206,6 +206,7 @@ static void expect_progress(struct script *s, struct line *l)
     if (!c->progress_seen || l->n < 3 || strcmp(names[c->progress], l->words[2]) != 0)
         script_fail(s, "expected progress %s, got %s", l->n > 2 ? l->words[2] : "?",
                     c->progress_seen ? names[c->progress] : "none");
+    expect_number(s, l, "status", c->progress_status);
     expect_at(s, l, "progress", c->progress_us);
 }
 

@@ -103,6 +103,7 @@ struct client {
     unsigned progress; /* enum wire_progress, or what another machine had: */
 #define PROGRESS_ANSWER  4
 #define PROGRESS_REFUSAL 5
+    unsigned progress_status; /* of that refusal */
     uint64_t progress_us;
 };
 
