@@ -85,7 +85,9 @@ void client_submit(struct world *w, struct client *c)
     size_t mark = begin(w, &bytes, WIRE_SUBMIT, &c->submit_id);
     wire_submit_encode(&bytes, &c->submit);
     wire_frame_end(&bytes, mark);
+    const struct job *running = job_find(w->core, c->submit.key);
     c->asked_us = w->now_us;
+    c->since_us = running ? running->arrived_us : w->now_us;
     c->fresh |= (c->submit.flags & SUBMIT_FRESH_ID) != 0;
     c->max_tokens = rules_max_tokens(w, &c->submit);
     c->waiting = true;

@@ -196,8 +196,9 @@ static void check_kept(struct world *w, const struct client *c)
             world_blame(w, "%s is told that its request is kept, but it is another's", c->name);
     } else if (w->server && strcmp(server_state(w, c), "none") != 0)
         REACH("told that another machine keeps it");
-    else if (!rules_slept_since(w, job_find(w->core, c->submit.key) ? 0 : c->asked_us))
-        /* What runs may have been taken up with a record whose time was over. */
+    else if (!rules_slept_since(w, job_find(w->core, c->submit.key) ? 0 : c->since_us))
+        /* What runs may have been taken up with a record whose time was over; what it joined may have been on
+         * its way to a slow disk until that was over. */
         world_blame(w, "%s is told that its request is kept, but it is not", c->name);
     if (!(c->submit.flags & SUBMIT_ASYNC))
         world_blame(w, "%s waits, and is told that its request is kept", c->name);
