@@ -10,15 +10,11 @@ status=0
 
 etc/man/conf-page >"$work/carpool.conf.5"
 cp etc/man/*.[158] "$work/"
-if command -v groff >/dev/null; then
-    for page in "$work"/*.[158]; do
-        if ! groff -man -Tutf8 -ww "$page" 2>&1 >/dev/null | sed "s|$work/||" | awk '{ print; bad = 1 } END { exit bad }'; then
-            status=1
-        fi
-    done
-else
-    echo "groff is not here: the pages were not formatted." >&2
-fi
+for page in "$work"/*.[158]; do
+    if ! groff -mandoc -Tutf8 -ww "$page" 2>&1 >/dev/null | sed "s|$work/||" | awk '{ print; bad = 1 } END { exit bad }'; then
+        status=1
+    fi
+done
 
 ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -Ilib -o "$work/dump" tests/lint/conf_dump.c \
     lib/base/conf*.c lib/base/err.c lib/base/redact.c lib/base/utf8.c -linih -lsodium
