@@ -144,8 +144,11 @@ describe('carpoolctl restore', () => {
         const again = await ask(stack, 'before');
         assert.match(again.text, /Answer to: prompt of before/);
         assert.equal(stack.fake.callsWith('before').length, 1, 'it is replayed');
-        await ask(stack, 'after');
-        assert.equal(stack.fake.callsWith('after').length, 2, 'what came after the backup is forgotten');
+        await until('what came after the backup is forgotten', async () => {
+            await ask(stack, 'after'); /* a worker that has not looked since replays what it still sees */
+            return stack.fake.callsWith('after').length !== 1;
+        });
+        assert.equal(stack.fake.callsWith('after').length, 2, 'it is asked once more, and replayed from then on');
         const now = (await done(stack, 'status', '--json')).json;
         assert.equal(now.state, 'ok');
         assert.ok(now.coordinator.epoch > told.epoch);
