@@ -10,8 +10,8 @@
 #include "worker/serve.h"
 
 /* mod_fcgid (2.3.9) sends SIGTERM, again after 1 s, and SIGKILL after 8 s; until the last of its programs has
- * left, Apache starts no other. */
-#define FCGID_GRACE_MS 7000
+ * left, Apache starts no other. With SERVE_LAST_WORD_MS a worker has left after 7 s at most. */
+#define FCGID_GRACE_MS 6000
 /* It gives a program up, and its client a 500, that says nothing for 40 s (FcgidIOTimeout, as hosts have it).
  */
 #define FCGID_WAIT_MAX_MS 30000

@@ -91,6 +91,15 @@ class Site extends Stack {
         }).trim();
     }
 
+    /* What carpoolctl doctor says, all checks. */
+    async examine() {
+        const args = [`--config=${this.confFile}`, 'doctor', '--json', `http://127.0.0.1:${this.port}${this.options.base}`];
+        const child = spawn(this.programs.ctl, args, { env: this.ctlEnvironment(), stdio: ['ignore', 'pipe', 'inherit'], ...asNobody });
+        let out = '';
+        for await (const bytes of child.stdout) out += bytes;
+        return JSON.parse(out).checks;
+    }
+
     configure() {
         const provider = this.fake
             ? `kind = openai\nbase_url = ${this.fake.baseUrl('openai')}\nmodel = fake-model\napi_key = ${PROVIDER_KEY}\n`
