@@ -258,6 +258,16 @@ static int take_option(struct args *a, const struct option_rule *o, const char *
     return o->take(a, value) ? 0 : err_set(e, ERR_INVAL, "--%s must be %s.", o->name, o->rule);
 }
 
+/* What getopt has just met. In the middle of letters, such as -xy, optind is still that of the word. */
+static int refuse_option(char **argv, struct err *e)
+{
+    if (optopt >= FIRST_OPTION)
+        return err_set(e, ERR_INVAL, "--%s takes no value; see --help.", rules[optopt - FIRST_OPTION].name);
+    if (optopt)
+        return err_set(e, ERR_INVAL, "-%c is not an option of this program; see --help.", optopt);
+    return err_set(e, ERR_INVAL, "%s is not an option of this program; see --help.", argv[optind - 1]);
+}
+
 int args_parse(int argc, char **argv, struct args *ret_args, struct err *e)
 {
     struct option options[ARRAY_LEN(rules) + 1];
@@ -272,7 +282,7 @@ int args_parse(int argc, char **argv, struct args *ret_args, struct err *e)
         else if (option == ':')
             rc = err_set(e, ERR_INVAL, "%s needs a value; see --help.", argv[optind - 1]);
         else
-            rc = err_set(e, ERR_INVAL, "%s is not an option of this program; see --help.", argv[optind - 1]);
+            rc = refuse_option(argv, e);
     }
     for (int i = optind; !rc && i < argc; i++) {
         if (a.words_n == ARGS_WORDS_MAX)

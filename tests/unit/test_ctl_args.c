@@ -72,6 +72,10 @@ Test(args, what_is_wrong_is_said)
         {"audit --limit 0", "--limit"},
         {"audit --limit 10001", "--limit"},
         {"key list --nonsense", "--nonsense"},
+        {"status -xy", "-x is not"},
+        {"status -x list", "-x is not"},
+        {"status --json=1", "--json takes no value"},
+        {"export --pri", "--pri"},
         {"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25", "many words"},
     };
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
