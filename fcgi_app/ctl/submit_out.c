@@ -109,7 +109,9 @@ static int copy_answers(struct submit_out *o, FILE *file, const char *path, cons
 {
     struct stat st;
     bool dirty;
-    int fd = open(new_path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+    /* What is there is of a run that was killed, or a trap: it is not followed. */
+    (void)!unlink(new_path);
+    int fd = open(new_path, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
     FILE *copy = fd >= 0 ? fdopen(fd, "a") : NULL;
     if (!copy) {
         if (fd >= 0)
@@ -137,7 +139,7 @@ static int copy_answers(struct submit_out *o, FILE *file, const char *path, cons
 /* A new file takes the place of the old one, so that a kill leaves one of the two. */
 static int take_over(struct submit_out *o, const char *path, struct idset *done, struct err *e)
 {
-    char real[PATH_MAX], new_path[PATH_MAX + 8];
+    char real[PATH_MAX], new_path[PATH_MAX + 16];
     bool dirty = false;
     int fd = fcntl(o->fd, F_DUPFD_CLOEXEC, 0);
     FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
@@ -150,7 +152,7 @@ static int take_over(struct submit_out *o, const char *path, struct idset *done,
     if (!rc && dirty && !realpath(path, real))
         rc = err_set_errno(e, "Cannot find %.250s", path);
     if (!rc && dirty) {
-        snprintf(new_path, sizeof(new_path), "%s.new", real);
+        snprintf(new_path, sizeof(new_path), "%s.carpool-new", real);
         rc = copy_answers(o, file, real, new_path, done, e);
     }
     fclose(file);

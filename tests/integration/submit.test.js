@@ -51,6 +51,23 @@ const answersIn = (file) => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8')
 describe('carpoolctl submit', () => {
     const s = useStack({ provider: 'openai', env });
 
+    s.test('what lies beside the file of answers stays as it is', async (t, stack) => {
+        const { file, out } = fileOf(stack, prompts(3, 'beside'));
+        assert.equal((await submit(stack, [file, '--output', out])).status, 0);
+        /* A line that is dropped, so that the file is written anew. */
+        fs.appendFileSync(out, '{"line":9,"request_id":"x","error":{}}\n');
+        const bystander = `${out}.bystander`, left = `${out}.carpool-new`;
+        fs.writeFileSync(bystander, 'theirs');
+        fs.writeFileSync(`${out}.new`, 'theirs');
+        fs.symlinkSync(bystander, left); /* the name of what a killed run leaves */
+        assert.equal((await submit(stack, [file, '--output', out])).status, 0);
+        assert.equal(linesOf(out).length, 3);
+        assert.ok(fs.lstatSync(out).isFile());
+        assert.equal(fs.readFileSync(bystander, 'utf8'), 'theirs');
+        assert.equal(fs.readFileSync(`${out}.new`, 'utf8'), 'theirs');
+        assert.ok(!fs.existsSync(left));
+    });
+
     s.test('answers each line, four to a call, with the line it belongs to', async (t, stack) => {
         const { file, out } = fileOf(stack, prompts(40));
         const { status, err } = await submit(stack, [file, '--output', out]);
