@@ -86,13 +86,14 @@ describe('make shared-hosting', () => {
         const written = fs.readFileSync(htaccess, 'utf8');
         assert.equal(lay('~/x/../public_html/./llm//').status, 0);
         assert.ok(!fs.existsSync(kept), 'nothing was changed');
-        fs.appendFileSync(htaccess, 'Require ip 192.0.2.1\n');
+        const changed = `Require ip 192.0.2.1\n${written}`, own = 'Require ip 192.0.2.2\n';
+        fs.writeFileSync(htaccess, changed + own);
         write(at('carpool-data/carpool.conf'), '[server]\nbase_path = /llm\n');
         const again = lay(at('www/llm'));
         assert.equal(again.status, 0, again.stderr);
         assert.match(again.stderr, new RegExp(`is in ${kept}`));
-        assert.equal(fs.readFileSync(kept, 'utf8'), `${written}Require ip 192.0.2.1\n`);
-        assert.equal(fs.readFileSync(htaccess, 'utf8'), written);
+        assert.equal(fs.readFileSync(kept, 'utf8'), changed + own);
+        assert.equal(fs.readFileSync(htaccess, 'utf8'), written + own, 'what stands below the mark stays');
         assert.equal(fs.readFileSync(at('carpool-data/carpool.conf'), 'utf8'), '[server]\nbase_path = /llm\n');
         assert.deepEqual(fs.readdirSync(at('public_html/llm')).filter((name) => name.includes('new')), []);
     });

@@ -85,8 +85,17 @@ describe('a site of one’s own', () => {
             const asked = [0, 1, 2].map((i) => s.query(`during the update ${i}`, { priority: 'HIGH' }, { headers: s.asAdmin }));
             await until('they are at the provider', () => s.fake.calls.length > 0);
             const kept = fs.readFileSync(s.confFile, 'utf8');
-            assert.match(s.lay(), /stays as it is/);
+            const htaccess = path.join(s.site, '.htaccess');
+            const own = '\n# of the site’s owner\nHeader always set X-Own kept\n';
+            fs.appendFileSync(htaccess, own);
+            const edited = fs.readFileSync(htaccess, 'utf8');
+            const said = s.lay();
+            assert.match(said, /stays as it is/);
+            assert.match(said, /until it leaves:\n +\/.*\/bin\/carpoolctl drain\n$/);
+            assert.doesNotMatch(said, /key create/);
             assert.match(s.warned, /^$/);
+            assert.equal(fs.readFileSync(htaccess, 'utf8'), edited, 'what its owner wrote is there, once');
+            assert.equal((await s.ask('GET', '/health', { headers: s.asAdmin, check: false })).headers['x-own'], 'kept');
             s.lay('--base-path=/other');
             assert.match(s.warned, /base_path = \/llm, but .* looks like \/other/);
             assert.equal(fs.readFileSync(s.confFile, 'utf8'), kept);
