@@ -22,6 +22,7 @@
 #include "json/write.h"
 
 #define PIECE      (64u << 10)
+#define PAGE       4096 /* bytes; data.mdb consists of the pages of a machine, and no machine has smaller ones */
 #define FRESH      "restore.new"
 #define KEPT       "restored"
 #define OUTPUT_MAX 8192
@@ -78,7 +79,10 @@ static int copy_bytes(int from, int to, struct err *e)
 /* Takes seal and key off, so that a bare data.mdb is left. */
 static int unseal(struct restore *v, int fd, struct err *e)
 {
+    struct stat st;
     int rc = seal_check(fd, &v->seal, e);
+    if (rc == ERR_NOT_FOUND && !fstat(fd, &st) && st.st_size % PAGE)
+        return err_set(e, ERR_CORRUPT, "There is no store in this file, or it was cut short.");
     if (rc == ERR_NOT_FOUND) {
         ctl_say(CTL_DONE,
                 "This file has no seal, so it is a bare data.mdb or was cut short: that all of it is as "
@@ -276,7 +280,7 @@ enum ctl_exit restore_run(struct ctl *t)
         return ctl_say(CTL_FAILED, "%s", e.text);
     rc = bring_in(&v, t->args->words[1], &e);
     if (!rc)
-        rc = restore_succeed(t, v.fresh, &v.result, &e);
+        rc = restore_succeed(t, v.fresh, v.sealed, &v.result, &e);
     ctl_close_store(t);
     if (!rc)
         rc = exchange(&v, &e);

@@ -20,9 +20,11 @@ struct restored {
  * Opens the store in fresh, a directory with the data.mdb of the backup, reads all of it, and writes into it
  * what it has to know of the store that is there: an epoch beyond both, who this machine is, and which of its
  * queued requests may have been sent since it was made; those are not sent again. t->store is the old one
- * then, until ctl_close_store(). ERR_INVAL: it is of a newer version; ERR_CORRUPT.
+ * then, until ctl_close_store(). sealed: the file is as a backup wrote it; any other one, and the store that
+ * is there, is read by a child first. ERR_INVAL: it is of a newer version; ERR_CORRUPT.
  */
 MUST_CHECK
-int restore_succeed(struct ctl *t, const char *fresh, struct restored *ret_restored, struct err *e);
+int restore_succeed(struct ctl *t, const char *fresh, bool sealed, struct restored *ret_restored,
+                    struct err *e);
 
 #endif

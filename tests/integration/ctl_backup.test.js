@@ -244,8 +244,12 @@ describe('carpoolctl restore', () => {
             ['a bit of the seal', damaged((b) => (b[b.length - 40] ^= 1)), /damaged/],
             ['bytes behind its middle are gone', Buffer.concat([good.subarray(0, 8192), good.subarray(12288)]), /damaged/],
             ['a newer version', newer, /newer version of this program \(format 2/],
-            ['no store', Buffer.alloc(20000, 'x'), /is no store of this program/],
+            ['no store', Buffer.alloc(20480, 'x'), /is no store of this program/],
+            ['no store, and of no size that one has', Buffer.alloc(20000, 'x'), /no store in this file/],
             ['nothing', Buffer.alloc(0), /no store/i],
+            ['a byte is missing', good.subarray(0, good.length - 1), /cut short/],
+            ['the second half is missing', bare.subarray(0, 20480), /damaged/],
+            ['the last page is missing', bare.subarray(0, bare.length - 4096), /damaged/],
         ];
         for (const [what, bytes, pattern] of cases) {
             fs.writeFileSync(away('bad'), bytes);
@@ -268,6 +272,13 @@ describe('carpoolctl restore', () => {
         assert.equal(told.status, 0, told.err);
         assert.match(told.err, /The store that is there cannot be read/);
         assert.ok(told.json.epoch > 1 << 20);
+        /* One that was cut short ends whoever reads it. */
+        fs.unlinkSync(path.join(stack.storage, 'data.mdb'));
+        fs.writeFileSync(path.join(stack.storage, 'data.mdb'), bare.subarray(0, 12288), { mode: 0o600 });
+        const short = await ctl(stack, ['restore', away('good'), '--json']);
+        assert.equal(short.status, 0, `${short.signal} ${short.err}`);
+        assert.match(short.err, /The store that is there cannot be read/);
+        assert.ok(short.json.epoch > 1 << 20);
         fs.unlinkSync(path.join(stack.storage, 'data.mdb'));
         fs.writeFileSync(path.join(stack.storage, 'provider.key'), 'sk-old\nopenai\n', { mode: 0o600 });
         assert.equal((await done(stack, 'restore', away('good'), '--json')).json.kept, null);

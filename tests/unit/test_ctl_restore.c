@@ -131,7 +131,7 @@ Test(restore, what_may_have_run_since_is_as_if_it_was_sent)
     put(3, REQUEST_QUEUED, 8);
     put(4, REQUEST_FAILED, 7);
     uint64_t epoch = raise_epochs(4);
-    cr_assert_eq(restore_succeed(&t, fresh, &result, &e), 0, "%s", e.text);
+    cr_assert_eq(restore_succeed(&t, fresh, true, &result, &e), 0, "%s", e.text);
     cr_assert(result.has_old);
     cr_assert_eq(result.backup_epoch, 3);
     cr_assert_eq(result.old_epoch, epoch);
@@ -154,7 +154,7 @@ Test(restore, of_a_store_that_is_newer_or_beside_none_goes_beyond_it)
     put(1, REQUEST_QUEUED, 7);
     back_up();
     no_old = true;
-    cr_assert_eq(restore_succeed(&t, fresh, &result, &e), 0, "%s", e.text);
+    cr_assert_eq(restore_succeed(&t, fresh, true, &result, &e), 0, "%s", e.text);
     cr_assert(!result.has_old);
     cr_assert(result.epoch > 5 + 1000);
     cr_assert_eq(result.unknown, 1, "nobody knows what ran since");
@@ -169,7 +169,7 @@ Test(restore, of_nothing_is_refused)
     cr_assert_eq(mkdir(fresh, 0700), 0);
     snprintf(path, sizeof(path), "%s/data.mdb", fresh);
     close(open(path, O_RDWR | O_CREAT, 0600));
-    cr_assert_eq(restore_succeed(&t, fresh, &result, &e), ERR_CORRUPT);
+    cr_assert_eq(restore_succeed(&t, fresh, true, &result, &e), ERR_CORRUPT);
     cr_assert_eq(result.records, 9, "untouched");
     cr_assert(e.text[0]);
 }
@@ -186,7 +186,7 @@ Test(restore, leaves_the_machine_who_it_is)
     back_up();
     memset(&here, 5, sizeof(here));
     cr_assert_eq(meta_succeed(store, 0, &here, &e), 0, "%s", e.text);
-    cr_assert_eq(restore_succeed(&t, fresh, &result, &e), 0, "%s", e.text);
+    cr_assert_eq(restore_succeed(&t, fresh, true, &result, &e), 0, "%s", e.text);
     cr_assert_eq(store_open(fresh, &o, &s, &e), 0, "%s", e.text);
     cr_assert_eq(store_read_begin(s, &r, &e), 0, "%s", e.text);
     cr_assert_eq(meta_machine_get(r, &found, &e), 0, "%s", e.text);
