@@ -44,10 +44,17 @@ describe('files', { skip: yaml ? false : 'the parser of YAML is not installed (e
         assert.ok(fs.existsSync(path.join(ROOT, carpool.build.dockerfile)));
         for (const name of Object.keys(carpool.environment)) assert.ok(names().has(name), `${name} is read by carpool`);
         for (const volume of Object.values(compose.services).flatMap((service) => service.volumes)) assert.ok(volume.split(':')[0] in compose.volumes, volume);
+        assert.deepEqual(kafka.volumes, [`kafka:${kafka.environment.KAFKA_LOG_DIRS}`], 'what the broker writes is in its volume');
     });
     test('the sample of .env has names that carpool or compose reads', () => {
-        for (const [, name] of read('etc/docker/env.sample').matchAll(/^#?([A-Z][A-Z_]*)=/gm))
-            assert.ok(names().has(name) || /^CARPOOL_(PUBLISH|PROVIDER_\w+)$/.test(name), name);
+        const given = [...read('etc/docker/env.sample').matchAll(/^#?([A-Z][A-Z_]*)=/gm)].map(([, name]) => name);
+        const composed = new Set([...read('docker-compose.yml').matchAll(/\$\{([A-Z_]+):-/g)].map(([, name]) => name));
+        for (const name of given) assert.ok(names().has(name) || /^CARPOOL_PROVIDER_\w+$/.test(name) || composed.has(name), name);
+        /* All of them reach the container, where a name that carpool takes for a misspelt option would keep it from starting. */
+        for (const name of given.filter((n) => n.startsWith('CARPOOL_'))) {
+            const said = spawnSync(path.join(BUILD, 'carpoolctl'), ['status'], { encoding: 'utf8', env: { ...cleanEnvironment(), [name]: 'x' } });
+            assert.doesNotMatch(said.stderr, /There is no option/, name);
+        }
     });
     test('Kubernetes: probes, limits, volumes, and names that fit together', () => {
         const all = fs.readdirSync(path.join(ROOT, 'etc/kubernetes')).flatMap((name) => parse(`etc/kubernetes/${name}`));
@@ -59,6 +66,8 @@ describe('files', { skip: yaml ? false : 'the parser of YAML is not installed (e
         const { containers: [c], volumes, securityContext, terminationGracePeriodSeconds } = set.spec.template.spec;
         assert.ok(c.startupProbe && c.readinessProbe && c.livenessProbe && c.resources.limits.memory && c.resources.requests.memory);
         assert.ok(terminationGracePeriodSeconds > 45);
+        assert.equal(set.spec.template.spec.enableServiceLinks, false, 'a Service named carpool would come as CARPOOL_… variables');
+        assert.equal(c.livenessProbe.httpGet ?? c.startupProbe.httpGet, undefined, '/health depends on others, too');
         assert.match(runStage, new RegExp(`USER ${securityContext.runAsUser}:${securityContext.runAsGroup}\n`));
         const mounts = new Set([...volumes, ...set.spec.volumeClaimTemplates.map((v) => v.metadata)].map((v) => v.name));
         for (const mount of c.volumeMounts) assert.ok(mounts.has(mount.name), mount.name);
