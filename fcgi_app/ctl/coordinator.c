@@ -137,7 +137,8 @@ static enum ctl_exit tell_drained(const struct drain *d)
         return !d->pid ? ctl_say(CTL_DONE, "No coordinator runs.")
                : again ? ctl_say(CTL_DONE,
                                  "The coordinator, process %ld, has left. The next prompt starts "
-                                 "another one: stop the web server first to keep it away.",
+                                 "another one, or systemd does: stop the web server, or carpoold.service, "
+                                 "to keep it away.",
                                  d->pid)
                        : ctl_say(CTL_DONE, "The coordinator, process %ld, has left.", d->pid);
     buf_init(&out, OUTPUT_MAX);

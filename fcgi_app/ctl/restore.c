@@ -261,8 +261,8 @@ static int held(const struct restore *v, struct err *e)
 {
     return err_set(
         e, ERR_EXISTS,
-        "A coordinator runs (process %ld). Stop the web server, so that no prompt starts another one, "
-        "then `" CTL_PROGRAM " drain`, and restore.",
+        "A coordinator runs (process %ld). Under systemd: `systemctl stop carpoold`. Elsewhere stop the web "
+        "server, so that no prompt starts another one, then `" CTL_PROGRAM " drain`. Then restore.",
         lock_held_by(v->dir));
 }
 

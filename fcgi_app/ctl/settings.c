@@ -50,15 +50,19 @@ static int read_document(struct ctl *t, cJSON **ret_root, struct err *e)
 
 /* ---- showing ---- */
 
-/* Shown: all names, or those among the words from `first` on; a word may name a whole group. */
+/* Shown: all names, or those among the words from `first` on; a word may name a whole group. With a new key,
+ * for people, it and whose it is taken for: it chooses a provider where none was. */
 static bool is_wanted(const struct args *a, size_t first, const char *name)
 {
+    bool keyed = a->api_key_file && !a->json;
+    if (keyed && (!strcmp(name, "api_key") || !strcmp(name, "provider")))
+        return true;
     for (size_t i = first; i < a->words_n; i++) {
         size_t n = strcspn(a->words[i], "=");
         if (!strncmp(name, a->words[i], n) && (!name[n] || name[n] == '.'))
             return true;
     }
-    return a->words_n <= first;
+    return a->words_n <= first && !keyed;
 }
 
 static void show_value(struct buf *out, const cJSON *value)
@@ -281,5 +285,5 @@ enum ctl_exit settings_set(struct ctl *t)
         root ? gather(t->args, root, &e) : err_set(&e, ERR_NOMEM, "There is not enough memory for this.");
     enum ctl_exit code = rc ? ctl_say(rc == ERR_INVAL ? CTL_USAGE : CTL_FAILED, "%s", e.text) : put(t, root);
     wipe_tree(root);
-    return code == CTL_DONE && (t->args->words_n > 2 || t->args->json) ? show_named(t, 2, false) : code;
+    return code == CTL_DONE ? show_named(t, 2, false) : code;
 }

@@ -192,6 +192,10 @@ static int open_files(struct submit_job *j, struct err *e)
     const char *output = a->given & ARG_OUTPUT ? a->output : "-";
     uint64_t answers;
     j->file = standard ? stdin : fopen(j->path, "re");
+    if (!j->file && errno == EACCES)
+        return err_set(e, ERR_IO,
+                       "User %u may not read %.250s; give -, with --format, and let the shell read it.",
+                       (unsigned)geteuid(), j->path);
     if (!j->file)
         return err_set_errno(e, "Cannot read %.250s as user %u", j->path, (unsigned)geteuid());
     j->reader.format = a->given & ARG_FORMAT ? a->format : submit_format_of(j->path);

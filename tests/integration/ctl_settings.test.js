@@ -70,6 +70,7 @@ describe('carpoolctl settings', () => {
             assert.equal((await s.ask('with the new key')).status, 200);
             const by = await ctl(stack, ['settings', 'set', '--api-key-file', '-'], { input: `${PROVIDER_KEY}\n` });
             assert.equal(by.status, 0, by.err);
+            assert.equal(by.out, `api_key=***${PROVIDER_KEY.slice(-4)}\nprovider=openai\n`, 'whose key it is taken for');
             stack.fake.keys = [PROVIDER_KEY];
             await until('the old key is used again', async () => (await s.ask('with the old key')).status === 200);
             for (const input of ['', '\n', 'x'.repeat(5000), 'a\0b'])
