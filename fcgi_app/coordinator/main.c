@@ -165,7 +165,7 @@ static int open_log(const struct conf *conf, bool background, struct err *e)
     return log_open("carpoold", conf->log.debug ? LOG_LEVEL_DEBUG : level, path, e);
 }
 
-/* What is in the storage directory; see README, "State and logs", and etc/run. */
+/* What is in the storage directory; see etc/operating.md and etc/run. */
 static void keep_private(const struct conf *conf)
 {
     const char *dir = conf->storage.dir;

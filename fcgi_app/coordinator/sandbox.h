@@ -1,6 +1,6 @@
 /*
  * What the coordinator gives up once it knows its configuration (coordinator.sandbox): files outside of its
- * own directories, then all system calls it has no use for. README, "Security", says what is left.
+ * own directories, then all system calls it has no use for. etc/security.md says what is left.
  */
 #ifndef CARPOOL_COORDINATOR_SANDBOX_H
 #define CARPOOL_COORDINATOR_SANDBOX_H

@@ -98,7 +98,7 @@ describe('the installed tree', () => {
             'bin/carpoolctl', 'libexec/carpool/carpoold', 'libexec/carpool/carpool.fcgi', 'share/carpool/web/index.html', 'etc/carpool/carpool.conf',
             'lib/systemd/system/carpoold.service', 'lib/systemd/system/carpool-prompt.socket', 'lib/sysusers.d/carpool.conf', 'lib/tmpfiles.d/carpool.conf',
             'etc/logrotate.d/carpool', 'etc/lighttpd/conf-available/50-carpool.conf', 'etc/apache2/conf-available/carpool.conf',
-            'etc/apache2/conf-available/carpool-fcgid.conf', 'share/doc/carpool/examples/nginx.conf', 'share/man/man8/carpoold.8.gz',
+            'etc/apache2/conf-available/carpool-fcgid.conf', 'share/doc/carpool/examples/nginx.conf', 'share/doc/carpool/security.md', 'share/man/man8/carpoold.8.gz',
             'share/man/man8/carpool.fcgi.8.gz', 'share/man/man5/carpool.conf.5.gz',
         ])
             assert.ok(all.includes(`opt/carpool/${name}`), name);
