@@ -1,7 +1,9 @@
 /*
  * What runs at the server; see scripts.h. Lua 5.1, for Redis 6 and later and Valkey: effects are replicated,
  * not the scripts, so TIME may be asked before a write. States are those of enum shared_state, places in a
- * record those of record.h: state at 2, machine at 3 to 18, value from 51 on.
+ * record those of record.h: state at 2, machine at 3 to 18, value from 51 on. The value of one that has not
+ * ended (1, 2) is the record that it took the place of, if there was any: what was told of that holds again
+ * when this one comes to nothing.
  */
 #include "shared/scripts.h"
 
@@ -96,7 +98,7 @@ static const char arrive[] =
                 "  end\n"
                 "end\n"
                 "if open and answer[4] == 0 then\n"
-                "  redis.call('SET', record, ARGV[4], 'PX', ARGV[3])\n"
+                "  redis.call('SET', record, ARGV[4] .. (raw or ''), 'PX', ARGV[3])\n"
                 "  redis.call('SADD', open, string.sub(record, -32))\n"
                 "end\n"
                 "return answer\n";
@@ -112,7 +114,8 @@ static const char claim[] =
                 "  local gone = raw and (state == 1 or state == 2) and alive(raw) == 0\n"
                 "  if not raw or state == 7 or ours or gone and state == 1 or\n"
                 "    ARGV[2] == '1' and (state == 5 or gone) then\n"
-                "    redis.call('SET', KEYS[i], ARGV[i + 2], 'PX', ARGV[4])\n"
+                "    local before = ours and string.sub(raw, 51) or raw or ''\n"
+                "    redis.call('SET', KEYS[i], ARGV[i + 2] .. before, 'PX', ARGV[4])\n"
                 "    redis.call('SADD', KEYS[2], string.sub(KEYS[i], -32))\n"
                 "    raw = false\n"
                 "  end\n"
@@ -124,8 +127,8 @@ static const char claim[] =
 /* KEYS: fence, open, then of each ending what its letters name: r record, c cache. ARGV: number, machine, how
  * long to keep a record (ms), then of each ending: letters, record, how long to keep it in the cache (ms). A
  * record of another machine is left alone, and so is a tombstone; but a deletion comes through. Only what has
- * not ended can be as if it had never been. Each change is kept anew, as in a machine's own store: or the id
- * would be free here while that still answers. */
+ * not ended can be as if it had never been: then what it took the place of stands again. Each change is kept
+ * anew, as in a machine's own store: or the id would be free here while that still answers. */
 static const char settle[] =
     GUARD "local at = 2\n"
           "for i = 4, #ARGV, 3 do\n"
@@ -138,7 +141,12 @@ static const char settle[] =
           "    local ours = head == '' or string.sub(head, 3) == ARGV[2] and string.byte(head, 2) ~= 6\n"
           "    if state == 0 then\n"
           "      local going = string.byte(head, 2)\n"
-          "      if ours and (going == 1 or going == 2) then redis.call('DEL', key) end\n"
+          "      local before = ours and (going == 1 or going == 2) and redis.call('GETRANGE', key, 50, -1)\n"
+          "      if before == '' then\n"
+          "        redis.call('DEL', key)\n"
+          "      elseif before then\n"
+          "        redis.call('SET', key, before, 'PX', ARGV[3])\n"
+          "      end\n"
           "    elseif head ~= '' and state == 6 then\n"
           "      redis.call('SET', key, record, 'KEEPTTL')\n"
           "    elseif ours then\n"

@@ -61,7 +61,7 @@ struct shared_record {
     bool owner_alive; /* its machine has said so in the last seconds; else what QUEUED or DISPATCHED says may
                          never end */
     uint8_t fingerprint[SHARED_KEY_SIZE];
-    struct slice value;
+    struct slice value; /* of QUEUED and DISPATCHED the server's own: what holds again should that end FREE */
 };
 
 /* A bucket that fills evenly, per_minute a minute, and holds as much at most. A cost above that is taken when
@@ -112,9 +112,9 @@ struct shared_claim {
 };
 
 /* How requests of this machine ended, after that is durable here; bytes are copied before shared_settle
- * returns. State FREE: the record goes, the id may run again. What another machine holds by now is left alone
- * (but a deletion), and a tombstone stays. cache_key: the value may be given for other ids, too, for
- * cache_ttl_s; with DELETED, no longer. key NULL: only that. */
+ * returns. State FREE: it is as if it had never been claimed, the id may run again. What another machine
+ * holds by now is left alone (but a deletion), and a tombstone stays. cache_key: the value may be given for
+ * other ids, too, for cache_ttl_s; with DELETED, no longer. key NULL: only that. */
 struct shared_ending {
     const uint8_t *key, *fingerprint;
     enum shared_state state; /* FREE, DONE, FAILED, UNKNOWN, DELETED */

@@ -172,6 +172,39 @@ static void endings(void)
     stop();
 }
 
+/* What was told of an id holds again when a further try comes to nothing. */
+static void taken_back(void)
+{
+    static const enum shared_state told[] = {SHARED_REFUSED, SHARED_UNKNOWN, SHARED_QUEUED};
+    start();
+    for (unsigned i = 0; i < ARRAY_LEN(told); i++)
+        for (unsigned queued = 0; queued < 2; queued++) {
+            const uint8_t *key = key_of(10 * i + queued);
+            bring(key, told[i]);
+            if (told[i] == SHARED_QUEUED)
+                seem_dead(&a);
+            if (queued)
+                CHECK(drive_arrive(&b, key, NULL, true).rc == 0);
+            CHECK(drive_claim(&b, key, told[i] == SHARED_UNKNOWN).claimed);
+            CHECK(drive_claim(&b, key, false).claimed); /* nobody heard the first time */
+            CHECK(drive_look(&a, key).record.state == SHARED_DISPATCHED && open_count(&b) == 1);
+            drive_settle(&b, key, SHARED_FREE, NULL);
+            flush(&b);
+            struct outcome o = drive_look(&a, key);
+            CHECK(o.record.state == told[i] && o.record.mine && open_count(&b) == 0);
+            CHECK(slice_equal(o.record.value, slice_of(told[i] == SHARED_QUEUED ? "" : "value")));
+            CHECK(memcmp(o.record.fingerprint, key, SHARED_KEY_SIZE) == 0);
+            if (told[i] == SHARED_QUEUED)
+                WAIT(drive_look(&b, key).record.owner_alive);
+            /* And nothing of it is left in what it ends as. */
+            CHECK(drive_claim(&a, key, true).claimed);
+            drive_settle(&a, key, SHARED_DONE, "answer");
+            flush(&a);
+            CHECK(slice_is(drive_look(&b, key).record.value, "answer"));
+        }
+    stop();
+}
+
 static void cache(void)
 {
     start();
@@ -322,6 +355,7 @@ const struct test promise_tests[] = {{"claim_and_settle", claim_and_settle},
                                      {"states", states},
                                      {"others_are_left_alone", others_are_left_alone},
                                      {"endings", endings},
+                                     {"taken_back", taken_back},
                                      {"cache", cache},
                                      {"many_members", many_members},
                                      {"time_to_live", time_to_live},

@@ -171,6 +171,7 @@ static const char *const points[] = {
     "the server fences a machine's earlier life off",
     "a claim takes what may have been paid for",
     "a claim is lost to another machine",
+    "what was told of an id holds again",
     "a machine hears of a deletion",
     "a machine hears of figures",
     "a machine hears of settings",

@@ -18,11 +18,19 @@ struct server *server_new(void)
     return s;
 }
 
+static void record_free(struct record *r)
+{
+    if (!r)
+        return;
+    record_free(r->before);
+    free(r->value);
+    free(r);
+}
+
 static void forget(struct record **table, struct record *r)
 {
     HASH_DEL(*table, r);
-    free(r->value);
-    free(r);
+    record_free(r);
 }
 
 void server_free(struct server *s)
@@ -75,6 +83,8 @@ static struct record *put_in(struct record **table, const uint8_t *key, struct s
         HASH_ADD(hh, *table, key, SHARED_KEY_SIZE, r);
     }
     free(r->value);
+    record_free(r->before);
+    r->before = NULL;
     r->value = value.n ? malloc(value.n) : NULL;
     r->value_n = value.n;
     if (value.n)
@@ -89,6 +99,44 @@ static void put(struct server *s, const uint8_t *key, const uint8_t *fingerprint
     memcpy(r->fingerprint, fingerprint, sizeof(r->fingerprint));
     r->state = state;
     r->machine = machine;
+}
+
+static bool is_unended(const struct record *r)
+{
+    return r->state == SHARED_QUEUED || r->state == SHARED_DISPATCHED;
+}
+
+/* As put, by this machine, and what it takes the place of is remembered. */
+static void take(struct world *w, const uint8_t *key, const uint8_t *fingerprint, enum shared_state state)
+{
+    struct record *r = find(w->server, key), *before = NULL;
+    if (r && is_unended(r) && r->machine == w->machine) {
+        before = r->before;
+        r->before = NULL;
+    } else if (r) {
+        before = malloc(sizeof(*before));
+        *before = *r;
+        r->before = NULL;
+        r->value = NULL;
+    }
+    put(w->server, key, fingerprint, state, w->machine, (struct slice){0});
+    find(w->server, key)->before = before;
+}
+
+static void take_back(struct server *s, struct record *r)
+{
+    struct record *before = r->before;
+    if (!before) {
+        forget(&s->records, r);
+        return;
+    }
+    REACH("what was told of an id holds again");
+    r->before = NULL;
+    put(s, r->key, before->fingerprint, before->state, before->machine,
+        (struct slice){before->value, before->value_n});
+    r->before = before->before;
+    before->before = NULL;
+    record_free(before);
 }
 
 /* ---- carrying out ---- */
@@ -155,7 +203,7 @@ static void carry_arrival(struct world *w, struct trip *t, struct shared_arrival
     if (may_run && !a->cached.p)
         carry_buckets(w, a);
     if (a->key && may_run && a->queued && !a->cached.p && !a->limited)
-        put(w->server, a->key, a->fingerprint, SHARED_QUEUED, w->machine, (struct slice){0});
+        take(w, a->key, a->fingerprint, SHARED_QUEUED);
 }
 
 static void carry_claim(struct world *w, struct trip *t, struct shared_claim *c)
@@ -163,7 +211,7 @@ static void carry_claim(struct world *w, struct trip *t, struct shared_claim *c)
     for (size_t i = 0; i < c->members_n; i++) {
         struct shared_claim_member *m = &c->members[i];
         const struct record *r = find(w->server, m->key);
-        bool unended = r && (r->state == SHARED_QUEUED || r->state == SHARED_DISPATCHED);
+        bool unended = r && is_unended(r);
         bool lost =
             r && (r->state == SHARED_UNKNOWN || (r->state == SHARED_DISPATCHED && !is_alive(w, r->machine)));
         bool left = r && r->state == SHARED_QUEUED && !is_alive(w, r->machine);
@@ -176,7 +224,7 @@ static void carry_claim(struct world *w, struct trip *t, struct shared_claim *c)
         else if (!m->ret_claimed)
             REACH("a claim is lost to another machine");
         if (m->ret_claimed)
-            put(w->server, m->key, m->fingerprint, SHARED_DISPATCHED, w->machine, (struct slice){0});
+            take(w, m->key, m->fingerprint, SHARED_DISPATCHED);
         else
             tell(w, t, r, &m->ret_record);
     }
@@ -185,7 +233,6 @@ static void carry_claim(struct world *w, struct trip *t, struct shared_claim *c)
 static void carry_ending(struct world *w, const struct record *e)
 {
     struct record *r = find(w->server, e->key);
-    bool unended = r && (r->state == SHARED_QUEUED || r->state == SHARED_DISPATCHED);
     if (e->caches)
         put_in(&w->server->cached, e->cache_key, (struct slice){e->value, e->value_n})->cache_until_us =
             e->cache_until_us;
@@ -193,8 +240,8 @@ static void carry_ending(struct world *w, const struct record *e)
         return;
     if (e->state != SHARED_FREE)
         put(w->server, e->key, e->fingerprint, e->state, w->machine, (struct slice){e->value, e->value_n});
-    else if (unended)
-        forget(&w->server->records, r);
+    else if (r && is_unended(r))
+        take_back(w->server, r);
 }
 
 void server_carry_news(struct world *w, const struct trip *t)

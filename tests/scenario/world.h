@@ -81,7 +81,7 @@ struct client {
     struct core_link *link;    /* NULL: gone */
     uint64_t submit_id, watch_id;
     uint64_t asked_us, deadline_us;
-    uint64_t since_us; /* as asked_us, or when that came in which it joined */
+    uint64_t since_us;   /* as asked_us, or when that came in which it joined */
     uint32_t max_tokens; /* in force when it was asked */
     bool waiting, watching, cancelled;
     bool fresh; /* its worker had just made the id, before any handing in again */
