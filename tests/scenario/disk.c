@@ -95,7 +95,6 @@ static int apply(struct world *w, struct err *e)
         return rc;
     w->commit_fails -= w->commit_fails != UINT32_MAX;
     w->lossy |= w->commit_reaches;
-    w->elder_failed |= w->elder_acts;
     if (w->commit_error == ERR_NOSPC)
         REACH("a commit meets a full disk");
     else if (w->commit_reaches)

@@ -31,8 +31,6 @@ static int port_key_prepare(void *arg, const struct saved_key *key, struct err *
         return 0;
     note_key(w, "prepare", key);
     rules_key_given(w, key);
-    if (w->elder_acts)
-        return 0; /* two administrators, at one coordinator each: whose key it is then is left open */
     if (w->key_fresh.text[0])
         world_blame(w, "two keys are prepared at once");
     w->key_fresh = *key;
@@ -45,13 +43,10 @@ static void port_key_settle(void *arg, const struct saved_key *key, bool keep)
     if (process_is_dead(w))
         return;
     note_key(w, keep ? "keep" : "drop", key);
-    /* Kept: its commit came before the takeover, which has dropped what it had prepared. Dropped because the
-     * disk failed: it cannot know yet that what is prepared is not its own. */
-    if (w->elder_acts && (keep || w->elder_failed))
-        return;
     if (strcmp(key->text, w->key_fresh.text) != 0)
         world_blame(w, "another key is settled than was prepared");
-    if (keep)
+    /* The elder's commit came before the takeover, which has dropped what it had prepared. */
+    if (keep && !w->elder_acts)
         w->key = w->key_fresh;
     w->key_fresh = (struct saved_key){0};
 }
@@ -337,6 +332,7 @@ void process_swap(struct world *w)
     SWAP(w->maintain_us, o->maintain_us);
     SWAP(w->group_reached, o->group_reached);
     SWAP(w->connection, o->connection);
+    SWAP(w->key_fresh, o->key_fresh);
     swap_lists(&w->ops, &o->ops);
     swap_lists(&w->fresh, &o->fresh);
     swap_lists(&w->group, &o->group);
@@ -355,7 +351,7 @@ void process_take_over(struct world *w, uint64_t stall_us, bool reached)
         w->group_reached = true;
     }
     process_swap(w);
-    w->elder_acts = w->elder_failed = false;
+    w->elder_acts = false;
     w->elder.stalled_until_us = w->now_us + stall_us;
     for (size_t i = 0; i < w->clients_n; i++)
         w->clients[i].elder = w->clients[i].link;

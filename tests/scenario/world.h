@@ -125,7 +125,8 @@ struct elder {
     bool group_reached;
     struct list ops, fresh, group, flights;
     struct connection *connection;
-    uint64_t stalled_until_us; /* stopped until then */
+    struct saved_key key_fresh; /* as world.key_fresh: whose the file is when both prepare one is left open */
+    uint64_t stalled_until_us;  /* stopped until then */
 };
 
 struct server;
@@ -186,7 +187,6 @@ struct world {
 
     struct elder elder;
     bool elder_acts;
-    bool elder_failed;       /* a commit of its own met the disk's faults */
     unsigned dying_in;       /* that many uses of ports from now the process is killed; 0: not planned */
     int dying_survives;      /* enum survives */
     bool dead;               /* it was, in the middle of its turn: nothing leaves it any more */
