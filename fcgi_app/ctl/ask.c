@@ -20,7 +20,7 @@
 #define ASK_LIMIT_US  (30 * US_PER_S)
 #define ASK_TRIES     3
 #define READ_SIZE     ((size_t)64 << 10)
-#define READERS_SPARE 64 /* as the workers have it, should this program create the lock file */
+#define READERS_SPARE 64 /* as the workers have it */
 
 /* ---- who ---- */
 
@@ -138,15 +138,19 @@ void ctl_close_store(struct ctl *t)
     t->store = NULL;
 }
 
-int ctl_read(struct ctl *t, struct store_read **ret_read, struct err *e)
+struct store_options ctl_reader_options(const struct conf *c)
 {
-    const struct conf *c = t->conf;
-    struct store_options options = {
+    return (struct store_options){
         .access = STORE_READER,
         .map_max_bytes = c->storage.map_max_mib << 20,
         .readers_max = c->worker.processes * c->worker.threads + c->worker.manage_threads + READERS_SPARE,
     };
-    int rc = t->store ? 0 : store_open(c->storage.dir, &options, &t->store, e);
+}
+
+int ctl_read(struct ctl *t, struct store_read **ret_read, struct err *e)
+{
+    struct store_options options = ctl_reader_options(t->conf);
+    int rc = t->store ? 0 : store_open(t->conf->storage.dir, &options, &t->store, e);
     if (rc == ERR_NOT_FOUND) {
         *ret_read = NULL;
         return 0;

@@ -53,6 +53,8 @@ bool ctl_started_it(const struct ctl *t);
  * ERR_NOT_FOUND: there is none, or other things are in it; ERR_PERM: it is shut to this user. */
 MUST_CHECK
 int ctl_become_owner(const struct conf *conf, struct err *e);
+/* As workers open it, should this program be the one that makes the lock file. */
+struct store_options ctl_reader_options(const struct conf *conf);
 /* A transaction on the newest state; *ret_read is NULL while no coordinator has made a store yet. */
 MUST_CHECK
 int ctl_read(struct ctl *t, struct store_read **ret_read, struct err *e);

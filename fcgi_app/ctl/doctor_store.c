@@ -13,6 +13,7 @@
 #include "base/lock.h"
 #include "base/socket_path.h"
 #include "ctl/doctor.h"
+#include "ctl/trial.h"
 #include "store/place.h"
 
 #define LEAST_FREE  (16ull << 20) /* below that nothing can be counted on */
@@ -139,6 +140,22 @@ static void check_map(struct doctor *d)
                         : ".");
 }
 
+static void check_store(struct doctor *d, const char *dir)
+{
+    struct store_options reader = ctl_reader_options(d->conf);
+    struct err e = {0};
+    int rc = trial_read(dir, &reader, &e);
+    if (rc == ERR_NOT_FOUND)
+        doctor_tell(d, DOCTOR_OK, "storage.store", "Nothing is stored yet.");
+    else if (rc == ERR_CORRUPT)
+        doctor_tell(d, DOCTOR_FAIL, "storage.store",
+                    "%s Put a backup in its place: `" CTL_PROGRAM " restore`.", e.text);
+    else if (rc)
+        doctor_tell(d, DOCTOR_FAIL, "storage.store", "%s", e.text);
+    else
+        doctor_tell(d, DOCTOR_OK, "storage.store", "Every record of the store can be read.");
+}
+
 static void check_secret(struct doctor *d, const char *check, const char *path)
 {
     struct stat st;
@@ -214,6 +231,7 @@ void doctor_store(struct doctor *d)
     if (!check_dir(d, d->conf->storage.dir))
         return;
     check_disk(d, d->conf->storage.dir);
+    check_store(d, d->conf->storage.dir);
     check_provider(d);
     check_coordinator(d);
 }

@@ -1,12 +1,10 @@
 /* The store of a backup becomes the successor of the one that is there; see restore.h. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "ctl/restore.h"
+#include "ctl/trial.h"
 #include "store/chats.h"
 #include "store/copy.h"
 #include "store/meta.h"
@@ -15,7 +13,7 @@
 /* Of a store that cannot be asked how far it came: more starts of coordinators than any machine sees. */
 #define EPOCHS_UNSEEN (1u << 20)
 
-#define READ_BADLY 2 /* status of the child that met something it could tell */
+static const struct store_options reader = {.access = STORE_READER};
 
 struct merge {
     struct store_read *old; /* NULL: none */
@@ -94,50 +92,14 @@ static int look_at_backup(struct store *s, struct merge *m, struct err *e)
     return rc;
 }
 
-/* ---- whether it can be read at all ---- */
-
-static int read_all(const char *dir)
-{
-    struct store_options options = {.access = STORE_READER};
-    struct store *s = NULL;
-    struct store_read *r = NULL;
-    uint64_t records;
-    int rc = store_open(dir, &options, &s, NULL);
-    if (!rc)
-        rc = store_read_begin(s, &r, NULL);
-    if (!rc)
-        rc = store_look_through(r, &records, NULL);
-    store_read_end(r);
-    store_close(s);
-    return rc;
-}
-
-/* LMDB trusts what it maps: reading a file that was cut short, or with pages of something else, ends the
- * process. So a child goes first. What it can tell without that, its parent meets, too. */
-static int survive_reading(const char *dir, struct err *e)
-{
-    int status = 0;
-    pid_t pid = fork();
-    if (pid < 0)
-        return err_set_errno(e, "A process to look through %s cannot be started", dir);
-    if (pid == 0)
-        _exit(read_all(dir) ? READ_BADLY : 0);
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return err_set_errno(e, "The process that looks through %s cannot be waited for", dir);
-    if (WIFEXITED(status) && (!WEXITSTATUS(status) || WEXITSTATUS(status) == READ_BADLY))
-        return 0;
-    return err_set(e, ERR_CORRUPT, "%.250s/data.mdb is damaged, or was cut short: nobody can read it.", dir);
-}
-
 /* What the store that is there says of itself. One that cannot be read is no reason to keep it: that may be
  * why there is a restore. */
 static void look_at_old(struct ctl *t, struct merge *m, bool *ret_unreadable, struct uuid *ret_machine,
                         const struct uuid **ret_which)
 {
     struct err why = {0};
-    int rc = survive_reading(t->conf->storage.dir, &why);
-    if (!rc)
+    int rc = trial_read(t->conf->storage.dir, &reader, &why);
+    if (!rc || rc == ERR_NOT_FOUND)
         rc = ctl_read(t, &m->old, &why);
     if (!rc && m->old)
         rc = meta_epoch(m->old, &m->result->old_epoch, &why);
@@ -156,11 +118,10 @@ static void look_at_old(struct ctl *t, struct merge *m, bool *ret_unreadable, st
 /* Reading only: a writer would make a store of nothing. */
 static int check_form(const char *fresh, bool sealed, struct err *e)
 {
-    struct store_options options = {.access = STORE_READER};
     struct store *s = NULL;
-    int rc = sealed ? 0 : survive_reading(fresh, e);
+    int rc = sealed ? 0 : trial_read(fresh, &reader, e);
     if (!rc)
-        rc = store_open(fresh, &options, &s, e);
+        rc = store_open(fresh, &reader, &s, e);
     store_close(s);
     return rc == ERR_NOT_FOUND ? err_set(e, ERR_CORRUPT, "There is no store in this file.") : rc;
 }

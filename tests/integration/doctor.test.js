@@ -191,6 +191,17 @@ describe('carpoolctl doctor on a host', () => {
         assert.equal((await examine(stack))['provider.key'].state, 'ok');
         fs.rmSync(key);
         const at = (dir) => examine(stack, [], { env: { CARPOOL_STORAGE_DIR: dir } });
+        assert.equal((await s.ask('stored')).status, 200);
+        assert.match((await examine(stack))['storage.store'].message, /Every record/);
+        const short = path.join(stack.dir, 'short');
+        fs.mkdirSync(short, { mode: 0o700 });
+        assert.match((await at(short))['storage.store'].message, /Nothing is stored yet/);
+        const bytes = fs.readFileSync(path.join(stack.storage, 'data.mdb'));
+        assert.ok(bytes.length > 12288);
+        fs.writeFileSync(path.join(short, 'data.mdb'), bytes.subarray(0, 12288));
+        const cut = (await at(short))['storage.store'];
+        assert.equal(cut.state, 'fail');
+        assert.match(cut.message, /damaged, or was cut short.*carpoolctl restore/);
         assert.match((await at(path.join(stack.dir, 'none/yet')))['storage.dir'].message, /made at the first start/);
         const file = path.join(stack.dir, 'file');
         fs.writeFileSync(file, '');

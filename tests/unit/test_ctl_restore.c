@@ -1,4 +1,4 @@
-/* LINK: fcgi_app/ctl/restore_store.c */
+/* LINK: fcgi_app/ctl/restore_store.c fcgi_app/ctl/trial.c */
 /* The store of a backup becomes the successor of another one: no epoch comes back, and nothing runs twice. */
 #include "ctl/restore.h"
 
