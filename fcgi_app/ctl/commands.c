@@ -171,8 +171,8 @@ static void print_all(void)
     fputs(foot, stdout);
 }
 
-/* For programs, such as the one that checks that each command is in the manual. */
-static void print_json(void)
+/* For programs, such as the one that checks that each command is in the manual. group NULL: all. */
+static void print_json(const char *group)
 {
     struct json_writer w;
     struct buf out;
@@ -183,6 +183,8 @@ static void print_json(void)
     json_array_begin(&w);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         char name[64];
+        if (group && strcmp(commands[i].group, group) != 0)
+            continue;
         snprintf(name, sizeof(name), "%s%s%s", commands[i].group, commands[i].name[0] ? " " : "",
                  commands[i].name);
         json_object_begin(&w);
@@ -203,20 +205,16 @@ bool commands_help(const struct args *a, struct err *e)
     const char *group = a->words_n > word ? a->words[word] : NULL;
     if (!word && !a->help)
         return false;
-    if (a->json) {
-        print_json();
-        return true;
-    }
-    if (!group) {
+    size_t i = 0;
+    while (group && i < ARRAY_LEN(help) && strcmp(help[i].group, group) != 0)
+        i++;
+    if (i == ARRAY_LEN(help))
+        err_set(e, ERR_INVAL, "There is no command \"%.40s\"; see --help.", group);
+    else if (a->json)
+        print_json(group);
+    else if (!group)
         print_all();
-        return true;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(help); i++)
-        if (!strcmp(help[i].group, group)) {
-            fputs(usage, stdout);
-            fputs(help[i].text, stdout);
-            return true;
-        }
-    err_set(e, ERR_INVAL, "There is no command \"%.40s\"; see --help.", group);
+    else
+        printf("%s%s", usage, help[i].text);
     return true;
 }

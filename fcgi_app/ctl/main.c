@@ -77,9 +77,10 @@ int main(int argc, char **argv)
     harden_early();
     signal(SIGPIPE, SIG_IGN);
     int rc = args_parse(argc, argv, &args, &e);
-    if (!rc && args.version)
-        return fputs(CTL_PROGRAM " " CARPOOL_VERSION "\n", stdout) < 0 || fflush(stdout) ? CTL_FAILED
-                                                                                         : CTL_DONE;
+    if (!rc && args.version) {
+        puts(args.json ? "{\"version\":\"" CARPOOL_VERSION "\"}" : CTL_PROGRAM " " CARPOOL_VERSION);
+        return fflush(stdout) ? CTL_FAILED : CTL_DONE;
+    }
     if (!rc && commands_help(&args, &e))
         return e.code ? ctl_say(CTL_USAGE, "%s", e.text) : fflush(stdout) ? CTL_FAILED : CTL_DONE;
     if (!rc)

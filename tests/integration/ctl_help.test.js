@@ -56,8 +56,15 @@ describe('carpoolctl help', () => {
         for (const line of all.split('\n')) assert.ok(line.length <= 100, line);
     });
 
+    test('as JSON, too: of all or of one group, and the version', () => {
+        const { commands: keys } = JSON.parse(run('help', 'key', '--json'));
+        assert.deepEqual(keys, JSON.parse(run('key', '--help', '--json')).commands);
+        assert.deepEqual(keys.map(({ command }) => command), commands.filter(({ group }) => group === 'key').map(({ command }) => command));
+        assert.equal(run('--version'), `carpoolctl ${JSON.parse(run('--version', '--json')).version}\n`);
+    });
+
     test('of what is none is a mistake', () => {
-        for (const words of [['help', 'nonsense'], ['nonsense', '--help'], [], ['key'], ['key', 'nonsense'], ['backup']]) {
+        for (const words of [['help', 'nonsense'], ['nonsense', '--help'], ['help', 'nonsense', '--json'], [], ['key'], ['key', 'nonsense'], ['backup']]) {
             const result = spawnSync(PROGRAM, words, { env, encoding: 'utf8' });
             assert.deepEqual([result.status, result.stdout], [2, ''], words.join(' '));
             assert.match(result.stderr, /^carpoolctl: [^\n]+\n$/);
