@@ -31,6 +31,7 @@ int fcgid_run(struct serve_options *o)
     sigprocmask(SIG_BLOCK, &ends, NULL);
     o->parent_fd = -1;
     o->own_socket = true;
+    o->leave_when_replaced = true;
     o->grace_ms = FCGID_GRACE_MS;
     o->wait_max_ms = FCGID_WAIT_MAX_MS;
     o->waiting.child = 0;

@@ -19,7 +19,9 @@
 /* Whether mod_fcgid made the socket, which it names "<pid of its process manager>.<number>". */
 bool fcgid_made(int listen_fd);
 
-/* Serves in this process until told to stop; its exit status. */
+/* Serves in this process until told to stop, or until its program has been replaced and nothing runs: a file
+ * that is new makes mod_fcgid start others, but of each file it once ran it keeps up to three processes
+ * (FcgidMinProcessesPerClass) for good, and a host may allow five in all. Its exit status. */
 int fcgid_run(struct serve_options *o);
 
 #endif

@@ -2,11 +2,13 @@
 #include "worker/serve.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -107,6 +109,24 @@ static int start_threads(struct serve *s, uint32_t n, struct err *e)
     return rc;
 }
 
+static bool all_idle(const struct serve *s)
+{
+    for (uint32_t i = 0; i < s->threads_n; i++)
+        if (!atomic_load(&s->threads[i].idle))
+            return false;
+    return true;
+}
+
+/* Whether another file stands where this program was started from; proc_pid_exe(5). */
+static bool is_replaced(void)
+{
+    static const char mark[] = " (deleted)";
+    char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path));
+    return n > (ssize_t)sizeof(mark) - 1 &&
+           memcmp(path + n - (sizeof(mark) - 1), mark, sizeof(mark) - 1) == 0;
+}
+
 /* Until a signal, the end of the parent, or a fault. Returns the exit status. */
 static int wait_for_end(struct serve *s, int signal_fd, const struct serve_options *o)
 {
@@ -127,6 +147,10 @@ static int wait_for_end(struct serve *s, int signal_fd, const struct serve_optio
         if (worker_store_lost(&s->worker)) {
             log_warning(
                 "the store was removed or replaced; this process makes way for one that opens it anew");
+            return EXIT_SUCCESS;
+        }
+        if (o->leave_when_replaced && all_idle(s) && is_replaced()) {
+            log_info("the program was replaced; this process makes way");
             return EXIT_SUCCESS;
         }
     }

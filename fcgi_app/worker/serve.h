@@ -26,7 +26,8 @@ struct serve_options {
     int parent_fd; /* read end of a pipe whose write end only the parent holds; -1: no pool */
     uint32_t threads;
     uint32_t grace_ms;
-    bool own_socket; /* nobody else accepts connections at listen_fd */
+    bool own_socket;          /* nobody else accepts connections at listen_fd */
+    bool leave_when_replaced; /* once it is idle: nobody would tell it to after an update */
     struct waiting waiting;
     struct uuid pool_id;
     uint32_t capacity;

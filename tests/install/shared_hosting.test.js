@@ -85,6 +85,7 @@ describe('a site of one’s own', () => {
             const asked = [0, 1, 2].map((i) => s.query(`during the update ${i}`, { priority: 'HIGH' }, { headers: s.asAdmin }));
             await until('they are at the provider', () => s.fake.calls.length > 0);
             const kept = fs.readFileSync(s.confFile, 'utf8');
+            const old = s.named('carpool.fcgi').map((p) => p.pid);
             const htaccess = path.join(s.site, '.htaccess');
             const own = '\n# of the site’s owner\nHeader always set X-Own kept\n';
             fs.appendFileSync(htaccess, own);
@@ -102,6 +103,8 @@ describe('a site of one’s own', () => {
             for (const res of await Promise.all(asked)) assert.equal(res.status, 200, res.text);
             s.fake.latencyMs = 0;
             assert.equal((await s.query('after it', { priority: 'HIGH' }, { headers: s.asAdmin })).status, 200);
+            assert.ok(old.length >= 3);
+            await until('the old programs have left', () => !s.named('carpool.fcgi').some((p) => old.includes(p.pid)), 15000);
         });
         it('graceful restart and stop under load: nobody’s answer is lost, nothing is bought twice', async (s, t) => {
             for (const [word, signal] of [['graceful', 'SIGUSR1'], ['stop', 'SIGTERM']]) {
