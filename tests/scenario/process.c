@@ -295,6 +295,9 @@ void process_leave(struct world *w)
                 w->clients[i].waiting = waits;
             }
         server_close(w);
+        /* What it still wants to write by then goes with it, as in close_all(). */
+        list_for_each_safe (it, next, &w->fresh)
+            commit_op_free(LIST_ENTRY(it, struct commit_op, node));
         core_fini(w->core);
         free(w->core);
         w->core = NULL;
