@@ -6,15 +6,19 @@
  */
 const { describe, test, before, after } = require('node:test');
 const assert = require('node:assert/strict');
-const { execFileSync, spawn, spawnSync } = require('node:child_process');
+const { execFile, execFileSync, spawn, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { promisify } = require('node:util');
 const { Client } = require('../integration/http_client');
-const { ROOT, BUILD, STRETCH, freePort, until, cleanEnvironment } = require('../integration/harness');
-const { bodyOf } = require('./endpoints');
+const { ROOT, BUILD, PROVIDER_KEY, STRETCH, freePort, until, cleanEnvironment } = require('../integration/harness');
+const { FakeProvider } = require('../integration/fake_provider');
+const { SEEDS, SEED_KEY } = require('../integration/invoke');
+const { bodyOf, everyEndpoint } = require('./endpoints');
 const { SCRIPT: CHROOT, noChroot, copyTo } = require('./chroot.js');
 
+const outputOf = promisify((program, args, done) => execFile(program, args, { encoding: 'utf8' }, (e, out, err) => done(e && new Error(`${e.message}\n${out}${err}`), out)));
 const read = (name) => fs.readFileSync(path.join(ROOT, name), 'utf8');
 const dockerfile = read('etc/docker/Dockerfile').replaceAll('\\\n', ' ');
 const [buildStage, runStage] = dockerfile.split(/^FROM .*$/m).slice(1);
@@ -94,12 +98,14 @@ describe('files', { skip: yaml ? false : 'the parser of YAML is not installed (e
 describe('the image’s second half in a clean Debian', { skip: noChroot() }, () => {
     const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'cp-image-'));
     const tree = path.join(dir, 'tree');
-    let server;
-    after(() => {
+    let server, fake;
+    after(async () => {
         server?.kill('SIGKILL');
+        await fake?.close();
         fs.rmSync(dir, { recursive: true, force: true });
     });
-    before(() => {
+    before(async () => {
+        fake = await FakeProvider.start();
         copyTo(tree);
         execFileSync('make', ['-s', '-C', ROOT, 'install', `BUILD=${path.relative(ROOT, BUILD)}`, 'PREFIX=/usr', `DESTDIR=${dir}/out`], { env: cleanEnvironment() });
     });
@@ -112,10 +118,17 @@ describe('the image’s second half in a clean Debian', { skip: noChroot() }, ()
         execFileSync('install', ['-m', '755', path.join(ROOT, 'etc/docker/start'), path.join(tree, 'usr/libexec/carpool/start')]);
         const port = await freePort();
         const env = [...runStage.matchAll(/\b([A-Z_]+)=(\S+)/g)].filter(([, name]) => /^(HOST|PORT|CARPOOL_\w+)$/.test(name) && !/HEALTH/.test(name)).map(([, name, value]) => `${name}=${value}`);
-        /* As compose has it with an empty .env: Redis and Kafka are named, and off. */
+        /* .env is the sample with its blanks filled in. */
+        const filled = { API_KEY: 'client-key-of-the-test', ADMIN_KEY: 'admin-key-of-the-test', OPENAI_API_KEY: PROVIDER_KEY, CARPOOL_PROVIDER_BASE_URL: fake.baseUrl('openai'), CARPOOL_PROVIDER_MODEL: 'fake-model' };
+        const dotenv = Object.entries(filled).reduce((text, [name, value]) => {
+            assert.match(text, new RegExp(`^#?${name}=`, 'm'));
+            return text.replace(new RegExp(`^#?${name}=.*`, 'm'), `${name}=${value}`);
+        }, read('etc/docker/env.sample'));
+        const given = dotenv.split('\n').filter((line) => /^\w+=/.test(line));
+        /* As compose has it: Redis and Kafka are named, and off. */
         const composed = [...read('docker-compose.yml').matchAll(/^ +([A-Z_]+): \$\{\w+:-(.*)\}$/gm)].map(([, name, value]) => `${name}=${value}`);
         assert.equal(composed.length, 4);
-        const set = [...composed, ...env.filter((e) => !/^(PORT|HOST)=/.test(e)), `PORT=${port}`, 'HOST=127.0.0.1', 'API_KEY=client-key-of-the-test', 'ADMIN_KEY=admin-key-of-the-test'];
+        const set = [...composed, ...env.filter((e) => !/^(PORT|HOST)=/.test(e)), `PORT=${port}`, 'HOST=127.0.0.1', ...given];
         assert.ok(set.includes('CARPOOL_AUTH_REQUIRED=on'), set.join(' '));
         const log = fs.openSync(path.join(dir, 'log'), 'a');
         const uid = /^USER (\d+):/m.exec(runStage)[1];
@@ -132,9 +145,22 @@ describe('the image’s second half in a clean Debian', { skip: noChroot() }, ()
         assert.equal(spawnSync(CHROOT, ['--enter', tree, 'sh', '-c', check]).status, 0, check);
         assert.equal((await client.post('/query', { query: 'What is AI?' })).status, 401, 'keys are needed from the start');
         const headers = { 'X-API-Key': 'client-key-of-the-test' };
-        assert.equal((await client.post('/query', { query: 'What is AI?' }, { headers })).json.result, 'Processed: What is AI?');
+        assert.equal((await client.post('/query', { query: 'What is AI?' }, { headers })).json.result, 'Answer to: What is AI?');
         assert.equal((await client.post('/v1/query', bodyOf(200000), { headers })).status, 200, 'a body that lighttpd keeps in a file');
         assert.equal((await client.get('/', { check: false })).status, 200);
+        await everyEndpoint({ ask: (method, name, options) => client.request(method, name, options), asAdmin: { 'X-API-Key': filled.ADMIN_KEY } });
+        fake.keys = [PROVIDER_KEY, SEED_KEY];
+        for (const [name, key, body, has] of [
+            ['/invoke', filled.API_KEY, SEEDS.basic, /"response":"Answer to: Explain quantum/],
+            ['/health', null, null, /"status":"ok"/],
+            ['/stats', filled.ADMIN_KEY, null, /"requests"/],
+            ['/chat', filled.API_KEY, '{"chat_id":"1","user_prompt":"What is AI?"}', /Answer to: What is AI/],
+            ['/chat/batched', filled.API_KEY, '{"queries":[{"chat_id":"1","user_prompt":"What is 2+2?"},{"chat_id":"2","user_prompt":"Define AI?"}]}', /Answer to: What is 2.*Answer to: Define AI/s],
+        ]) {
+            const args = ['-sS', '--fail-with-body', ...(key ? ['-H', `X-API-Key: ${key}`] : []), ...(body ? ['-X', 'POST', '-H', 'Content-Type: application/json', '-d', body] : []), `http://127.0.0.1:${port}${name}`];
+            const said = await outputOf('curl', args);
+            assert.match(said, has, `curl of the sources: ${name}`);
+        }
         assert.match(logged(), /"program":"carpoold"/, 'the coordinator logs to the container’s log');
         client.close();
         const shell = fs.readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8').trim();
