@@ -218,6 +218,7 @@ static enum ctl_exit tell_json(const struct restore *v)
     json_field_u64(&w, "epoch", v->result.epoch);
     json_field_u64(&w, "requests_queued", v->result.still_queued);
     json_field_u64(&w, "requests_unknown", v->result.unknown);
+    json_field_u64(&w, "keys_carried", v->result.keys);
     json_field_bool(&w, "provider_key", v->key.len);
     json_object_end(&w);
     buf_append_text(&out, "\n");
@@ -248,6 +249,10 @@ static enum ctl_exit tell(const struct restore *v)
     ctl_say(CTL_DONE,
             "What was answered after the backup is forgotten: such an id, sent again, runs and is paid "
             "again.");
+    if (v->result.keys)
+        ctl_say(CTL_DONE,
+                "API keys: %llu are as they are now and not as in the backup, which brings none back.",
+                (unsigned long long)v->result.keys);
     if (v->key.len)
         ctl_say(CTL_DONE, "The provider's key was in the backup and is in force.");
     if (v->t->conf->redis.enabled)

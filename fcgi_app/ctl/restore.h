@@ -1,6 +1,6 @@
 /*
- * carpoolctl restore in two halves: files and order (restore.c), and making the store of the backup the
- * successor of the one that is there (restore_store.c).
+ * carpoolctl restore: files and order (restore.c), and making the store of the backup the successor of the
+ * one that is there (restore_store.c; restore_keys.c for its API keys).
  */
 #ifndef CARPOOL_CTL_RESTORE_H
 #define CARPOOL_CTL_RESTORE_H
@@ -14,6 +14,7 @@ struct restored {
     uint64_t records, chats;
     uint64_t still_queued; /* queued in both: they run */
     uint64_t unknown;      /* sent, or maybe sent since: their outcome is unknown */
+    uint64_t keys;         /* texts of API keys that are not as in the backup */
 };
 
 /*
@@ -26,5 +27,11 @@ struct restored {
 MUST_CHECK
 int restore_succeed(struct ctl *t, const char *fresh, bool sealed, struct restored *ret_restored,
                     struct err *e);
+
+/* Part of it: API keys of the store that is there stay, and what is revoked or has ended in either of the two
+ * does so in s. *ret_changed: how many texts of s are other than they were. A durable commit. */
+MUST_CHECK
+int restore_keys(struct store *s, struct store_read *old, uint64_t now_s, uint64_t *ret_changed,
+                 struct err *e);
 
 #endif

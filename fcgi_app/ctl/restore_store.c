@@ -144,6 +144,8 @@ int restore_succeed(struct ctl *t, const char *fresh, bool sealed, struct restor
         return rc;
     look_at_old(t, &m, &unreadable, &machine, &which);
     rc = look_at_backup(s, &m, e);
+    if (!rc && m.old)
+        rc = restore_keys(s, m.old, m.now_s, &result.keys, e);
     store_read_end(m.old);
     result.epoch = result.old_epoch > result.backup_epoch ? result.old_epoch : result.backup_epoch;
     if (unreadable || !result.has_old)

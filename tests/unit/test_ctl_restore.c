@@ -1,4 +1,4 @@
-/* LINK: fcgi_app/ctl/restore_store.c fcgi_app/ctl/trial.c */
+/* LINK: fcgi_app/ctl/restore_store.c fcgi_app/ctl/restore_keys.c fcgi_app/ctl/trial.c */
 /* The store of a backup becomes the successor of another one: no epoch comes back, and nothing runs twice. */
 #include "ctl/restore.h"
 
@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "store/copy.h"
+#include "store/keys.h"
 #include "store/meta.h"
 #include "store/requests.h"
 #include "store_fixture.h"
@@ -193,4 +194,68 @@ Test(restore, leaves_the_machine_who_it_is)
     cr_assert_arr_eq(found.bytes, here.bytes, sizeof(found.bytes));
     store_read_end(r);
     store_close(s);
+}
+
+/* ---- API keys ---- */
+
+static struct key_record key(uint8_t text, uint8_t id)
+{
+    return (struct key_record){.hash = {text}, .id = {id}, .role = KEY_CLIENT, .created_s = 1};
+}
+
+static int put_key_body(struct store_write *w, void *arg, struct err *e)
+{
+    return keys_put(w, arg, e);
+}
+
+static void put_key(struct key_record k, uint64_t ends_s, uint64_t revoked_s)
+{
+    k.ends_s = ends_s;
+    k.revoked_s = revoked_s;
+    WRITE(put_key_body, &k);
+}
+
+/* Of the restored store: whether the text opens anything. */
+static void expect_key(uint8_t text, bool usable)
+{
+    struct store_options o = {.access = STORE_READER};
+    uint8_t hash[KEY_HASH_SIZE] = {text};
+    struct key_record k;
+    struct store *s = NULL;
+    struct store_read *r;
+    struct err e = {0};
+    cr_assert_eq(store_open(fresh, &o, &s, &e), 0, "%s", e.text);
+    cr_assert_eq(store_read_begin(s, &r, &e), 0, "%s", e.text);
+    int rc = keys_find(r, hash, &k, &e);
+    cr_assert_eq(!rc && key_usable(&k, UINT32_MAX), usable, "%d", text);
+    store_read_end(r);
+    store_close(s);
+}
+
+Test(restore, no_key_comes_back_and_none_is_lost)
+{
+    struct restored result = {0};
+    struct err e = {0};
+    raise_epochs(1);
+    put_key(key(1, 1), 0, 0);
+    put_key(key(2, 2), 0, 0);   /* revoked since */
+    put_key(key(3, 3), 0, 0);   /* rotated since */
+    put_key(key(4, 4), 0, 100); /* revoked in the backup, and back in the store: an older one was restored */
+    put_key(key(5, 5), 0, 0);
+    put_key(key(6, 5), 0, 0); /* its key is revoked since, in a store that does not know this text */
+    back_up();
+    put_key(key(2, 2), 0, 200);
+    put_key(key(3, 3), 200, 0);
+    put_key(key(7, 3), 0, 0); /* the text that it was rotated to */
+    put_key(key(4, 4), 0, 0);
+    put_key(key(8, 4), 0, 0); /* another text of the key that the backup knows as revoked */
+    put_key(key(5, 5), 0, 200);
+    put_key(key(6, 6), 0, 0);
+    put_key(key(9, 9), 0, 0); /* made since */
+    put_key(key(10, 10), 0, 200);
+    cr_assert_eq(restore_succeed(&t, fresh, true, &result, &e), 0, "%s", e.text);
+    static const bool usable[] = {[1] = true, [7] = true, [9] = true};
+    for (uint8_t i = 1; i <= 10; i++)
+        expect_key(i, i < ARRAY_LEN(usable) && usable[i]);
+    cr_assert_eq(result.keys, 6); /* 2, 3, 5, 6 end; 7, 9 are new */
 }
