@@ -76,15 +76,18 @@ describe('make shared-hosting', () => {
 
     test('beside what a host puts there itself, relative or with a tilde; again, and changes are kept', () => {
         write(at('public_html/llm/.well-known/x'), 'theirs');
+        write(at('public_html/llm/blog/index.html'), 'theirs');
         const first = lay('public_html/llm');
         assert.equal(first.status, 0, first.stderr);
+        assert.match(first.stderr, /not served any more: blog\n/);
         const htaccess = at('public_html/llm/.htaccess'), kept = at('carpool-data/htaccess.before');
         assert.match(fs.readFileSync(at('carpool-data/carpool.conf'), 'utf8'), /^base_path = \/llm$/m);
         assert.match(fs.readFileSync(at('public_html/llm/prompt.fcgi'), 'utf8'), new RegExp(`exec "${home}/carpool-data/bin/carpool\\.fcgi"`));
         assert.equal(fs.readFileSync(at('carpool-data/.htaccess'), 'utf8'), 'Require all denied\n');
 
         const written = fs.readFileSync(htaccess, 'utf8');
-        assert.equal(lay('~/x/../public_html/./llm//').status, 0);
+        const same = lay('~/x/../public_html/./llm//');
+        assert.deepEqual([same.status, same.stderr], [0, '']);
         assert.ok(!fs.existsSync(kept), 'nothing was changed');
         const changed = `Require ip 192.0.2.1\n${written}`, own = 'Require ip 192.0.2.2\n';
         fs.writeFileSync(htaccess, changed + own);

@@ -46,11 +46,16 @@ describe('a site of one’s own', () => {
             assert.deepEqual(fs.readdirSync(s.site).filter((name) => !/^(assets|vendor)$/.test(name)).sort(), ['.htaccess', 'docs.html', 'index.html', 'manage.fcgi', 'prompt.fcgi']);
         });
         it('pages come with their headers', (s) => pages(s));
-        it('nothing but pages is a file', async (s) => {
+        it('nothing but pages is a file, and what the authorities of certificates ask for', async (s) => {
+            fs.mkdirSync(path.join(s.site, '.well-known/acme-challenge'), { recursive: true });
+            fs.writeFileSync(path.join(s.site, '.well-known/acme-challenge/a_token-1'), 'for them');
+            const challenge = await s.ask('GET', '/.well-known/acme-challenge/a_token-1', { check: false });
+            assert.deepEqual([challenge.status, challenge.text], [200, 'for them']);
+            fs.writeFileSync(path.join(s.site, '.well-known/acme-challenge/x.html'), 'secret');
             fs.writeFileSync(path.join(s.site, 'notes.txt'), 'secret');
             fs.writeFileSync(path.join(s.site, 'assets/.hidden.js'), 'secret');
             fs.writeFileSync(path.join(s.site, 'assets/style.css~'), 'secret');
-            await noOtherFile(s, ['/.htaccess', '/prompt.fcgi', '/manage.fcgi', '/notes.txt', '/assets/', '/assets/.hidden.js', '/assets/style.css~', '/carpool.conf', '/assets/../prompt.fcgi', '/assets/%2e%2e/manage.fcgi']);
+            await noOtherFile(s, ['/.htaccess', '/.well-known/acme-challenge/', '/.well-known/acme-challenge/x.html', '/.well-known/acme-challenge/a_token-1/..', '/prompt.fcgi', '/manage.fcgi', '/notes.txt', '/assets/', '/assets/.hidden.js', '/assets/style.css~', '/carpool.conf', '/assets/../prompt.fcgi', '/assets/%2e%2e/manage.fcgi']);
         });
         it('a body of 131,072 bytes passes, and one more is Apache’s to refuse', async (s) => {
             const send = (bytes) => s.ask('POST', '/v1/query', { body: bodyOf(bytes), check: false });
