@@ -128,7 +128,11 @@ describe('the installed tree', () => {
         assert.ok(fs.existsSync(`${file}.new`));
     });
     test('uninstall takes all but what was changed', () => {
+        const enabled = path.join(s.tree, 'opt/carpool/etc/apache2/conf-enabled'), links = ['carpool.conf', 'other.conf'];
+        fs.mkdirSync(enabled);
+        for (const name of links) fs.symlinkSync(`../conf-available/${name}`, path.join(enabled, name));
         s.make('uninstall');
         assert.deepEqual(tree(), ['opt/carpool/etc/carpool/carpool.conf']);
+        assert.deepEqual(fs.readdirSync(enabled), ['other.conf'], 'a link of ours to nothing would keep Apache from starting');
     });
 });
