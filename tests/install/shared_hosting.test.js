@@ -101,13 +101,13 @@ describe('a site of one’s own', () => {
             assert.doesNotMatch(said, /key create/);
             assert.match(s.warned, /^$/);
             assert.equal(fs.readFileSync(htaccess, 'utf8'), edited, 'what its owner wrote is there, once');
-            assert.equal((await s.ask('GET', '/health', { headers: s.asAdmin, check: false })).headers['x-own'], 'kept');
+            assert.equal((await s.ask('GET', '/health', { headers: s.asAdmin, check: false, fresh: true })).headers['x-own'], 'kept');
             s.lay('--base-path=/other');
             assert.match(s.warned, /base_path = \/llm, but .* looks like \/other/);
             assert.equal(fs.readFileSync(s.confFile, 'utf8'), kept);
             for (const res of await Promise.all(asked)) assert.equal(res.status, 200, res.text);
             s.fake.latencyMs = 0;
-            assert.equal((await s.query('after it', { priority: 'HIGH' }, { headers: s.asAdmin })).status, 200);
+            assert.equal((await s.query('after it', { priority: 'HIGH' }, { headers: s.asAdmin, fresh: true })).status, 200);
             assert.ok(old.length >= 3);
             await until('the old programs have left', () => !s.named('carpool.fcgi').some((p) => old.includes(p.pid)), 15000);
         });
