@@ -92,10 +92,11 @@ static int look_at_backup(struct store *s, struct merge *m, struct err *e)
     return rc;
 }
 
-/* What the store that is there says of itself. One that cannot be read is no reason to keep it: that may be
- * why there is a restore. */
-static void look_at_old(struct ctl *t, struct merge *m, bool *ret_unreadable, struct uuid *ret_machine,
-                        const struct uuid **ret_which)
+/* What the store that is there says of itself. One that is damaged is no reason to keep it: that may be why
+ * there is a restore. Whatever else is wrong ends it, since a store that is only not read now would be
+ * forgotten. */
+static int look_at_old(struct ctl *t, struct merge *m, bool *ret_unreadable, struct uuid *ret_machine,
+                       const struct uuid **ret_which, struct err *e)
 {
     struct err why = {0};
     int rc = trial_read(t->conf->storage.dir, &reader, &why);
@@ -105,14 +106,19 @@ static void look_at_old(struct ctl *t, struct merge *m, bool *ret_unreadable, st
         rc = meta_epoch(m->old, &m->result->old_epoch, &why);
     if (!rc && m->old && !meta_machine_get(m->old, ret_machine, NULL))
         *ret_which = ret_machine;
-    *ret_unreadable = rc != 0;
+    *ret_unreadable = rc == ERR_CORRUPT || rc == ERR_INVAL || rc == ERR_IO;
     if (rc) {
         store_read_end(m->old);
         m->old = NULL;
-        ctl_say(CTL_DONE, "The store that is there cannot be read, so nothing of it is looked at. %s",
-                why.text);
     }
+    if (*ret_unreadable)
+        ctl_say(
+            CTL_DONE,
+            "The store that is there cannot be read, so nothing of it is looked at, and API keys are those "
+            "of the backup, also what was revoked since. %s",
+            why.text);
     m->result->has_old = m->old != NULL;
+    return rc && !*ret_unreadable ? err_set(e, (enum err_code)rc, "%s", why.text) : 0;
 }
 
 /* Reading only: a writer would make a store of nothing. */
@@ -142,8 +148,9 @@ int restore_succeed(struct ctl *t, const char *fresh, bool sealed, struct restor
         rc = store_open(fresh, &options, &s, e);
     if (rc)
         return rc;
-    look_at_old(t, &m, &unreadable, &machine, &which);
-    rc = look_at_backup(s, &m, e);
+    rc = look_at_old(t, &m, &unreadable, &machine, &which, e);
+    if (!rc)
+        rc = look_at_backup(s, &m, e);
     if (!rc && m.old)
         rc = restore_keys(s, m.old, m.now_s, &result.keys, e);
     store_read_end(m.old);

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,18 +24,27 @@ static void read_all(const char *dir, const struct store_options *reader, struct
     store_close(s);
 }
 
-/* What the child has said is in *e. False: it ended without a word. */
-static bool hear(pid_t child, int fd, struct err *e)
+/* What the child has said, or what it means that it ended without a word. */
+static int hear(pid_t child, int fd, const char *dir, struct err *e)
 {
     struct err said;
     ssize_t n;
+    int status = 0;
     while ((n = read(fd, &said, sizeof(said))) < 0 && errno == EINTR)
         ;
-    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
     if (n == sizeof(said))
-        *e = said;
-    return n == sizeof(said);
+        return said.code ? err_set(e, said.code, "%s", said.text) : 0;
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+        return err_set(e, ERR_AGAIN, "The process that looked through %.250s was killed.", dir);
+    return err_set(e, ERR_CORRUPT, "%.250s/data.mdb is damaged, or was cut short: nobody can read it.", dir);
+}
+
+static int no_process(const char *dir, struct err *e)
+{
+    return err_set(e, ERR_AGAIN, "A process that looks through %.250s cannot be started: %s.", dir,
+                   strerror(errno));
 }
 
 int trial_read(const char *dir, const struct store_options *reader, struct err *e)
@@ -41,17 +52,16 @@ int trial_read(const char *dir, const struct store_options *reader, struct err *
     struct err said = {0};
     int fds[2];
     if (pipe2(fds, O_CLOEXEC))
-        return err_set_errno(e, "A pipe cannot be made");
+        return no_process(dir, e);
     pid_t child = fork();
     if (child == 0) {
         read_all(dir, reader, &said);
         _exit(write(fds[1], &said, sizeof(said)) != sizeof(said));
     }
-    if (child < 0)
-        err_set_errno(&said, "A process to look through %s cannot be started", dir);
+    int rc = child < 0 ? no_process(dir, e) : 0;
     close(fds[1]);
-    if (child > 0 && !hear(child, fds[0], &said))
-        err_set(&said, ERR_CORRUPT, "%.250s/data.mdb is damaged, or was cut short: nobody can read it.", dir);
+    if (!rc)
+        rc = hear(child, fds[0], dir, e);
     close(fds[0]);
-    return said.code ? err_set(e, said.code, "%s", said.text) : 0;
+    return rc;
 }

@@ -8,7 +8,7 @@
 #include "store/store.h"
 
 /* Reads every record of the store in dir. ERR_NOT_FOUND: there is none; ERR_CORRUPT; ERR_INVAL: it is of a
- * newer version. Blocks for as long as that takes. */
+ * newer version; ERR_NOMEM, ERR_AGAIN: nobody knows. Blocks for as long as that takes. */
 MUST_CHECK
 int trial_read(const char *dir, const struct store_options *reader, struct err *e);
 

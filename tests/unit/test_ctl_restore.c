@@ -15,8 +15,8 @@
 
 static char fresh[100];
 static struct ctl t;
-static struct conf conf; /* large */
-static bool no_old;
+static struct conf conf;     /* large */
+static enum err_code no_old; /* 0: it can be read */
 
 /* ---- in the place of ask.c and main.c ---- */
 
@@ -24,7 +24,7 @@ int ctl_read(struct ctl *ctl, struct store_read **ret_read, struct err *e)
 {
     (void)ctl;
     if (no_old)
-        return err_set(e, ERR_CORRUPT, "It is damaged.");
+        return err_set(e, no_old, "It cannot be read.");
     return store_read_begin(store, ret_read, e);
 }
 
@@ -44,7 +44,7 @@ static void set_up(void)
     snprintf(fresh, sizeof(fresh), "%s/fresh", store_dir);
     conf.storage.map_max_mib = 64;
     t = (struct ctl){.conf = &conf};
-    no_old = false;
+    no_old = 0;
 }
 
 TestSuite(restore, .init = set_up, .fini = fixture_teardown);
@@ -154,7 +154,11 @@ Test(restore, of_a_store_that_is_newer_or_beside_none_goes_beyond_it)
     raise_epochs(5);
     put(1, REQUEST_QUEUED, 7);
     back_up();
-    no_old = true;
+    /* What is only not read now would be forgotten, and its revoked keys with it. */
+    no_old = ERR_NOMEM;
+    cr_assert_eq(restore_succeed(&t, fresh, true, &result, &e), ERR_NOMEM);
+    cr_assert_str_eq(e.text, "It cannot be read.");
+    no_old = ERR_CORRUPT;
     cr_assert_eq(restore_succeed(&t, fresh, true, &result, &e), 0, "%s", e.text);
     cr_assert(!result.has_old);
     cr_assert(result.epoch > 5 + 1000);
