@@ -10,7 +10,7 @@
 
 #include "store/copy.h"
 
-static void read_all(const char *dir, const struct store_options *reader, struct err *e)
+static int read_all(const char *dir, const struct store_options *reader, struct err *e)
 {
     struct store *s = NULL;
     struct store_read *r = NULL;
@@ -22,6 +22,7 @@ static void read_all(const char *dir, const struct store_options *reader, struct
         rc = store_look_through(r, &records, e);
     store_read_end(r);
     store_close(s);
+    return rc;
 }
 
 /* What the child has said, or what it means that it ended without a word. */
@@ -55,7 +56,7 @@ int trial_read(const char *dir, const struct store_options *reader, struct err *
         return no_process(dir, e);
     pid_t child = fork();
     if (child == 0) {
-        read_all(dir, reader, &said);
+        said.code = (enum err_code)read_all(dir, reader, &said);
         _exit(write(fds[1], &said, sizeof(said)) != sizeof(said));
     }
     int rc = child < 0 ? no_process(dir, e) : 0;
