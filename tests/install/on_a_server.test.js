@@ -9,6 +9,7 @@ const { execFileSync, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { Installed, until, STRETCH, asNobody } = require('./site');
+const { ROOT, cleanEnvironment } = require('../integration/harness');
 const { everyEndpoint, makeKeys, keysInEachWay, pages, noOtherFile, bodyOf } = require('./endpoints');
 
 const QUICK = '[batch_high]\nwindow_ms = 50\n[batch_medium]\nwindow_ms = 100\n';
@@ -107,6 +108,16 @@ describe('the installed tree', () => {
             assert.doesNotMatch(text, /\/usr\/(libexec|share)\/carpool/, `${name} names the prefix it was installed under`);
         }
         assert.equal(fs.statSync(path.join(s.tree, 'opt/carpool/etc/carpool/carpool.conf')).mode & 0o777, 0o640, 'a key may stand in it');
+        const shut = execFileSync('find', [s.tree, '!', '-perm', '-0444', '!', '-name', 'carpool.conf', '-o', '-type', 'd', '!', '-perm', '-0555'], { encoding: 'utf8' });
+        assert.equal(shut, '', 'all others can be read by the web server, whatever the umask');
+    });
+    test('a place that no unit could name is refused', () => {
+        const env = { ...cleanEnvironment(), DESTDIR: `${s.dir}/elsewhere`, BUILD: 'x' };
+        for (const name of ['PREFIX', 'LIBEXECDIR', 'DATADIR', 'MANDIR', 'DOCDIR', 'SYSCONFDIR', 'UNITDIR']) env[name] = '/opt/x y';
+        const said = spawnSync(path.join(ROOT, 'etc/install/install'), { encoding: 'utf8', env });
+        assert.equal(said.status, 1);
+        assert.match(said.stderr, /letters, digits.*\/opt\/x y/);
+        assert.ok(!fs.existsSync(env.DESTDIR));
     });
     test('systemd finds no fault in the installed units', { skip: spawnSync('systemd-analyze', ['--version']).status === 0 ? false : 'systemd-analyze is not here' }, () => {
         const units = path.join(s.prefix, 'lib/systemd/system'), dir = path.join(s.dir, 'units');

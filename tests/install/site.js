@@ -204,11 +204,12 @@ class Installed extends Site {
         this.sockets = path.join(this.dir, 'run');
     }
 
-    /* DESTDIR is the tree; what stands in files is made true for it afterwards, as a chroot would. */
+    /* DESTDIR is the tree; what stands in files is made true for it afterwards, as a chroot would. The umask is that of a
+     * careful root. */
     make(target = 'install') {
         const env = { ...cleanEnvironment() };
         const args = ['-s', '-C', ROOT, target, `BUILD=${path.relative(ROOT, BUILD)}`, 'PREFIX=/opt/carpool', `DESTDIR=${this.tree}`];
-        const said = spawnSync('make', args, { encoding: 'utf8', env });
+        const said = spawnSync('sh', ['-c', 'umask 077; exec make "$@"', 'sh', ...args], { encoding: 'utf8', env });
         assert.equal(said.status, 0, said.stdout + said.stderr);
         return said.stdout;
     }
