@@ -40,7 +40,8 @@ struct serve {
     struct turnstile turnstile;
     int listen_fd;
     bool own_socket;
-    int fault_fd; /* an eventfd: a thread cannot go on and the process is no use any more */
+    bool orphaned; /* it leaves since its parent has died */
+    int fault_fd;  /* an eventfd: a thread cannot go on and the process is no use any more */
     atomic_bool stop;
     struct link counts_link;
 };
@@ -138,6 +139,7 @@ static int wait_for_end(struct serve *s, int signal_fd, const struct serve_optio
         if (n > 0 && fds[0].revents)
             return EXIT_SUCCESS;
         if (n > 0 && fds[1].revents) {
+            s->orphaned = true;
             heir_succeed(&o->heir, s->listen_fd);
             return EXIT_SUCCESS;
         }
@@ -159,9 +161,9 @@ static int wait_for_end(struct serve *s, int signal_fd, const struct serve_optio
 /* Wakes whoever waits for a connection until all have left. A signal that comes just before accept() is lost,
  * hence again and again. At the end of the grace whoever waits for the coordinator answers without it. False:
  * some requests run even after that. */
-static bool stop_threads(struct serve *s, uint32_t grace_ms)
+static bool stop_threads(struct serve *s, const struct serve_options *o)
 {
-    uint64_t leave_us = clock_mono_us() + grace_ms * US_PER_MS;
+    uint64_t leave_us = clock_mono_us() + o->grace_ms * US_PER_MS;
     uint64_t until_us = leave_us + SERVE_LAST_WORD_MS * US_PER_MS, now_us;
     uint32_t running = s->threads_n;
     useconds_t pause_us = WAKE_PAUSE_US;
@@ -182,6 +184,8 @@ static bool stop_threads(struct serve *s, uint32_t grace_ms)
         }
         if (running)
             usleep(pause_us);
+        if (s->orphaned)
+            heir_succeed(&o->heir, s->listen_fd);
         pause_us = pause_us * 2 < WAKE_PAUSE_MAX ? pause_us * 2 : WAKE_PAUSE_MAX;
     }
     return !running;
@@ -245,7 +249,7 @@ int serve_run(const struct serve_options *o)
         return EXIT_FAILURE; /* the process ends and takes everything with it */
     }
     status = wait_for_end(s, signal_fd, o);
-    if (!stop_threads(s, o->grace_ms)) {
+    if (!stop_threads(s, o)) {
         log_warning("requests still ran when the time to stop was over");
         return EXIT_FAILURE;
     }

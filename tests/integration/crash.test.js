@@ -142,6 +142,26 @@ for (const pool of ['prompt', 'manage']) {
         await until(`the ${pool} pool is back`, async () => (await target()).status === 200, 2000);
     });
 }
+/* A pool that lighttpd has not started itself it never starts again: any of it that is left has to. */
+s.test('the parent of the workers, and then the one in its place with all of its children', async () => {
+    const pool = () => s.processes().filter((p) => p.args.includes('--pool=prompt')).map((p) => p.pid);
+    const serves = async () => (await s.ask('anybody?', { priority: 'HIGH' }, { fresh: true, check: false })).status === 200;
+    const three = (pids) => pids.length === 3 && pids;
+    const first = await until('the pool is whole', () => three(pool()));
+    process.kill(s.workers().parent.pid, 'SIGKILL');
+    const second = await until('it is another one', () => three(pool()) && !pool().some((pid) => first.includes(pid)) && pool());
+    await sleep(1500); /* once a second lighttpd looks whether there is somebody */
+    await until('it serves', serves, 2000);
+    s.fake.reset();
+    s.fake.next({ do: 'ok', ms: 3000 * STRETCH });
+    const long = s.ask('it takes long', { priority: 'HIGH' }, { fresh: true });
+    await s.fake.waitForCalls(1);
+    process.kill(s.workers().parent.pid, 'SIGKILL');
+    const third = await until('there is a third one', () => three(pool().filter((pid) => !second.includes(pid))));
+    for (const signal of ['SIGSTOP', 'SIGKILL']) for (const pid of third) process.kill(pid, signal); /* none outlives another */
+    await until('it serves', serves, 2000);
+    assert.equal((await long).status, 200);
+});
 s.test('the coordinator', (t) => killUnderLoad(t, 'coordinator', () => s.coordinatorPid()));
 s.test('lighttpd', (t) => killUnderLoad(t, 'lighttpd', () => s.processes().find((p) => p.name === 'lighttpd')?.pid));
 s.test('coordinator and lighttpd together', (t) =>

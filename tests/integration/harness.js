@@ -181,11 +181,13 @@ class Stack {
     processes() {
         return findProcesses('CARPOOL_STORAGE_DIR', this.storage);
     }
-    /* The pool's parent, and its children. */
+    /* The pool's parent, and its children. After a parent's death its children are leaving for a while, and one of them
+     * is the parent of the new one, which is no child here as soon as it has children of its own. */
     workers(pool = 'prompt') {
         const all = this.processes().filter((p) => p.name === 'carpool.fcgi' && p.args.includes(`--pool=${pool}`));
         const pids = new Set(all.map((p) => p.pid));
-        return { parent: all.find((p) => !pids.has(p.ppid)), children: all.filter((p) => pids.has(p.ppid)) };
+        const parents = new Set(all.map((p) => p.ppid));
+        return { parent: all.find((p) => !pids.has(p.ppid)), children: all.filter((p) => pids.has(p.ppid) && !parents.has(p.pid)) };
     }
     coordinatorPid() {
         try {
