@@ -172,6 +172,7 @@ static void ask_as_admin(struct world *w, struct client *c, enum wire_type type,
         buf_append_text(&bytes, payload);
     wire_frame_end(&bytes, mark);
     c->waiting = true;
+    c->asked_us = w->now_us;
     c->reply = REPLY_NONE;
     world_say(w, "%s: %s", c->name, payload);
     feed(w, c, &bytes);
@@ -339,7 +340,7 @@ static void take_frame(struct world *w, struct client *c, const struct wire_fram
         c->reply = REPLY_QUEUED;
         if (c->admin && c->deletes[0]) {
             REACH("a deletion is done");
-            rules_deleted(w, c->deletes);
+            rules_deleted(w, c->deletes, c->asked_us);
             if (c->deletes_running)
                 world_blame(w, "%s is deleted while it runs", c->deletes);
         } else if (c->admin && !c->changes_keys) {

@@ -22,6 +22,7 @@ struct ledger {
     /* what was told */
     bool told, going, gone; /* an answer; a deletion was asked for; it was told done */
     uint8_t digest[DIGEST_SIZE];
+    uint64_t told_us;            /* when that answer was told first */
     uint64_t told_until_s;       /* as long the answer (or the tombstone) stands */
     const struct world *deleter; /* gone: where that was told; others hear of it in a moment */
     struct world *keeper;        /* whose store has the answer; NULL: a machine that no script can see */

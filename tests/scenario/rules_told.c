@@ -35,7 +35,10 @@ static void note_told(struct world *w, struct client *c, struct slice told, uint
     if (known->gone && known->deleter == w && !rules_is_past(w, known->told_until_s) &&
         !rules_without_promise(w, known))
         world_blame(w, "%s is told an answer that was deleted", c->name);
-    if (known->told && rules_is_past(w, known->told_until_s))
+    bool past = rules_is_past(w, known->told_until_s);
+    if (!known->told || past || memcmp(digest, known->digest, DIGEST_SIZE) != 0)
+        known->told_us = w->now_us;
+    if (known->told && past)
         known->going = known->gone = false;
     /* Without the server that has the deletion, the id ran anew: what was deleted is another answer. */
     if (known->gone && rules_without_promise(w, known))
@@ -233,11 +236,14 @@ void rules_deleting(struct world *w, const char *request_id)
             known->going = true;
 }
 
-void rules_deleted(struct world *w, const char *request_id)
+void rules_deleted(struct world *w, const char *request_id, uint64_t asked_us)
 {
     struct ledger *known, *tmp;
     HASH_ITER (hh, *rules_ledgers(w), known, tmp) {
         if (!is_of(known, request_id) || !known->going || rules_is_past(w, known->told_until_s))
+            continue;
+        /* What another machine answered meanwhile came before the deletion or after it. */
+        if (known->keeper != w && known->told_us >= asked_us)
             continue;
         known->gone = true;
         known->deleter = w;

@@ -314,7 +314,7 @@ void rules_replied(struct world *w, struct client *c, struct slice chat);
 void rules_watched(struct world *w, const struct client *c, struct slice chat);
 /* Somebody asks for a deletion; what came of it. */
 void rules_deleting(struct world *w, const char *request_id);
-void rules_deleted(struct world *w, const char *request_id);
+void rules_deleted(struct world *w, const char *request_id, uint64_t asked_us);
 /* Every chat was taken out of the store. */
 void rules_chats_gone(struct world *w);
 /* Whatever anybody was told is still there, word for word. */
