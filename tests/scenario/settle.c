@@ -33,16 +33,19 @@ static bool all_quiet(const struct world *w)
 void settle_world(struct world *w)
 {
     uint64_t limit = world_time(w) + SETTLE_US, commit_us = 0;
+    /* Each machine sweeps once a second: together for half of the time at most, or there would always be a
+     * sweep. */
+    uint64_t commit_max_us = w->twin ? US_PER_S / 4 : US_PER_S / 2;
     for (struct world *each = w; each; each = each == w ? w->twin : NULL) {
-        if (each->commit_us > QUIET_US / 4 && each->at_random)
-            each->commit_us = QUIET_US / 4; /* or some sweep would always be under way */
+        if (each->commit_us > commit_max_us && each->at_random)
+            each->commit_us = commit_max_us;
         if (each->commit_us > commit_us)
             commit_us = each->commit_us;
     }
     do {
         world_run(w, world_time(w) + QUIET_US);
         /* Sweeps that have just begun: each machine has its own times, so in steps that find both idle. */
-        for (int i = 0; i < 20 && (!list_empty(&w->group) || (w->twin && !list_empty(&w->twin->group))); i++)
+        for (int i = 0; i < 40 && (!list_empty(&w->group) || (w->twin && !list_empty(&w->twin->group))); i++)
             world_run(w, world_time(w) + commit_us / 10);
     } while (!w->fault[0] && !all_quiet(w) && world_time(w) < limit);
     if (!w->fault[0] && !all_quiet(w))
