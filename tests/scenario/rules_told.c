@@ -141,6 +141,10 @@ static bool may_not_know(const struct world *w, const struct client *c, const st
     for (size_t i = 0; i < ARRAY_LEN(before); i++)
         if (c->status == before[i])
             return true;
+    /* Nobody had it when the server was asked; what the prompt then is refused for is this machine's own
+     * affair. */
+    if (c->status == 403 && c->asked_us <= known->told_us)
+        return true;
     return rules_without_promise(w, known) || strcmp(c->code, "ASYNC_WITH_KEY") == 0;
 }
 
