@@ -121,8 +121,11 @@ static void check_answer(struct world *w, struct client *c, struct slice told)
             world_blame(w, "%s is told an answer that is not stored: %s", c->name, e.text);
         return;
     }
-    if ((w->elder_acts || w->twin) && record.state == REQUEST_DELETED) {
-        disk_lookup_end(w); /* it was stored, and deleted while the elder was stopped before it told */
+    bool deleted_since = (w->elder_acts || w->twin) && record.state == REQUEST_DELETED;
+    bool over = w->elder_acts && rules_slept_since(w, c->asked_us);
+    if (deleted_since || over) {
+        disk_lookup_end(
+            w); /* it was stored, and deleted, or its time over, while the elder was stopped before it told */
         return;
     }
     if (record.state != REQUEST_DONE || !slice_equal(stored, told))
