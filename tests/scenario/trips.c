@@ -195,6 +195,17 @@ void server_hand_back(struct world *w, struct trip *t)
     trip_free(t);
 }
 
+/* Settings that this machine has not heard of. A put of its own is answered before it would hear of it, or of
+ * what was put after it. */
+static bool hears_settings(const struct world *w)
+{
+    const struct connection *o = w->connection;
+    list_for_each (it, &o->trips)
+        if (LIST_ENTRY(it, struct trip, node)->what == PUTS)
+            return false;
+    return o->there && w->server->settings_version > o->settings_version;
+}
+
 /* When the next news of others come. */
 static uint64_t news_due_us(const struct world *w)
 {
@@ -203,18 +214,14 @@ static uint64_t news_due_us(const struct world *w)
     for (size_t i = o->news_at; o->there && i < s->news_n; i++)
         if (s->news[i].machine != w->machine)
             return s->news[i].at_us + w->server_us / 2;
-    /* A put of this machine is answered before it would hear of it. */
-    bool puts = false;
-    list_for_each (it, &o->trips)
-        puts |= LIST_ENTRY(it, struct trip, node)->what == PUTS;
-    return o->there && !puts && s->settings_version > o->settings_version ? w->now_us : UINT64_MAX;
+    return hears_settings(w) ? w->now_us : UINT64_MAX;
 }
 
 static void deliver_news(struct world *w)
 {
     const struct server *s = w->server;
     struct connection *o = w->connection;
-    if (s->settings_version > o->settings_version) {
+    if (hears_settings(w)) {
         o->settings_version = s->settings_version;
         world_say(w, "-- settings of version %llu come", (unsigned long long)s->settings_version);
         REACH("a machine hears of settings");
