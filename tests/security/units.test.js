@@ -2,7 +2,7 @@
 /*
  * The units of etc/systemd: systemd finds no fault in them and rates them at 1.4 or better, and what they start runs as
  * they say: the coordinator reports that it is ready, a pool takes over a socket from systemd, answers, and finds the
- * coordinator without starting one. systemd itself is not asked to run them, since tests have none.
+ * coordinator without starting one. A systemd that runs them: tests/install/systemd.test.js.
  */
 const assert = require('node:assert/strict');
 const { execFileSync, spawn, spawnSync } = require('node:child_process');
