@@ -5,11 +5,11 @@
  */
 const { describe, test, before, after } = require('node:test');
 const assert = require('node:assert/strict');
-const { spawnSync } = require('node:child_process');
+const { execFileSync, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { copyCheckout } = require('./site');
+const { copyCheckout, asNobody } = require('./site');
 const { cleanEnvironment } = require('../integration/harness');
 
 describe('make shared-hosting', () => {
@@ -18,14 +18,16 @@ describe('make shared-hosting', () => {
         home = fs.mkdtempSync(path.join(os.tmpdir(), 'cpp-'));
         checkout = path.join(home, 'checkout');
         copyCheckout(checkout);
+        own();
     });
     /* A coordinator that made a key may just be leaving. */
     after(() => fs.rmSync(home, { recursive: true, maxRetries: 20 }));
 
+    const own = () => asNobody.uid && execFileSync('chown', ['-R', `${asNobody.uid}:${asNobody.gid}`, home]);
     const at = (...names) => path.join(home, ...names);
     const lay = (dest, ...more) => {
         const env = { ...cleanEnvironment(), BUILD: path.join(checkout, 'build'), HOME: home };
-        return spawnSync(path.join(checkout, 'etc/install/shared-hosting'), [`--dest=${dest}`, ...more], { encoding: 'utf8', env, cwd: home });
+        return spawnSync(path.join(checkout, 'etc/install/shared-hosting'), [`--dest=${dest}`, ...more], { encoding: 'utf8', env, cwd: home, ...asNobody });
     };
     const refused = (pattern, dest, ...more) => {
         const said = lay(dest, ...more);
@@ -36,11 +38,13 @@ describe('make shared-hosting', () => {
     const write = (file, text) => {
         fs.mkdirSync(path.dirname(file), { recursive: true });
         fs.writeFileSync(file, text);
+        own();
     };
 
     test('refuses places that would give something away, and makes nothing there', () => {
         fs.mkdirSync(at('public_html'));
         fs.symlinkSync('public_html', at('www'));
+        own();
         const everybody = /could (be )?read/;
         refused(everybody, 'public_html/a', `--data=${at('public_html/a')}`);
         refused(everybody, 'public_html/a', `--data=${at('public_html/a/data')}`);
@@ -57,6 +61,13 @@ describe('make shared-hosting', () => {
         refused(/must begin with a slash/, 'public_html/a', '--base-path=a');
         refused(/PROCESSES must be/, 'public_html/a', '--processes=2');
         assert.deepEqual(fs.readdirSync(home).sort(), ['checkout', 'public_html', 'www']);
+        assert.deepEqual(fs.readdirSync(at('public_html')), []);
+    });
+
+    test('refuses root, as whom no site of anybody works', { skip: asNobody.uid ? false : 'this is not root' }, () => {
+        const said = spawnSync(path.join(checkout, 'etc/install/shared-hosting'), ['--dest=public_html/a'], { encoding: 'utf8', env: { ...cleanEnvironment(), HOME: home }, cwd: home });
+        assert.equal(said.status, 1);
+        assert.match(said.stderr, /not as root.*make install/);
         assert.deepEqual(fs.readdirSync(at('public_html')), []);
     });
 
@@ -81,7 +92,7 @@ describe('make shared-hosting', () => {
         const commands = said.stdout.match(/^ {4}\S+carpoolctl .*$/gm);
         assert.equal(commands.length, 2);
         for (const command of commands) {
-            const made = spawnSync('sh', ['-c', command], { encoding: 'utf8', env: cleanEnvironment(), cwd: '/' });
+            const made = spawnSync('sh', ['-c', command], { encoding: 'utf8', env: cleanEnvironment(), cwd: '/', ...asNobody });
             assert.equal(made.status, 0, made.stderr);
             assert.match(made.stdout, /^cp_\S+\n$/);
         }
