@@ -174,6 +174,8 @@ enum ctl_exit coordinator_drain(struct ctl *t)
                        "container: drain it there.");
     if (!d.pid)
         return tell_drained(&d);
+    if (running_is_restore(d.pid))
+        return ctl_say(CTL_FAILED, "A restore runs (process %ld), and no coordinator.", d.pid);
     if (ask_to_leave(&d, &e))
         return ctl_say(CTL_FAILED, "%s", e.text);
     while (lock_held_by(dir) == d.pid) {

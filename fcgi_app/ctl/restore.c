@@ -18,6 +18,7 @@
 #include "base/dir.h"
 #include "base/lock.h"
 #include "ctl/restore.h"
+#include "ctl/running.h"
 #include "ctl/seal.h"
 #include "json/write.h"
 
@@ -264,11 +265,14 @@ static enum ctl_exit tell(const struct restore *v)
 
 static int held(const struct restore *v, struct err *e)
 {
+    long pid = lock_held_by(v->dir);
+    if (running_is_restore(pid))
+        return err_set(e, ERR_EXISTS, "A restore runs (process %ld); wait for its end.", pid);
     return err_set(
         e, ERR_EXISTS,
         "A coordinator runs (process %ld). Under systemd: `systemctl stop carpoold`. Elsewhere stop the web "
         "server, so that no prompt starts another one, then `" CTL_PROGRAM " drain`. Then restore.",
-        lock_held_by(v->dir));
+        pid);
 }
 
 enum ctl_exit restore_run(struct ctl *t)

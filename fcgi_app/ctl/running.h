@@ -1,6 +1,6 @@
 /*
- * The coordinator that runs now: what it says of itself (etc/protocol.md, STATUS), and whether it is still
- * there. Looking never starts one.
+ * The coordinator that runs now: what it says of itself (etc/protocol.md, STATUS), and who holds its lock.
+ * Looking never starts one.
  */
 #ifndef CARPOOL_CTL_RUNNING_H
 #define CARPOOL_CTL_RUNNING_H
@@ -14,6 +14,9 @@
  * because nobody needs it is taken for none. */
 MUST_CHECK
 int running_ask(struct ctl *t, enum link_start start, uint64_t limit_us, cJSON **ret_report, struct err *e);
+/* Whether the holder of the lock is another carpoolctl, which restores: no coordinator to be told to leave.
+ */
+bool running_is_restore(long pid);
 /* Members of a report, or of an object in it (of: NULL, the report itself): 0 and "" for what is missing. */
 uint64_t running_number(const cJSON *report, const char *of, const char *key);
 const char *running_text(const cJSON *report, const char *of, const char *key);

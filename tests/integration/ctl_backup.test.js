@@ -226,6 +226,21 @@ describe('carpoolctl restore', () => {
         await until('the workers see it', async () => (await ids(stack)).join() === 'before', 15000);
     });
 
+    withStack('that still runs is no coordinator: nobody tells it to leave, and no other one begins', async (stack, away) => {
+        await ask(stack, 'only');
+        await done(stack, 'backup', away('good'));
+        await done(stack, 'drain');
+        const child = spawn(PROGRAM, ['restore', '-'], { env: stack.environment(), stdio: ['pipe', 'ignore', 'ignore'] });
+        const ended = new Promise((resolve) => child.on('close', (code, signal) => resolve([code, signal])));
+        await until('it holds the lock', async () => (await ctl(stack, ['status', '--json'])).json.lock_pid === child.pid);
+        const running = new RegExp(`A restore runs \\(process ${child.pid}\\)`);
+        await refused(stack, running, 'drain');
+        await refused(stack, running, 'restore', away('good'));
+        child.stdin.end(fs.readFileSync(away('good')));
+        assert.deepEqual(await ended, [0, null]);
+        await until('it is served', async () => (await ids(stack)).join() === 'only');
+    });
+
     withStack('of a file that is not in order changes nothing', async (stack, away) => {
         await ask(stack, 'only');
         await done(stack, 'backup', away('good'));
