@@ -51,9 +51,11 @@ static bool is_formula(struct slice s)
 
 void csv_text(struct buf *out, struct slice text)
 {
+    /* Spreadsheets divide at semicolons and tabs, too, and what stood behind one would begin a cell. */
+    static const char special[] = ",;\t\"\r\n";
     bool quoted = false;
     for (size_t i = 0; i < text.n && !quoted; i++)
-        quoted = text.p[i] == ',' || text.p[i] == '"' || text.p[i] == '\r' || text.p[i] == '\n';
+        quoted = text.p[i] && strchr(special, text.p[i]);
     if (quoted)
         buf_append_byte(out, '"');
     if (is_formula(text))

@@ -82,6 +82,7 @@ test('CSV: quotes, line ends, and no formulas of strangers', async () => {
     assert.equal(csv(['a', 'b'], [[1, 'x,y'], [null, 'say "hi"'], [-2.5, 'two\nlines']]), 'a,b\r\n1,"x,y"\r\n,"say ""hi"""\r\n-2.5,"two\nlines"\r\n');
     for (const text of ['=1+1', '+1', '-1', '@x', '\tx', '\nx', ' =1+1', '\r\n@x', '\u00a0+1', '\uff1d1+1', '\uff20x']) assert.ok(cell(text).includes(`'${text}`), text);
     assert.equal(cell('=HYPERLINK("x")'), '"\'=HYPERLINK(""x"")"');
+    for (const text of ['a;=1+1', 'a\t=1+1']) assert.equal(cell(text), `"${text}"`);
     for (const text of ['a=b', ' a', 'a\u00a0=b']) assert.equal(cell(text), text);
 });
 

@@ -25,6 +25,10 @@ Test(csv, quotes_what_has_to_be)
     check(S("\"\""), "\"\"\"\"\"\"");
     check(S("two\nlines"), "\"two\nlines\"");
     check(S("carriage\r"), "\"carriage\r\"");
+    /* LibreOffice divides at these, too, unless it is told not to: what follows would be a cell of its own.
+     */
+    check(S("a;=1+1"), "\"a;=1+1\"");
+    check(S("a\t=1+1"), "\"a\t=1+1\"");
 }
 
 Test(csv, is_no_formula)
@@ -43,7 +47,7 @@ Test(csv, is_no_formula)
           "'\xef\xbc\x9d"
           "1"); /* the wide = */
     check(S("\xef\xbc\xa0x"), "'\xef\xbc\xa0x");
-    check(S("\tx"), "'\tx");
+    check(S("\tx"), "\"'\tx\"");
     check(S("\nx"), "\"'\nx\"");
     check(S("a=1"), "a=1");
     check(S("\xe2\x80\x8b=1"), "\xe2\x80\x8b=1"); /* a space of no width is none to them */

@@ -10,7 +10,8 @@ export function cell(value) {
     if (value === null || value === undefined) return '';
     if (typeof value === 'number') return String(value);
     const text = guarded(String(value));
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    /* Spreadsheets divide at semicolons and tabs, too, and what stood behind one would begin a cell. */
+    return /[",;\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 /** @param {string[]} head @param {Array<Array<string|number|null>>} rows */
