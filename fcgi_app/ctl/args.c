@@ -268,6 +268,14 @@ static int refuse_option(char **argv, struct err *e)
     return err_set(e, ERR_INVAL, "%s is not an option of this program; see --help.", argv[optind - 1]);
 }
 
+static int take_word(struct args *a, const char *word, struct err *e)
+{
+    if (a->words_n == ARGS_WORDS_MAX)
+        return err_set(e, ERR_INVAL, "There are too many words in the command; see --help.");
+    a->words[a->words_n++] = word;
+    return 0;
+}
+
 int args_parse(int argc, char **argv, struct args *ret_args, struct err *e)
 {
     struct option options[ARRAY_LEN(rules) + 1];
@@ -276,19 +284,19 @@ int args_parse(int argc, char **argv, struct args *ret_args, struct err *e)
     list_options(options);
     opterr = 0;
     optind = 0;
-    while (!rc && (option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (option >= FIRST_OPTION)
+    /* -: words come in their order, as 1; POSIXLY_CORRECT would end the options at the first one. */
+    while (!rc && (option = getopt_long(argc, argv, "-:", options, NULL)) != -1) {
+        if (option == 1)
+            rc = take_word(&a, optarg, e);
+        else if (option >= FIRST_OPTION)
             rc = take_option(&a, &rules[option - FIRST_OPTION], optarg, e);
         else if (option == ':')
             rc = err_set(e, ERR_INVAL, "%s needs a value; see --help.", argv[optind - 1]);
         else
             rc = refuse_option(argv, e);
     }
-    for (int i = optind; !rc && i < argc; i++) {
-        if (a.words_n == ARGS_WORDS_MAX)
-            return err_set(e, ERR_INVAL, "There are too many words in the command; see --help.");
-        a.words[a.words_n++] = argv[i];
-    }
+    for (int i = optind; !rc && i < argc; i++)
+        rc = take_word(&a, argv[i], e);
     if (!rc)
         *ret_args = a;
     return rc;

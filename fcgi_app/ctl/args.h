@@ -63,7 +63,7 @@ struct args {
     size_t words_n;
 };
 
-/* ERR_INVAL with a sentence. Lends from argv, whose order it may change. */
+/* ERR_INVAL with a sentence. Lends from argv. */
 MUST_CHECK
 int args_parse(int argc, char **argv, struct args *ret_args, struct err *e);
 /* The options given must be among those taken, and so many words, and up to `more` others, must follow group

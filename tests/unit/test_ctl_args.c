@@ -3,6 +3,7 @@
 #include "ctl/args.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX 32
@@ -45,6 +46,18 @@ Test(args, words_and_options_in_any_order)
     cr_assert_eq(parse("key revoke -- --label", &a, &e), 0, "%s", e.text);
     cr_assert_str_eq(a.words[2], "--label");
     cr_assert_eq(a.given, 0);
+}
+
+Test(args, the_environment_does_not_change_the_order)
+{
+    struct args a;
+    struct err e;
+    setenv("POSIXLY_CORRECT", "1", 1);
+    cr_assert_eq(parse("key create --json -- --label", &a, &e), 0, "%s", e.text);
+    cr_assert(a.json);
+    cr_assert_eq(a.words_n, 3);
+    cr_assert_str_eq(a.words[1], "create");
+    cr_assert_str_eq(a.words[2], "--label");
 }
 
 Test(args, what_is_wrong_is_said)
