@@ -92,7 +92,7 @@ struct job {
     struct budget_hold hold;
     /* Among several machines (machines.h). */
     bool claimed;            /* by this one: it may be sent */
-    bool noted;              /* the server may hold a record of it by this machine that says it goes on */
+    bool noted;              /* the server may hold that it goes on, or is kept, on this machine */
     bool elsewhere;          /* another machine has it: where it goes once it is accepted */
     bool runs_elsewhere;     /* it may have been sent there */
     bool replayed;           /* its outcome is another machine's from before it came */

@@ -103,8 +103,7 @@ enum meeting machines_meet(const struct core *c, struct job *j, const struct sha
         take_chat(j, r->value);
     else
         take_refusal(j, r);
-    j->noted = false; /* what stands there is to stay */
-    return MEETS_END;
+    return MEETS_END; /* what has ended there stays, whatever this machine gives back */
 }
 
 void machines_end_met(struct core *c, struct job *j, uint64_t now_us)
@@ -255,8 +254,8 @@ static void arrived(struct core *c, struct asking *q, uint64_t now_us)
     struct job *j = q->job;
     const struct shared_arrival *a = &q->arrival;
     enum meeting met = a->rc < 0 ? MEETS_NOTHING : machines_meet(c, j, &a->record);
-    /* It may be noted there also when nobody heard that it is. */
-    j->noted |= a->queued && met == MEETS_NOTHING && !a->limited;
+    /* It may be noted there also when nobody heard that it is; if another machine has it, behind that. */
+    j->noted |= a->queued && met != MEETS_END && !a->limited;
     if (is_limited(c, q, met))
         machines_end(c, j);
     else if (!job_is_async(j) && !job_is_awaited(j)) {

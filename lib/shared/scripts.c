@@ -2,8 +2,9 @@
  * What runs at the server; see scripts.h. Lua 5.1, for Redis 6 and later and Valkey: effects are replicated,
  * not the scripts, so TIME may be asked before a write. States are those of enum shared_state, places in a
  * record those of record.h: state at 2, machine at 3 to 18, value from 51 on. The value of one that has not
- * ended (1, 2) is the record that it took the place of, if there was any: what was told of that holds again
- * when this one comes to nothing.
+ * ended (1, 2) is what holds when it comes to nothing: the record that it took the place of, if there was
+ * any, and before that those of other machines that keep the prompt, too (1), each 50 bytes without a value
+ * of its own.
  */
 #include "shared/scripts.h"
 
@@ -16,6 +17,14 @@
 #define ALIVE                                                                                                \
     "local function alive(raw)\n"                                                                            \
     "  return redis.call('EXISTS', '{carpool}:m:' .. string.sub(raw, 3, 18))\n"                              \
+    "end\n"
+
+/* raw without what says that this machine keeps it, too. */
+#define WITHOUT                                                                                              \
+    "local function without(raw, machine)\n"                                                                 \
+    "  local at = string.find(raw, '\\1\\1' .. machine, 51, true)\n"                                         \
+    "  if not at or at % 50 ~= 1 then return raw end\n"                                                      \
+    "  return string.sub(raw, 1, at - 1) .. string.sub(raw, at + 50)\n"                                      \
     "end\n"
 
 /* A bucket is one number: the time at which it will be full, in microseconds of the server's clock. How far
@@ -63,58 +72,65 @@ static const char tick[] = GUARD
 /* KEYS: fence, then what ARGV[2] has letters for: r record, c cache, q open; then buckets. ARGV: number,
  * letters, how long to keep a record (ms), the record for q, then per_minute and cost of each bucket.
  * Answers: record, alive, cached, limited, then remaining, reset (ms), wait (ms) of each bucket. */
-static const char arrive[] =
-    GUARD ALIVE "local at = 1\n"
-                "local function key(letter)\n"
-                "  if not string.find(ARGV[2], letter, 1, true) then return false end\n"
-                "  at = at + 1\n"
-                "  return KEYS[at]\n"
-                "end\n"
-                "local record, cache, open = key('r'), key('c'), key('q')\n"
-                "local raw = record and redis.call('GET', record)\n"
-                "if raw and string.byte(raw, 2) ~= 7 then return {raw, alive(raw)} end\n"
-                "local cached = cache and redis.call('GET', cache)\n"
-                "if cached then return {raw, 0, cached} end\n"
-                "local answer = {raw, 0, false, 0}\n"
-                "if #KEYS > at then\n" BUCKETS "  local debts = {}\n"
-                "  for i = at + 1, #KEYS do\n"
-                "    local j = i - at\n"
-                "    local rate, cost = tonumber(ARGV[3 + 2 * j]), math.max(tonumber(ARGV[4 + 2 * j]), 0)\n"
-                "    local debt = debt_of(KEYS[i])\n"
-                "    local wait = debt + math.min(cost, rate) * 60000000 / rate - 60000000\n"
-                "    debts[j] = {debt, debt + cost * 60000000 / rate, rate}\n"
-                "    if cost > 0 and wait > 1 then answer[4] = 1 else wait = 0 end\n"
-                "    answer[4 + 3 * j] = math.ceil(wait / 1000)\n"
-                "  end\n"
-                "  for i = at + 1, #KEYS do\n"
-                "    local j = i - at\n"
-                "    local debt, rate = debts[j][1], debts[j][3]\n"
-                "    if answer[4] == 0 then\n"
-                "      debt = debts[j][2]\n"
-                "      owe(KEYS[i], debt)\n"
-                "    end\n"
-                "    answer[2 + 3 * j] = math.floor(math.max(60000001 - debt, 0) * rate / 60000000)\n"
-                "    answer[3 + 3 * j] = math.ceil(debt / 1000)\n"
-                "  end\n"
-                "end\n"
-                "if open and answer[4] == 0 then\n"
-                "  redis.call('SET', record, ARGV[4] .. (raw or ''), 'PX', ARGV[3])\n"
-                "  redis.call('SADD', open, string.sub(record, -32))\n"
-                "end\n"
-                "return answer\n";
+static const char arrive[] = GUARD ALIVE
+    "local at = 1\n"
+    "local function key(letter)\n"
+    "  if not string.find(ARGV[2], letter, 1, true) then return false end\n"
+    "  at = at + 1\n"
+    "  return KEYS[at]\n"
+    "end\n" WITHOUT "local record, cache, open = key('r'), key('c'), key('q')\n"
+    "local raw = record and redis.call('GET', record)\n"
+    "local state = raw and string.byte(raw, 2) or 7\n"
+    "if state ~= 7 then\n"
+    "  local there, me = alive(raw), string.sub(ARGV[4], 3, 18)\n"
+    "  if open and string.sub(raw, 3, 18) ~= me and (state == 1 or state == 2 and there == 1) then\n"
+    "    local rest = without(raw, me)\n"
+    "    redis.call('SET', record, string.sub(rest, 1, 50) .. ARGV[4] .. string.sub(rest, 51), 'KEEPTTL')\n"
+    "    redis.call('SADD', open, string.sub(record, -32))\n"
+    "  end\n"
+    "  return {raw, there}\n"
+    "end\n"
+    "local cached = cache and redis.call('GET', cache)\n"
+    "if cached then return {raw, 0, cached} end\n"
+    "local answer = {raw, 0, false, 0}\n"
+    "if #KEYS > at then\n" BUCKETS "  local debts = {}\n"
+    "  for i = at + 1, #KEYS do\n"
+    "    local j = i - at\n"
+    "    local rate, cost = tonumber(ARGV[3 + 2 * j]), math.max(tonumber(ARGV[4 + 2 * j]), 0)\n"
+    "    local debt = debt_of(KEYS[i])\n"
+    "    local wait = debt + math.min(cost, rate) * 60000000 / rate - 60000000\n"
+    "    debts[j] = {debt, debt + cost * 60000000 / rate, rate}\n"
+    "    if cost > 0 and wait > 1 then answer[4] = 1 else wait = 0 end\n"
+    "    answer[4 + 3 * j] = math.ceil(wait / 1000)\n"
+    "  end\n"
+    "  for i = at + 1, #KEYS do\n"
+    "    local j = i - at\n"
+    "    local debt, rate = debts[j][1], debts[j][3]\n"
+    "    if answer[4] == 0 then\n"
+    "      debt = debts[j][2]\n"
+    "      owe(KEYS[i], debt)\n"
+    "    end\n"
+    "    answer[2 + 3 * j] = math.floor(math.max(60000001 - debt, 0) * rate / 60000000)\n"
+    "    answer[3 + 3 * j] = math.ceil(debt / 1000)\n"
+    "  end\n"
+    "end\n"
+    "if open and answer[4] == 0 then\n"
+    "  redis.call('SET', record, ARGV[4] .. (raw or ''), 'PX', ARGV[3])\n"
+    "  redis.call('SADD', open, string.sub(record, -32))\n"
+    "end\n"
+    "return answer\n";
 
 /* KEYS: fence, open, then the records. ARGV: number, take_unknown, machine, how long to keep a record (ms),
  * then each record as it will be. Answers, each: nothing for a claimed one, else the record; alive. */
 static const char claim[] =
-    GUARD ALIVE "local answer = {}\n"
-                "for i = 3, #KEYS do\n"
+    GUARD ALIVE "local answer = {}\n" WITHOUT "for i = 3, #KEYS do\n"
                 "  local raw = redis.call('GET', KEYS[i])\n"
                 "  local state = raw and string.byte(raw, 2)\n"
                 "  local ours = raw and string.sub(raw, 3, 18) == ARGV[3] and (state == 1 or state == 2)\n"
                 "  local gone = raw and (state == 1 or state == 2) and alive(raw) == 0\n"
                 "  if not raw or state == 7 or ours or gone and state == 1 or\n"
                 "    ARGV[2] == '1' and (state == 5 or gone) then\n"
-                "    local before = ours and string.sub(raw, 51) or raw or ''\n"
+                "    local before = ours and string.sub(raw, 51) or raw and without(raw, ARGV[3]) or ''\n"
                 "    redis.call('SET', KEYS[i], ARGV[i + 2] .. before, 'PX', ARGV[4])\n"
                 "    redis.call('SADD', KEYS[2], string.sub(KEYS[i], -32))\n"
                 "    raw = false\n"
@@ -130,8 +146,7 @@ static const char claim[] =
  * not ended can be as if it had never been: then what it took the place of stands again. Each change is kept
  * anew, as in a machine's own store: or the id would be free here while that still answers. */
 static const char settle[] =
-    GUARD "local at = 2\n"
-          "for i = 4, #ARGV, 3 do\n"
+    GUARD "local at = 2\n" WITHOUT "for i = 4, #ARGV, 3 do\n"
           "  local letters, record = ARGV[i], ARGV[i + 1]\n"
           "  local state = string.byte(record, 2)\n"
           "  if string.find(letters, 'r', 1, true) then\n"
@@ -141,11 +156,13 @@ static const char settle[] =
           "    local ours = head == '' or string.sub(head, 3) == ARGV[2] and string.byte(head, 2) ~= 6\n"
           "    if state == 0 then\n"
           "      local going = string.byte(head, 2)\n"
-          "      local before = ours and (going == 1 or going == 2) and redis.call('GETRANGE', key, 50, -1)\n"
-          "      if before == '' then\n"
+          "      local raw = (going == 1 or going == 2) and redis.call('GET', key)\n"
+          "      if raw and not ours then\n"
+          "        redis.call('SET', key, without(raw, ARGV[2]), 'KEEPTTL')\n"
+          "      elseif raw and #raw == 50 then\n"
           "        redis.call('DEL', key)\n"
-          "      elseif before then\n"
-          "        redis.call('SET', key, before, 'PX', ARGV[3])\n"
+          "      elseif raw then\n"
+          "        redis.call('SET', key, string.sub(raw, 51), 'PX', ARGV[3])\n"
           "      end\n"
           "    elseif head ~= '' and state == 6 then\n"
           "      redis.call('SET', key, record, 'KEEPTTL')\n"

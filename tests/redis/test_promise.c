@@ -205,6 +205,64 @@ static void taken_back(void)
     stop();
 }
 
+static void give_back(struct machine *m, const uint8_t *key)
+{
+    drive_settle(m, key, SHARED_FREE, NULL);
+    flush(m);
+}
+
+static bool stands_as(const uint8_t *key, enum shared_state state, bool of_a)
+{
+    struct outcome o = drive_look(&a, key);
+    return o.record.state == state && o.record.mine == of_a;
+}
+
+/* A prompt that another machine has, and that is kept here, too: that holds once the other gives it back. */
+static void kept_twice(void)
+{
+    start();
+    for (enum shared_state state = SHARED_QUEUED; state <= SHARED_DISPATCHED; state++)
+        for (unsigned refused = 0; refused < 2; refused++) {
+            const uint8_t *key = key_of(10 * state + refused);
+            if (refused)
+                bring(key, SHARED_REFUSED);
+            bring(key, state);
+            for (unsigned i = 0; i < 2; i++) { /* the second time since nobody heard the first */
+                struct outcome o = drive_arrive(&b, key, NULL, true);
+                CHECK(o.rc == 0 && o.record.state == state && !o.record.mine);
+            }
+            CHECK(stands_as(key, state, true) && open_count(&b) == 1);
+            give_back(&a, key);
+            CHECK(stands_as(key, SHARED_QUEUED, false));
+            give_back(&b, key);
+            CHECK(refused ? stands_as(key, SHARED_REFUSED, true) : stands_as(key, SHARED_FREE, false));
+            /* Given up here first. */
+            bring(key, state);
+            CHECK(drive_arrive(&b, key, NULL, true).rc == 0);
+            give_back(&b, key);
+            CHECK(stands_as(key, state, true) && open_count(&b) == 0);
+            /* It comes to an end there. */
+            CHECK(drive_arrive(&b, key, NULL, true).rc == 0);
+            drive_settle(&a, key, SHARED_DONE, "answer");
+            give_back(&b, key);
+            flush(&a);
+            CHECK(stands_as(key, SHARED_DONE, true) && open_count(&a) == 0);
+        }
+    /* The other one is dead: what it has kept is claimed, what it has sent is not to be kept here. */
+    bring(key_of(1), SHARED_QUEUED);
+    bring(key_of(2), SHARED_DISPATCHED);
+    seem_dead(&a);
+    CHECK(drive_arrive(&b, key_of(1), NULL, true).rc == 0 && drive_arrive(&b, key_of(2), NULL, true).rc == 0);
+    CHECK(open_count(&b) == 1 && drive_claim(&b, key_of(1), false).claimed);
+    give_back(&b, key_of(1));
+    CHECK(stands_as(key_of(1), SHARED_QUEUED, true));
+    for (unsigned i = 1; i <= 2; i++) {
+        give_back(&a, key_of(i));
+        CHECK(stands_as(key_of(i), SHARED_FREE, false));
+    }
+    stop();
+}
+
 static void cache(void)
 {
     start();
@@ -356,6 +414,7 @@ const struct test promise_tests[] = {{"claim_and_settle", claim_and_settle},
                                      {"others_are_left_alone", others_are_left_alone},
                                      {"endings", endings},
                                      {"taken_back", taken_back},
+                                     {"kept_twice", kept_twice},
                                      {"cache", cache},
                                      {"many_members", many_members},
                                      {"time_to_live", time_to_live},

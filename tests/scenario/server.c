@@ -106,6 +106,32 @@ static bool is_unended(const struct record *r)
     return r->state == SHARED_QUEUED || r->state == SHARED_DISPATCHED;
 }
 
+/* This machine does not keep it behind r any more. */
+static void step_out(const struct world *w, struct record *r)
+{
+    struct record **at = &r->before;
+    while (*at && ((*at)->state != SHARED_QUEUED || (*at)->machine != w->machine))
+        at = &(*at)->before;
+    struct record *own = *at;
+    if (!own)
+        return;
+    *at = own->before;
+    own->before = NULL;
+    record_free(own);
+}
+
+/* Another machine has it, and this one keeps it, too. */
+static void step_behind(const struct world *w, struct record *r, const uint8_t *fingerprint)
+{
+    step_out(w, r);
+    struct record *own = calloc(1, sizeof(*own));
+    own->state = SHARED_QUEUED;
+    own->machine = w->machine;
+    memcpy(own->fingerprint, fingerprint, sizeof(own->fingerprint));
+    own->before = r->before;
+    r->before = own;
+}
+
 /* As put, by this machine, and what it takes the place of is remembered. */
 static void take(struct world *w, const uint8_t *key, const uint8_t *fingerprint, enum shared_state state)
 {
@@ -114,6 +140,7 @@ static void take(struct world *w, const uint8_t *key, const uint8_t *fingerprint
         before = r->before;
         r->before = NULL;
     } else if (r) {
+        step_out(w, r);
         before = malloc(sizeof(*before));
         *before = *r;
         r->before = NULL;
@@ -195,7 +222,8 @@ static void carry_buckets(struct world *w, struct shared_arrival *a)
 
 static void carry_arrival(struct world *w, struct trip *t, struct shared_arrival *a)
 {
-    tell(w, t, a->key ? find(w->server, a->key) : NULL, &a->record);
+    struct record *r = a->key ? find(w->server, a->key) : NULL;
+    tell(w, t, r, &a->record);
     const struct record *cached = a->cache_key ? find_in(w->server->cached, a->cache_key) : NULL;
     bool may_run = a->record.state == SHARED_FREE || a->record.state == SHARED_REFUSED;
     if (may_run && cached && cached->cache_until_us > disk_real_us(w))
@@ -204,6 +232,10 @@ static void carry_arrival(struct world *w, struct trip *t, struct shared_arrival
         carry_buckets(w, a);
     if (a->key && may_run && a->queued && !a->cached.p && !a->limited)
         take(w, a->key, a->fingerprint, SHARED_QUEUED);
+    bool goes_on =
+        r && (r->state == SHARED_QUEUED || (r->state == SHARED_DISPATCHED && a->record.owner_alive));
+    if (!may_run && a->queued && goes_on && !a->record.mine)
+        step_behind(w, r, a->fingerprint);
 }
 
 static void carry_claim(struct world *w, struct trip *t, struct shared_claim *c)
@@ -236,6 +268,8 @@ static void carry_ending(struct world *w, const struct record *e)
     if (e->caches)
         put_in(&w->server->cached, e->cache_key, (struct slice){e->value, e->value_n})->cache_until_us =
             e->cache_until_us;
+    if (r && e->state == SHARED_FREE && is_unended(r) && r->machine != w->machine)
+        step_out(w, r);
     if (r && e->state != SHARED_DELETED && (r->machine != w->machine || r->state == SHARED_DELETED))
         return;
     if (e->state != SHARED_FREE)

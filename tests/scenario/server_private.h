@@ -18,7 +18,8 @@ struct record {
     unsigned machine;
     char *value;
     size_t value_n;
-    struct record *before; /* QUEUED and DISPATCHED: what it took the place of; owned, in no table */
+    struct record *before; /* QUEUED and DISPATCHED: who keeps it, too, and what it took the place of; owned,
+                              in no table */
     /* of an ending: may be given for other ids, too */
     bool caches;
     uint8_t cache_key[SHARED_KEY_SIZE];
