@@ -75,7 +75,7 @@ static void member_met(struct core *c, struct job *j, const struct shared_record
     }
     if (job_is_async(j))
         intake_retract(c, j); /* it is not to run at the next start */
-    machines_end_met(c, j, now_us);
+    machines_end_met(c, j);
 }
 
 /* Takes those out of the call that may not be sent with it. claim NULL: none of those who need one has got

@@ -118,7 +118,6 @@ static void job_looked(struct core *c, struct job *j, const struct shared_record
             intake_retract(c, j);
         list_for_each (it, &j->waiters)
             LIST_ENTRY(it, struct waiter, job_node)->joined = true;
-        inquiry_take_watchers(c, j, now_us);
         machines_end(c, j);
         break;
     }

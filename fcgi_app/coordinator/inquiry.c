@@ -41,8 +41,9 @@ void inquiry_begin(struct core *c, struct core_link *l, uint64_t id, const struc
     machines_look_by(c, now_us);
 }
 
-void inquiry_take_watchers(struct core *c, struct job *j, uint64_t now_us)
+void inquiry_take_watchers(struct core *c, struct job *j)
 {
+    uint64_t now_us = c->ports.mono_us(c->ports.arg);
     list_for_each_safe (it, next, &j->waiters) {
         struct waiter *w = LIST_ENTRY(it, struct waiter, job_node);
         if (!w->watches)

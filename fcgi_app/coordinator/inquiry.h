@@ -20,8 +20,9 @@ struct inquiry {
 /* Answers with PROGRESS, ANSWER or REFUSAL, now or later. */
 void inquiry_begin(struct core *c, struct core_link *l, uint64_t id, const struct wire_watch *watch,
                    uint64_t now_us);
-/* Whoever watches j asks the server instead: its end is not in this machine's store, where watchers look. */
-void inquiry_take_watchers(struct core *c, struct job *j, uint64_t now_us);
+/* Whoever watches j asks the server instead: what became of its id is not in this machine's store, where
+ * watchers look. */
+void inquiry_take_watchers(struct core *c, struct job *j);
 /* What the server knows of the key. True: it was told, and is gone. */
 bool inquiry_looked(struct core *c, struct inquiry *q, const struct shared_record *r, uint64_t now_us);
 /* The server is away: all are told so. */

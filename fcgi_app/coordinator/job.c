@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "coordinator/budget.h"
 #include "coordinator/core.h"
+#include "coordinator/inquiry.h"
 #include "coordinator/intake.h"
 #include "coordinator/machines.h"
 #include "coordinator/publish.h"
@@ -204,6 +205,8 @@ void job_tell(struct core *c, struct job *j)
 {
     if (c->ports.publish)
         publish_ended(c, j);
+    if (c->shared.reach != SHARED_OFF && j->ended == SHARED_FREE)
+        inquiry_take_watchers(c, j);
     list_for_each_safe (it, next, &j->waiters) {
         struct waiter *w = LIST_ENTRY(it, struct waiter, job_node);
         tell(c, j, w);

@@ -38,7 +38,6 @@ void machines_refuse(struct core *c, struct job *j, enum refusal why)
 {
     core_count_refusal(c, refusal_get(why));
     job_refuse(j, refusal_get(why));
-    inquiry_take_watchers(c, j, c->ports.mono_us(c->ports.arg));
     machines_end(c, j);
 }
 
@@ -106,7 +105,7 @@ enum meeting machines_meet(const struct core *c, struct job *j, const struct sha
     return MEETS_END; /* what has ended there stays, whatever this machine gives back */
 }
 
-void machines_end_met(struct core *c, struct job *j, uint64_t now_us)
+void machines_end_met(struct core *c, struct job *j)
 {
     uint64_t answers = 0;
     struct wire_refusal refusal;
@@ -122,7 +121,6 @@ void machines_end_met(struct core *c, struct job *j, uint64_t now_us)
         core_count_refusal(c, &refusal);
     if (chat_decode(buf_slice(&j->chat), &chat) == 0)
         core_count(c, "saved.tokens", "replay", answers * (chat.prompt_tokens + chat.completion_tokens));
-    inquiry_take_watchers(c, j, now_us);
     machines_end(c, j);
 }
 
@@ -203,7 +201,7 @@ static void met_running(struct core *c, struct job *j, uint64_t now_us)
 static void follow(struct core *c, struct job *j, enum meeting met, uint64_t now_us)
 {
     if (met == MEETS_END)
-        machines_end_met(c, j, now_us);
+        machines_end_met(c, j);
     else if (c->draining)
         machines_refuse(c, j, REFUSAL_DRAINING);
     else {
@@ -256,12 +254,9 @@ static void arrived(struct core *c, struct asking *q, uint64_t now_us)
     enum meeting met = a->rc < 0 ? MEETS_NOTHING : machines_meet(c, j, &a->record);
     /* It may be noted there also when nobody heard that it is; if another machine has it, behind that. */
     j->noted |= a->queued && met != MEETS_END && !a->limited;
-    if (is_limited(c, q, met))
+    if (is_limited(c, q, met) || (!job_is_async(j) && !job_is_awaited(j)))
         machines_end(c, j);
-    else if (!job_is_async(j) && !job_is_awaited(j)) {
-        inquiry_take_watchers(c, j, now_us);
-        machines_end(c, j);
-    } else if (a->rc < 0 && !machines_may_go_without(c))
+    else if (a->rc < 0 && !machines_may_go_without(c))
         machines_refuse(c, j, REFUSAL_SHARED_DOWN);
     else if (met != MEETS_NOTHING)
         follow(c, j, met, now_us);

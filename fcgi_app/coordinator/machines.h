@@ -39,7 +39,7 @@ enum meeting { MEETS_NOTHING, MEETS_RUNNING, MEETS_END };
 enum meeting machines_meet(const struct core *c, struct job *j, const struct shared_record *r);
 /* Ends a job that has no place in the batcher and none in a call: with what it has met, with a refusal, with
  * what is in it. */
-void machines_end_met(struct core *c, struct job *j, uint64_t now_us);
+void machines_end_met(struct core *c, struct job *j);
 void machines_refuse(struct core *c, struct job *j, enum refusal why);
 void machines_end(struct core *c, struct job *j);
 
