@@ -152,11 +152,11 @@ m.test('an id kept and refused on one machine, then answered on the other: both 
     assert.equal(kept.status, 202, kept.text);
     const refused = await m.a.get('/v1/requests/refused-kept?wait=10');
     assert.equal(refused.json.status, 'failed', refused.text);
-    assert.equal((await m.b.get('/v1/requests/refused-kept')).json.status, 'failed');
+    assert.equal((await m.b.get('/v1/requests/refused-kept?wait=5')).json.status, 'failed');
     const again = await m.b.post('/v1/query', body);
     assert.equal(again.status, 200, again.text);
     for (const machine of [m.a, m.b]) {
-        const told = await machine.get('/v1/requests/refused-kept');
+        const told = await machine.get('/v1/requests/refused-kept?wait=5'); /* the server hears of an end just after the client */
         assert.equal(told.json.status, 'done', told.text);
         assert.deepEqual(told.json.response, again.json);
     }
