@@ -98,8 +98,18 @@ static bool tell_progress(struct core *c, struct inquiry *q, enum wire_progress 
     return true;
 }
 
+/* Nobody else has more to say than this machine's job of that id, which is not claimed yet. */
+static bool is_ours(const struct job *j, const struct shared_record *r)
+{
+    bool unclaimed = r->state == SHARED_FREE || r->state == SHARED_REFUSED;
+    return j && j->state != JOB_ELSEWHERE && (unclaimed || (r->mine && r->state <= SHARED_DISPATCHED));
+}
+
 static bool tell(struct core *c, struct inquiry *q, const struct shared_record *r, uint64_t now_us)
 {
+    const struct job *j = job_find(c, q->key);
+    if (is_ours(j, r))
+        return tell_progress(c, q, intake_progress(j), now_us);
     if (r->mine && r->state <= SHARED_DISPATCHED) {
         /* It does not run here any more: its end is in this machine's store, or it has none. */
         intake_answer_progress(c, q->link, q->id, PROGRESS_UNKNOWN_ID);

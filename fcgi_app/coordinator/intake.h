@@ -38,6 +38,8 @@ void intake_answer_queued(struct core *c, struct core_link *l, uint64_t id);
 /* Whether somebody on this link waits under that id already. */
 bool intake_is_open(const struct core *c, const struct core_link *l, uint64_t id);
 void intake_answer_progress(struct core *c, struct core_link *l, uint64_t id, enum wire_progress progress);
+/* QUEUED or RUNNING, as far as this machine knows. */
+enum wire_progress intake_progress(const struct job *j);
 /* A waiter leaves without an answer; a job that nobody awaits any more is dropped if it is still queued. */
 void intake_leave(struct core *c, struct waiter *w, uint64_t now_us);
 /* A waiter's time is up. */

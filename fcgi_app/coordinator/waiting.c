@@ -57,10 +57,24 @@ void intake_answer_progress(struct core *c, struct core_link *l, uint64_t id, en
     core_link_dirty(c, l);
 }
 
-static enum wire_progress progress_of(const struct job *j)
+enum wire_progress intake_progress(const struct job *j)
 {
     bool waits = j->state <= JOB_QUEUED && !(j->state == JOB_ELSEWHERE && j->runs_elsewhere);
     return waits ? PROGRESS_QUEUED : PROGRESS_RUNNING;
+}
+
+/* Of one that this machine has not claimed yet another machine may know more. */
+static void tell_progress(struct core *c, struct core_link *l, uint64_t id, const struct job *j,
+                          uint64_t now_us)
+{
+    struct wire_watch watch = {.wait_ms = 0};
+    bool ours = j->claimed || j->noted || j->recorded || (j->submit.flags & SUBMIT_FRESH_ID);
+    if (c->shared.reach != SHARED_THERE || ours) {
+        intake_answer_progress(c, l, id, intake_progress(j));
+        return;
+    }
+    memcpy(watch.key, j->submit.key, sizeof(watch.key));
+    inquiry_begin(c, l, id, &watch, now_us);
 }
 
 int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *frame, uint64_t now_us)
@@ -80,14 +94,14 @@ int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *f
         inquiry_begin(c, l, frame->id, &watch, now_us);
     else if (!watch.wait_ms ||
              job_add_waiter(c, j, l, frame->id, true, now_us + watch.wait_ms * US_PER_MS) < 0)
-        intake_answer_progress(c, l, frame->id, progress_of(j));
+        tell_progress(c, l, frame->id, j, now_us);
     return 0;
 }
 
 void intake_deadline(struct core *c, struct waiter *w, uint64_t now_us)
 {
     if (w->watches)
-        intake_answer_progress(c, w->link, w->id, progress_of(w->job));
+        tell_progress(c, w->link, w->id, w->job, now_us);
     else {
         core_refuse(c, w->link, w->id, refusal_get(REFUSAL_DEADLINE));
         if (c->ports.publish)
