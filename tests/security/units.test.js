@@ -100,7 +100,9 @@ describe('what the units start', { skip: has('systemd-socket-activate') && has('
         const { args, environment } = command(`carpool-${pool}.service`);
         const set = Object.entries(environment).flatMap(([name, value]) => ['-E', `${name}=${value}`]);
         start(['systemd-socket-activate', '-l', socket, ...set, ...args], {});
-        await until('the socket is there', () => fs.existsSync(socket), 10000);
+        /* 00010000: it listens; its file is there a moment before. */
+        const listens = () => fs.readFileSync('/proc/net/unix', 'utf8').split('\n').some((line) => line.endsWith(` ${socket}`) && line.includes(' 00010000 '));
+        await until('the socket listens', listens, 10000);
         fs.chmodSync(socket, Number.parseInt(unit.SocketMode[0], 8)); /* that tool has a mode of its own */
         return socket;
     }
@@ -140,7 +142,7 @@ describe('what the units start', { skip: has('systemd-socket-activate') && has('
     test('without a coordinator a pool starts none, and has one again when systemd brings it back', async () => {
         coordinator.kill('SIGTERM');
         await coordinator.ended;
-        assert.match(told, /STOPPING=1/);
+        await until('STOPPING=1', () => told.includes('STOPPING=1\n'), 10000); /* by way of the listener */
         const at = path.join(run, 'prompt.sock');
         const res = await fcgiRequest(at, 'POST', '/query', { query: 'nobody there' }, { timeoutMs: 20000 * STRETCH });
         assert.equal(res.status, 503, res.text);
