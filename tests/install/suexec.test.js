@@ -25,7 +25,7 @@ describe('suexec', { skip: noChroot() }, () => {
     const errors = () => fs.readFileSync(path.join(tree, 'var/log/apache2/error.log'), 'utf8').slice(-3000);
 
     before(async () => {
-        const made = spawnSync('make', ['-s', '-C', ROOT, 'dist-bin', `DIST=${dir}/dist`], { encoding: 'utf8', env: cleanEnvironment(), timeout: 900000 });
+        const made = spawnSync('flock', [path.join(ROOT, 'build'), 'make', '-s', '-C', ROOT, 'dist-bin', `DIST=${dir}/dist`], { encoding: 'utf8', env: cleanEnvironment(), timeout: 900000 });
         assert.equal(made.status, 0, made.stdout + made.stderr);
         copyTo(tree);
         execFileSync('cp', [path.join(dir, 'dist', fs.readdirSync(path.join(dir, 'dist'))[0]), path.join(tree, 'packages/carpool.tar.gz')]);

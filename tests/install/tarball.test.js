@@ -32,7 +32,7 @@ describe('the tarball', () => {
     let s, dir, tarball, names;
     before(async () => {
         dir = fs.mkdtempSync('/tmp/cp-dist-');
-        const said = spawnSync('make', ['-s', '-C', ROOT, 'dist-bin', `DIST=${dir}`], { encoding: 'utf8', env: cleanEnvironment(), timeout: 900000 });
+        const said = spawnSync('flock', [path.join(ROOT, 'build'), 'make', '-s', '-C', ROOT, 'dist-bin', `DIST=${dir}`], { encoding: 'utf8', env: cleanEnvironment(), timeout: 900000 });
         assert.equal(said.status, 0, said.stdout + said.stderr);
         tarball = path.join(dir, fs.readdirSync(dir)[0]);
         names = execFileSync('tar', ['-tzf', tarball], { encoding: 'utf8' }).trim().split('\n');
