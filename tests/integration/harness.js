@@ -278,9 +278,15 @@ class Stack {
     }
     /* The end of every log, for the reader of a failure. */
     logs() {
+        const read = (file) => {
+            try {
+                return fs.readFileSync(file, 'utf8');
+            } catch {
+                return ''; /* it was stopped, and is being cleared away */
+            }
+        };
         const tail = (file) =>
-            fs
-                .readFileSync(file, 'utf8')
+            read(file)
                 .split('\n')
                 .filter(Boolean)
                 .slice(-10)

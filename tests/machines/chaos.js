@@ -13,6 +13,7 @@ const { inParallel, PROVIDER_KEY } = require('../integration/harness');
 const { History, report } = require('../crash/history');
 const { Load, randomFrom } = require('../crash/load');
 const { misbehave } = require('../crash/misbehave');
+const { Stalls } = require('../crash/stalls');
 const { Machines, sleep, until, STRETCH, BACK_MS } = require('./machines');
 
 const ROUNDS = Number(process.env.ROUNDS || 30);
@@ -36,6 +37,7 @@ const history = new History({
     attempts: RETRY_ATTEMPTS,
     secrets: Object.entries(SECRETS).flatMap(([name, texts]) => [].concat(texts).map((text) => ({ name, text }))),
 });
+const stalls = new Stalls(history);
 const machines = new Machines({
     onLoss: 'refuse',
     env: {
@@ -135,7 +137,7 @@ const REDIS_BLOWS = {
     },
 };
 
-/* Time until this machine answers a fresh prompt. */
+/* Time until this machine answers a fresh prompt, but for stalls of this process. */
 async function timeUntilServed(machine, tag) {
     const start = performance.now();
     for (let i = 0; performance.now() - start < 20000 * STRETCH; i++) {
@@ -144,7 +146,7 @@ async function timeUntilServed(machine, tag) {
         const attempt = await load.at(machine).ask(q);
         if (attempt.status === 200) {
             load.told.push(q);
-            return performance.now() - start;
+            return performance.now() - start - stalls.since(start);
         }
         await sleep(20);
     }
@@ -272,6 +274,7 @@ async function main() {
     console.log(`machines: ${ROUNDS} rounds, SEED=${SEED}`);
     const faults = [];
     await machines.start();
+    stalls.watch();
     machines.fake.reset(); /* what woke the coordinators */
     const wildProvider = misbehave(random, load.moments);
     let isWild = false;
@@ -319,7 +322,7 @@ async function main() {
     const sorted = [...times].sort((a, b) => a - b);
     console.log(`clients: ${tally(history.attempts.map((a) => (a.gone ? 'left' : a.error ? 'broke' : a.status)))}`);
     console.log(`provider: ${machines.fake.calls.length} calls; prompts ${tally(history.dispatches.map((d) => d.outcome))}`);
-    console.log(`served again: p50 ${percentile(sorted, 50)?.toFixed(0)} ms, at most ${sorted.at(-1)?.toFixed(0)} ms; ${seconds.toFixed(0)} s; ${ends.n} ids asked of both in the end`);
+    console.log(`served again: p50 ${percentile(sorted, 50)?.toFixed(0)} ms, at most ${sorted.at(-1)?.toFixed(0)} ms; ${seconds.toFixed(0)} s; ${ends.n} ids asked of both in the end; this process itself hung ${stalls.longestMs.toFixed(0)} ms at most`);
     if (!(sorted.at(-1) <= BACK_MS * STRETCH)) faults.push(`served again after ${sorted.at(-1)?.toFixed(0)} ms, ${BACK_MS * STRETCH} are allowed`);
     if (violations.length) faults.push(`${violations.length} violations:\n${report(violations)}`);
     if (faults.length) console.log(machines.logs());
