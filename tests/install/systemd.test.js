@@ -40,7 +40,7 @@ describe('under systemd', { skip: noSystemd() }, () => {
 
     /* A command beside that systemd; what it prints. */
     async function inside(...command) {
-        const args = ['--target', String(init), '--mount', '--pid', '--uts', '--ipc', '--cgroup', '--root', '--wd', '--', 'env', '-i', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root', 'LANG=C', 'DEBIAN_FRONTEND=noninteractive', ...command];
+        const args = ['--target', String(init), '--mount', '--pid', '--uts', '--ipc', '--cgroup', '--root', '--wd', '--', 'env', '-i', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root', 'LANG=C', 'DEBIAN_FRONTEND=noninteractive', ...command];
         try {
             return (await run('nsenter', args, { encoding: 'utf8', timeout: 200000 * STRETCH, maxBuffer: 1 << 26 })).stdout;
         } catch (e) {
@@ -193,5 +193,22 @@ describe('under systemd', { skip: noSystemd() }, () => {
         assert.equal(await inside('systemctl', '--failed', '--no-legend', '--plain'), '');
         await sh('apt-get purge -y -qq carpool 2>&1');
         assert.equal(await sh("ls -d /run/carpool /var/lib/carpool /var/log/carpool /etc/carpool /etc/systemd/system/*/carpool* /etc/systemd/system/carpool* 2>/dev/null || true"), '');
+        assert.notEqual((await ask('nobody there').catch(() => ({ status: 0 }))).status, 200);
+    });
+
+    it('make install, and the commands that go with it, for a prefix of its own', async () => {
+        await sh('userdel carpool');
+        const make = (target) => run('make', ['-s', '-C', ROOT, target, `BUILD=${path.relative(ROOT, BUILD)}`, 'PREFIX=/usr/local', `DESTDIR=${tree}`], { encoding: 'utf8', env: cleanEnvironment() });
+        await make('install');
+        await sh('systemd-sysusers && systemd-tmpfiles --create; systemctl daemon-reload; systemctl enable --quiet --now carpoold carpool-prompt.socket carpool-manage.socket; lighty-enable-mod carpool >/dev/null; systemctl restart lighttpd');
+        await until('it serves', async () => (await client.get('/carpool/health', { check: false, timeoutMs: 5000 }).catch(() => null))?.json?.status === 'ok', 20000);
+        assert.equal((await ask('from /usr/local')).json?.text, 'Processed: from /usr/local');
+        assert.equal((await client.get('/carpool/', { check: false })).status, 200);
+        for (const name of UNITS.filter((unit) => unit.endsWith('.service')))
+            assert.match(await inside('readlink', `/proc/${await mainPid(name)}/exe`), /^\/usr\/local\/libexec\/carpool\//, name);
+        assert.match(await inside('carpoolctl', 'status'), /mock/);
+        await sh('systemctl disable --quiet --now carpoold.service carpool-prompt.socket carpool-manage.socket carpool-prompt.service carpool-manage.service; lighty-disable-mod carpool >/dev/null');
+        await make('uninstall');
+        assert.equal(await sh("find /usr/local /etc -name '*carpool*' -not -name carpool.conf.new"), '');
     });
 });
