@@ -76,9 +76,13 @@ diskTest('filled by others and emptied, three times', {}, async (t, s, disk) => 
         fill(disk);
         await untilRefused(s);
         await sleep(1500);
-        const told = load.told.size;
+        /* Pages that the store has to spare may still take a small commit, and with it an answer or two. */
+        const before = new Set(load.told.keys());
         await sleep(500);
-        assert.equal(load.told.size, told, 'nothing is answered that could not be stored');
+        for (const id of [...load.told.keys()].filter((each) => !before.has(each))) {
+            const { json, text } = await s.get(`/v1/requests/${id}`);
+            assert.equal(json.status, 'done', `${id} was answered and is not stored: ${text}`);
+        }
         empty(disk);
         const back = await s.untilWell('the disk was emptied');
         t.diagnostic(`back after ${back.toFixed(0)} ms`);
