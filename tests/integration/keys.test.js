@@ -223,7 +223,8 @@ describe('keys of several machines', () => {
         const late = (await done(two.stack, 'key', 'export')).out;
         assert.equal((await ctl(one.stack, ['key', 'import', '-'], { input: late })).status, 0);
         assertError(await one.ask('x', {}, as(gone.key)), 401);
-        assert.equal((await one.ask('x', {}, as(kept.key))).status, 200);
+        /* A coordinator that carpoolctl has started for its change may still be leaving (503, nothing sent). */
+        await until('the key that was kept is served', async () => (await one.ask('x', {}, as(kept.key))).status === 200);
     });
 
     one.test('what is no such file is refused whole', async () => {

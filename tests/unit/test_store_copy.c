@@ -84,11 +84,11 @@ Test(store_copy, follows_a_map_that_another_process_grew)
     store_close(store);
     fixture_open(STORE_WRITER, 64 << 10, 64 << 20);
     pid_t child = fixture_fork();
-    if (child == 0) {
-        store = NULL; /* LMDB is opened after fork */
-        fixture_open(STORE_WRITER, 64 << 10, 64 << 20);
-        WRITE(put_large, (char[]){'b'});
-        _exit(0);
+    if (child == 0) { /* which opens the store itself: LMDB is opened after fork */
+        struct store_options o = {
+            .access = STORE_WRITER, .map_start_bytes = 64 << 10, .map_max_bytes = 64 << 20};
+        struct store *mine;
+        _exit(store_open(store_dir, &o, &mine, NULL) || store_write(mine, 0, put_large, (char[]){'b'}, NULL));
     }
     int status;
     waitpid(child, &status, 0);
