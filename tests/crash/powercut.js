@@ -19,9 +19,9 @@ const { History, report } = require('./history');
 const { Load, randomFrom } = require('./load');
 const { misbehave } = require('./misbehave');
 const { killAll } = require('./processes');
+const { SEED } = require('../seed');
 
 const ROUNDS = Number(process.env.ROUNDS || 30);
-const SEED = Number(process.env.SEED || Math.floor(Math.random() * 1e9));
 const LANES = 12;
 /* The longest time between two keys that are put. */
 const KEYS_MS = { 0: Infinity, many: 40 }[process.env.KEYS] ?? 400;

@@ -12,9 +12,9 @@ const { History, report } = require('./history');
 const { Load, randomFrom } = require('./load');
 const { misbehave } = require('./misbehave');
 const { Stalls } = require('./stalls');
+const { SEED } = require('../seed');
 
 const ROUNDS = Number(process.env.ROUNDS || 40);
-const SEED = Number(process.env.SEED || Math.floor(Math.random() * 1e9));
 const LANES = Number(process.env.LANES || 24);
 const READY_MS = 2000 * STRETCH;
 const RETRY_ATTEMPTS = 3;

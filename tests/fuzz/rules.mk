@@ -20,7 +20,7 @@ FUZZ_SECONDS = $(if $(filter command,$(firstword $(origin SECONDS))),$(SECONDS),
 
 .PHONY: fuzz fuzz-harnesses
 fuzz-harnesses: $(FUZZ)
-fuzz: ## libFuzzer harnesses, two at a time: SECONDS=60 each (0: only their corpora); T=name for some
+fuzz: ## libFuzzer harnesses, two at a time: SECONDS=60 each (0: only their corpora), SEED=; T=name for some
 	@etc/setup check
 	@$(BUILDER) $(FUZZING) fuzz-harnesses
 	@node tests/fuzz/run.js --seconds $(FUZZ_SECONDS) --match '$(T)'

@@ -7,6 +7,7 @@ const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const os = require('node:os');
+const { SEED } = require('../seed');
 
 const RATE_MIN = 1000; // inputs a second
 const WAITS_MAX = 0.1; // an input: a harness that sleeps is slow, whatever its processor time says
@@ -95,7 +96,7 @@ async function fuzz(name, seconds) {
     fs.mkdirSync(learnt, { recursive: true });
     fs.mkdirSync(findings, { recursive: true });
     const args = [
-        `-max_total_time=${seconds}`, `-max_len=${MAX_LEN[name] ?? 4096}`, '-timeout=20', '-rss_limit_mb=2048',
+        `-seed=${SEED}`, `-max_total_time=${seconds}`, `-max_len=${MAX_LEN[name] ?? 4096}`, '-timeout=20', '-rss_limit_mb=2048',
         '-print_final_stats=1', `-artifact_prefix=${findings}/${name}-`, learnt, path.join(__dirname, 'corpus', name),
     ];
     /* How often a branch is taken says how much time passed in the core's world, so almost every input would look new, and half of
@@ -123,6 +124,7 @@ async function fuzz(name, seconds) {
 async function main() {
     const o = options();
     const queue = names(o.match);
+    if (o.seconds) console.log(`fuzz: SEED=${SEED}`);
     let passed = 0;
     let bad = 0;
     if (!queue.length) bad++;

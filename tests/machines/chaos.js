@@ -14,10 +14,10 @@ const { History, report } = require('../crash/history');
 const { Load, randomFrom } = require('../crash/load');
 const { misbehave } = require('../crash/misbehave');
 const { Stalls } = require('../crash/stalls');
+const { SEED } = require('../seed');
 const { Machines, sleep, until, STRETCH, BACK_MS } = require('./machines');
 
 const ROUNDS = Number(process.env.ROUNDS || 30);
-const SEED = Number(process.env.SEED || Math.floor(Math.random() * 1e9));
 const LANES = Number(process.env.LANES || 20);
 const RETRY_ATTEMPTS = 3;
 /* After Redis or a coordinator is there again, somebody may not know yet what the others know. */
