@@ -127,6 +127,10 @@ struct core_ports {
     /* Sends the call; core_called() follows in a later turn. Not used for the mock provider. ERR_NOMEM and
      * the like: nothing was sent. */
     int (*send)(void *arg, struct call *call, struct err *e);
+    /* Of a call that streams (call->request.streams): lets it go on after core_streamed() was false; ends it,
+     * so that core_called() does not follow. */
+    void (*resume)(void *arg, struct call *call);
+    void (*abort)(void *arg, struct call *call);
     /* Sends a GET; core_probed() follows in a later turn. NULL: there is nobody to ask. */
     int (*probe)(void *arg, const struct provider_call *request);
     /* Queues a record of the event log. */
@@ -237,6 +241,11 @@ void core_committed(struct core *c, struct commit_op *op, uint64_t now_us);
 /* A call came back. response is only lent. */
 void core_called(struct core *c, struct call *call, const struct provider_response *response,
                  uint64_t now_us);
+
+/* The next bytes of a call that streams. False: whoever hears it does not keep up; the same bytes again once
+ * the resume port was called. */
+MUST_CHECK
+bool core_streamed(struct core *c, struct call *call, struct slice bytes, uint64_t now_us);
 
 /* The answer to a probe. response is only lent. */
 void core_probed(struct core *c, const struct provider_response *response, uint64_t now_us);

@@ -33,9 +33,14 @@ struct provider_member {
     struct slice model;         /* absent: the provider's default */
     struct slice extra;         /* JSON object of further parameters, named as OpenAI names them */
     bool completion;            /* the prompt is a text to be continued, not a question */
-    bool confidence;            /* wanted, if the provider can say it and the call is this member's alone */
-    double temperature;         /* NaN: leave it to the provider */
-    uint32_t max_tokens;        /* never 0 */
+    bool verbatim; /* messages and extra (of a completion extra alone, its prompt in it) are OpenAI's request
+                      but for model, stream and stream_options: nothing is added to it, neither prompt,
+                      temperature nor max_tokens, and the part has the response. Goes alone. */
+    bool stream; /* with verbatim: asked for as a stream, see stream.h; the caller's wish, which the codec may
+                    not be able to grant: then call.streams is false, and the answer comes in one */
+    bool confidence;     /* wanted, if the provider can say it and the call is this member's alone */
+    double temperature;  /* NaN: leave it to the provider */
+    uint32_t max_tokens; /* never 0 */
     enum priority priority;
 };
 
@@ -49,6 +54,7 @@ struct provider_call {
                         provider_call_fini. */
     struct buf body; /* JSON; empty for GET */
     bool is_get;
+    bool streams; /* the response is a stream of events, to be read by stream.h, if it is a 200 and says so */
     enum provider_mode mode;
     size_t members;
     bool logprobs;                 /* asked for */
@@ -118,8 +124,10 @@ enum verdict {
 /* What the call came to for one member. Slices lend from the arena given to provider_decode. */
 struct provider_part {
     enum verdict verdict;
-    struct slice text;                         /* ANSWERED */
-    struct slice finish_reason;                /* ANSWERED: "stop", "length", … */
+    struct slice text;          /* ANSWERED */
+    struct slice finish_reason; /* ANSWERED: "stop", "length", … */
+    struct slice response; /* ANSWERED, of a verbatim member: the response as OpenAI's JSON object, one value;
+                              text is its first choice's, empty where that has none (tool calls) */
     uint64_t prompt_tokens, completion_tokens; /* its share of the call's usage; shares add up to the whole */
     double confidence; /* exp(mean log-probability) when the provider gave them, else NaN */
 };

@@ -6,13 +6,15 @@
 #include "base/bytes.h"
 #include "store/chats_private.h"
 
-#define CHAT_VERSION 1
+/* 2 has a response at its end; without one a record is written as 1. */
+#define CHAT_VERSION               1
+#define CHAT_VERSION_WITH_RESPONSE 2
 
 enum chat_flags { CHAT_CACHED = 1, CHAT_RATE_LIMITED = 2 };
 
 void chat_encode(struct buf *out, const struct chat *c)
 {
-    bytes_put_u8(out, CHAT_VERSION);
+    bytes_put_u8(out, c->response.p ? CHAT_VERSION_WITH_RESPONSE : CHAT_VERSION);
     bytes_put_u8(out, (uint8_t)c->endpoint);
     bytes_put_u8(out, (uint8_t)c->priority);
     bytes_put_u8(out, (c->cached ? CHAT_CACHED : 0) | (c->rate_limited ? CHAT_RATE_LIMITED : 0));
@@ -35,6 +37,8 @@ void chat_encode(struct buf *out, const struct chat *c)
     bytes_put_text(out, c->model);
     bytes_put_text(out, c->text);
     bytes_put_text(out, c->finish_reason);
+    if (c->response.p)
+        bytes_put_text(out, c->response);
 }
 
 int chat_decode(struct slice record, struct chat *ret_chat)
@@ -42,7 +46,8 @@ int chat_decode(struct slice record, struct chat *ret_chat)
     struct bytes_reader r;
     struct chat c = {0};
     bytes_reader_init(&r, record);
-    if (bytes_get_u8(&r) != CHAT_VERSION)
+    uint8_t version = bytes_get_u8(&r);
+    if (version != CHAT_VERSION && version != CHAT_VERSION_WITH_RESPONSE)
         return ERR_CORRUPT;
     c.endpoint = bytes_get_u8(&r);
     c.priority = bytes_get_u8(&r);
@@ -68,6 +73,8 @@ int chat_decode(struct slice record, struct chat *ret_chat)
     c.model = bytes_get_text(&r);
     c.text = bytes_get_text(&r);
     c.finish_reason = bytes_get_text(&r);
+    if (version == CHAT_VERSION_WITH_RESPONSE)
+        c.response = bytes_get_text(&r);
     if (!bytes_done(&r) || c.priority >= PRIORITIES || c.endpoint < ENDPOINT_QUERY ||
         c.endpoint > ENDPOINT_COMPLETIONS)
         return ERR_CORRUPT;

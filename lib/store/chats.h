@@ -37,6 +37,8 @@ struct chat {
     double confidence;                         /* NaN: not known */
     struct slice request_id, username, prompt, system_prompt, created_at, metadata, model, text,
         finish_reason;
+    struct slice response; /* of SUBMIT_VERBATIM: the provider's response as OpenAI's JSON object, of a stream
+                              as it would have been without; text is its first choice's. Else absent. */
 };
 
 void chat_encode(struct buf *out, const struct chat *c); /* with a version byte in front */

@@ -33,6 +33,7 @@ static const struct payload_rule rules[] = {
     [WIRE_PROGRESS] = {true, 1, 1},
     [WIRE_DONE] = {true, 0, 0},
     [WIRE_STATUS] = {true, 2, WIRE_MAX_PAYLOAD},
+    [WIRE_DELTA] = {true, 2, WIRE_MAX_PAYLOAD},
 };
 
 int wire_frame_parse(struct slice received, struct wire_frame *ret_frame, size_t *ret_size)

@@ -41,6 +41,8 @@ enum wire_type {
     WIRE_PROGRESS = 37, /* u8 enum wire_progress, answers WATCH */
     WIRE_DONE = 38,     /* no payload; the change asked for is in force */
     WIRE_STATUS = 39,   /* JSON text: the coordinator's part of /health and queue depths */
+    WIRE_DELTA = 40,    /* JSON text: a piece of an answer that streams, one of OpenAI's chunk objects; any
+                           number    before the ANSWER or REFUSAL that ends it */
 };
 
 /* One frame taken from the front of a receive buffer. payload lends from it. */

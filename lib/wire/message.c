@@ -14,8 +14,10 @@
 
 #define SUBMIT_FIXED_SIZE (2 * REQUEST_KEY_SIZE + TRUST_GROUP_SIZE + 4 + 4 + 8 + 4)
 #define SUBMIT_TEXTS      9
-#define SUBMIT_FLAGS      (SUBMIT_ASYNC | SUBMIT_FRESH_ID | SUBMIT_ALONE | SUBMIT_NO_CACHE | SUBMIT_COMPLETION)
-#define ANSWER_FLAGS      (ANSWER_REPLAYED | ANSWER_JOINED | ANSWER_LIMITS)
+#define SUBMIT_FLAGS                                                                                         \
+    (SUBMIT_ASYNC | SUBMIT_FRESH_ID | SUBMIT_ALONE | SUBMIT_NO_CACHE | SUBMIT_COMPLETION | SUBMIT_VERBATIM | \
+     SUBMIT_STREAM)
+#define ANSWER_FLAGS (ANSWER_REPLAYED | ANSWER_JOINED | ANSWER_LIMITS)
 
 const char *endpoint_path(enum endpoint e)
 {
@@ -108,12 +110,19 @@ void wire_submit_encode(struct buf *out, const struct wire_submit *m)
     bytes_put_text(out, m->caller_key);
 }
 
+/* What goes through as it is has its call to itself, and only that streams, to somebody who is there. */
+static bool flags_valid(unsigned flags)
+{
+    return !(flags & ~(unsigned)SUBMIT_FLAGS) && (!(flags & SUBMIT_VERBATIM) || flags & SUBMIT_ALONE) &&
+           (!(flags & SUBMIT_STREAM) || (flags & SUBMIT_VERBATIM && !(flags & SUBMIT_ASYNC)));
+}
+
 static bool submit_valid(const struct wire_submit *m)
 {
     return m->family >= FAMILY_QUERY && m->family <= FAMILY_OPENAI && m->endpoint >= ENDPOINT_QUERY &&
            m->endpoint <= ENDPOINT_COMPLETIONS && (unsigned)m->priority < PRIORITIES &&
-           !(m->flags & ~(unsigned)SUBMIT_FLAGS) && !isinf(m->temperature) && m->request_id.p &&
-           m->request_id.n && m->prompt.p;
+           flags_valid(m->flags) && !isinf(m->temperature) && m->request_id.p && m->request_id.n &&
+           m->prompt.p;
 }
 
 int wire_submit_decode(struct slice payload, struct wire_submit *ret_m)

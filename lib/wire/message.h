@@ -53,6 +53,12 @@ enum submit_flags {
     SUBMIT_ALONE = 4,    /* never shares a call: a history, tools, images */
     SUBMIT_NO_CACHE = 8,
     SUBMIT_COMPLETION = 16, /* the prompt is a text to be continued, not a question */
+    SUBMIT_VERBATIM =
+        32,             /* OpenAI's request, to be answered as the provider answers it: messages and extra
+                           hold all of it but model, stream and stream_options, nothing is added to it, and
+                           the chat keeps the whole response; prompt only says what it was about. With ALONE */
+    SUBMIT_STREAM = 64, /* what the model says is wanted as it comes, in DELTA frames before the end; with
+                           ALONE and VERBATIM, never with ASYNC */
 };
 
 /* One prompt. Absent slices (p == NULL) were not given by the client. */
@@ -166,7 +172,7 @@ int wire_count_decode(struct slice payload, void (*add)(void *arg, struct slice 
 
 /* The two hashes of a request (api.md "Request ids"), unkeyed BLAKE2b-256 over unambiguous encodings. The
  * fingerprint covers prompt, system prompt, messages, model, extra, temperature, max_tokens, priority and
- * family; not created_at, metadata, username or keys.
+ * family, and COMPLETION of the flags; not created_at, metadata, username or keys, nor STREAM.
  *
  * The key of a version 7 UUID begins with that id's own time stamp instead of hash: requests of one moment
  * then share pages of the store, which a commit would otherwise write one by one. 26 bytes of hash remain. */
