@@ -75,7 +75,7 @@ int codec_url(const struct provider *p, const char *default_base_url, const char
     return 0;
 }
 
-int codec_headers(const struct provider *p, const char *name, const char *scheme, char **ret_headers,
+int codec_headers(const struct provider *p, const char *name, const char *scheme, struct provider_call *call,
                   struct err *e)
 {
     const char *key = p->api_key ? p->api_key : "";
@@ -84,17 +84,19 @@ int codec_headers(const struct provider *p, const char *name, const char *scheme
             return err_set(e, ERR_INVAL,
                            "The provider's API key holds a line break or another control character, which "
                            "no HTTP header may carry.");
-    static const char json[] = "Content-Type: application/json\nAccept: application/json\n";
+    const char *json =
+        call->streams ? "Content-Type: application/json\nAccept: text/event-stream, application/json;q=0.5\n"
+                      : "Content-Type: application/json\nAccept: application/json\n";
     /* Sized in one go, so that no copy of the key stays behind in memory that grew. */
-    size_t size = sizeof(json) + strlen(name) + strlen(scheme) + strlen(key) + 4;
+    size_t size = strlen(json) + strlen(name) + strlen(scheme) + strlen(key) + 5;
     char *headers = malloc(size);
     if (!headers)
         return ERR_NOMEM;
     if (key[0])
         snprintf(headers, size, "%s%s: %s%s\n", json, name, scheme, key);
     else
-        memcpy(headers, json, sizeof(json));
-    *ret_headers = headers;
+        memcpy(headers, json, strlen(json) + 1);
+    call->headers = headers;
     return 0;
 }
 

@@ -32,7 +32,8 @@ struct codec_answers {
 
 /* What an error body says. Slices lend from the tree. */
 struct codec_error {
-    struct slice message; /* may be absent */
+    struct slice message; /* may be absent, as the next */
+    struct slice param;   /* the parameter that was refused */
     bool auth;            /* the key is the matter, whatever the status says */
     bool filtered;        /* a content filter refused the prompt */
     bool quota;           /* waiting does not help */
@@ -52,6 +53,15 @@ struct codec {
     MUST_CHECK
     int (*encode)(const struct provider *p, const struct provider_member *members, size_t n,
                   struct provider_call *call, struct err *e);
+    /* The same for a verbatim member. NULL: it takes none. */
+    MUST_CHECK
+    int (*encode_verbatim)(const struct provider *p, const struct provider_member *m,
+                           struct provider_call *call, struct err *e);
+    /* A response to it as OpenAI's JSON object, from the arena; absent: it is no answer. root may be NULL.
+     * NULL: what comes is that object. Only ERR_NOMEM. */
+    MUST_CHECK
+    int (*response)(const cJSON *root, const struct provider_call *call, struct arena *arena,
+                    struct slice *ret_response);
     /* root may be NULL. Only ERR_NOMEM. */
     MUST_CHECK
     int (*answers)(const cJSON *root, enum provider_mode mode, struct arena *arena,
@@ -62,6 +72,12 @@ struct codec {
 
 extern const struct codec codec_openai, codec_gemini, codec_model_service;
 bool gemini_model_ok(struct slice model);
+MUST_CHECK
+int openai_encode_verbatim(const struct provider *p, const struct provider_member *m,
+                           struct provider_call *call, struct err *e);
+/* The first choice of OpenAI's response to a verbatim member, and the usage; ret->items[0] as answers(). */
+MUST_CHECK
+int openai_first_choice(const cJSON *root, struct arena *arena, struct codec_answers *ret);
 
 extern const char codec_vendor[]; /* the address of OpenAI itself, which needs no asking how it is */
 
@@ -76,9 +92,10 @@ struct slice codec_model(const struct provider *p, const struct provider_member 
 MUST_CHECK
 int codec_url(const struct provider *p, const char *default_base_url, const char *path,
               struct provider_call *call, struct err *e);
-/* JSON headers and, when there is a key, a line of name, scheme and key. The caller wipes and frees. */
+/* JSON headers (of a call that streams, events are accepted first) and, when there is a key, a line of name,
+ * scheme and key. The call wipes and frees. */
 MUST_CHECK
-int codec_headers(const struct provider *p, const char *name, const char *scheme, char **ret_headers,
+int codec_headers(const struct provider *p, const char *name, const char *scheme, struct provider_call *call,
                   struct err *e);
 /* What compose (combined_instruction, combined_questions) writes, as a JSON string into w; the schema as a
  * value. */

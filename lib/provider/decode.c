@@ -157,6 +157,57 @@ static int decode_no_answer(struct decoding *d, const struct codec *codec, const
                               (struct slice){0});
 }
 
+/* An answer of a verbatim member is kept whole, whatever is in it: cut short, filtered, without a text. */
+static int keep_response(struct decoding *d, struct slice response, const struct codec_answer *a)
+{
+    struct provider_part *part = &d->job.out->parts[0];
+    response = slice_trim(response);
+    char *copy = arena_copy(d->job.arena, response), *text = arena_copy(d->job.arena, a->text);
+    if (!copy || !text)
+        return ERR_NOMEM;
+    part->response = (struct slice){copy, response.n};
+    part->confidence = a->confidence;
+    return keep_part(d, 0, (struct slice){text, a->text.n}, a);
+}
+
+/* OpenAI's object, as it came or as the codec made it of something else. */
+static int read_response(struct decoding *d, const struct codec *codec, const cJSON *root,
+                         struct slice response)
+{
+    struct codec_answers *as = &d->answers;
+    int rc = openai_first_choice(root, d->job.arena, as);
+    if (rc)
+        return rc;
+    d->job.out->prompt_tokens = as->prompt_tokens;
+    d->job.out->completion_tokens = as->completion_tokens;
+    return as->items[0].present ? keep_response(d, response, &as->items[0])
+                                : decode_no_answer(d, codec, root);
+}
+
+static int decode_verbatim(struct decoding *d, const struct codec *codec, const cJSON *root,
+                           struct slice body)
+{
+    if (!codec->response)
+        return read_response(d, codec, root, body);
+    struct slice made = {0};
+    cJSON *made_root;
+    struct err ignored;
+    int rc = codec->response(root, d->call, d->job.arena, &made);
+    if (rc)
+        return rc;
+    if (!made.p)
+        return decode_no_answer(d, codec, root);
+    rc = json_parse(made, &made_root, &ignored);
+    if (rc == ERR_NOMEM)
+        return rc;
+    if (rc)
+        return outcome_bad_answer(&d->job, "The provider's answer cannot be put into OpenAI's words",
+                                  (struct slice){0});
+    rc = read_response(d, codec, made_root, made);
+    cJSON_Delete(made_root);
+    return rc;
+}
+
 static int share_usage(struct decoding *d)
 {
     const size_t n = d->job.n;
@@ -178,7 +229,7 @@ static int share_usage(struct decoding *d)
     return 0;
 }
 
-static int decode_answer(struct decoding *d, const struct codec *codec, const cJSON *root)
+static int decode_answer(struct decoding *d, const struct codec *codec, const cJSON *root, struct slice body)
 {
     bool each = d->call->mode != MODE_COMBINED;
     struct codec_answers *as = &d->answers;
@@ -188,7 +239,12 @@ static int decode_answer(struct decoding *d, const struct codec *codec, const cJ
         return ERR_NOMEM;
     for (size_t i = 0; i < as->n; i++)
         as->items[i].confidence = NAN;
-    int rc = codec->answers(root, d->call->mode, d->job.arena, as);
+    int rc;
+    if (d->call->verbatim) {
+        rc = decode_verbatim(d, codec, root, body);
+        return rc ? rc : share_usage(d);
+    }
+    rc = codec->answers(root, d->call->mode, d->job.arena, as);
     if (rc)
         return rc;
     d->job.out->prompt_tokens = as->prompt_tokens;
@@ -226,7 +282,7 @@ int provider_decode(const struct provider *p, const struct provider_call *call,
     struct provider_outcome out = {.parts = arena_alloc(arena, n * sizeof(*out.parts))};
     if (!out.parts)
         return ERR_NOMEM;
-    struct decoding d = {.job = {p, n, arena, &out}, .call = call, .members = members};
+    struct decoding d = {.job = {p, n, call->verbatim, arena, &out}, .call = call, .members = members};
     for (size_t i = 0; i < n; i++)
         out.parts[i] = (struct provider_part){.verdict = VERDICT_MISSING, .confidence = NAN};
 
@@ -240,7 +296,7 @@ int provider_decode(const struct provider *p, const struct provider_call *call,
     if (response->transport != TRANSPORT_COMPLETE) {
         rc = outcome_transport(&d.job, response);
     } else if (response->status >= 200 && response->status <= 299) {
-        rc = decode_answer(&d, codec, root);
+        rc = decode_answer(&d, codec, root, response->body);
     } else {
         struct codec_error error = {0};
         bool said = codec->error(root, &error);

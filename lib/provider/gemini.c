@@ -252,7 +252,7 @@ static int encode(const struct provider *p, const struct provider_member *member
     (void)n;
     int rc = make_url(p, codec_model(p, &members[0]), call, e);
     if (!rc)
-        rc = codec_headers(p, "x-goog-api-key", "", &call->headers, e);
+        rc = codec_headers(p, "x-goog-api-key", "", call, e);
     if (rc)
         return rc;
     struct json_writer w;

@@ -61,7 +61,7 @@ static int encode(const struct provider *p, const struct provider_member *member
     uint32_t most = 0;
     int rc = codec_url(p, BASE_URL, array ? "/generate_batch" : "/generate", call, e);
     if (!rc)
-        rc = codec_headers(p, KEY_HEADER, "", &call->headers, e);
+        rc = codec_headers(p, KEY_HEADER, "", call, e);
     if (rc)
         return rc;
     struct json_writer w;

@@ -188,7 +188,7 @@ static int encode(const struct provider *p, const struct provider_member *member
     const char *path = call->mode == MODE_ARRAY ? "/completions" : "/chat/completions";
     int rc = codec_url(p, BASE_URL, path, call, e);
     if (!rc)
-        rc = codec_headers(p, KEY_HEADER, KEY_SCHEME, &call->headers, e);
+        rc = codec_headers(p, KEY_HEADER, KEY_SCHEME, call, e);
     if (rc)
         return rc;
     struct json_writer w;
@@ -288,17 +288,36 @@ static void read_completions(const cJSON *choices, struct codec_answers *ret)
     }
 }
 
-static int answers(const cJSON *root, enum provider_mode mode, struct arena *arena, struct codec_answers *ret)
+static void read_usage(const cJSON *root, struct codec_answers *ret)
 {
-    const cJSON *choices = cJSON_GetObjectItemCaseSensitive(root, "choices");
     const cJSON *usage = cJSON_GetObjectItemCaseSensitive(root, "usage");
     ret->prompt_tokens = codec_count(usage, "prompt_tokens");
     ret->completion_tokens = codec_count(usage, "completion_tokens");
+}
+
+static int answers(const cJSON *root, enum provider_mode mode, struct arena *arena, struct codec_answers *ret)
+{
+    const cJSON *choices = cJSON_GetObjectItemCaseSensitive(root, "choices");
+    read_usage(root, ret);
     if (!cJSON_IsArray(choices))
         return 0;
     if (mode != MODE_ARRAY)
         return read_chat(choices->child, arena, &ret->items[0]);
     read_completions(choices, ret);
+    return 0;
+}
+
+int openai_first_choice(const cJSON *root, struct arena *arena, struct codec_answers *ret)
+{
+    const cJSON *choices = cJSON_GetObjectItemCaseSensitive(root, "choices");
+    const cJSON *first = cJSON_IsArray(choices) ? choices->child : NULL;
+    struct codec_answer *a = &ret->items[0];
+    read_usage(root, ret);
+    a->text = codec_text(first, "text");
+    a->present = a->text.p;
+    if (!a->present)
+        return read_chat(first, arena, a);
+    read_finish(first, a);
     return 0;
 }
 
@@ -342,6 +361,7 @@ static bool read_error(const cJSON *root, struct codec_error *ret_error)
         if (!out.message.p)
             return false;
     }
+    out.param = codec_text(error, "param");
     classify(codec_text(error, "code"), codec_text(error, "type"), &out);
     *ret_error = out;
     return true;
@@ -353,5 +373,6 @@ const struct codec codec_openai = {.default_base_url = BASE_URL,
                                    .key_header = KEY_HEADER,
                                    .key_scheme = KEY_SCHEME,
                                    .encode = encode,
+                                   .encode_verbatim = openai_encode_verbatim,
                                    .answers = answers,
                                    .error = read_error};

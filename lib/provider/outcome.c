@@ -6,7 +6,9 @@
 
 #include <stdio.h>
 
-#define WORDS_MAX 400 /* bytes of a provider's own words in a message */
+#define WORDS_MAX     400  /* bytes of a provider's own words in a message */
+#define OWN_WORDS_MAX 2000 /* of those that are the message */
+#define PARAM_MAX     200
 
 struct rule {
     int low, high; /* statuses of the provider */
@@ -220,6 +222,14 @@ static const struct rule *rule_of_error(int status, const struct codec_error *er
     return rule;
 }
 
+/* Who sent the request as it is understands what the provider says of it. */
+static int own_words(const struct outcome_job *j, const struct codec_error *error)
+{
+    struct provider_outcome *out = j->out;
+    int rc = outcome_clean(j->arena, error->message, j->provider->api_key, OWN_WORDS_MAX, &out->message);
+    return rc ? rc : outcome_clean(j->arena, error->param, j->provider->api_key, PARAM_MAX, &out->param);
+}
+
 int outcome_status(const struct outcome_job *j, const struct provider_response *r,
                    const struct codec_error *error)
 {
@@ -230,7 +240,9 @@ int outcome_status(const struct outcome_job *j, const struct provider_response *
     j->out->retry_after_ms = header_ms > body_ms ? header_ms : body_ms;
     j->out->nothing_ran = refused_as_a_whole(j, rule, r->status);
     outcome_verdicts(j, j->out->nothing_ran ? VERDICT_MISSING : rule->verdict);
-    return explain(j, rule, rule->sentence, r->status, error ? error->message : (struct slice){0});
+    int rc = explain(j, rule, rule->sentence, r->status, error ? error->message : (struct slice){0});
+    bool own = j->verbatim && rule->status == 400 && error && error->message.n;
+    return rc || !own ? rc : own_words(j, error);
 }
 
 int outcome_array_missing(const struct outcome_job *j, int status)
@@ -254,6 +266,12 @@ int outcome_logprobs_missing(const struct outcome_job *j, int status, const stru
     j->out->nothing_ran = j->out->logprobs_missing = true;
     return explain(j, &rule_logprobs, rule_logprobs.sentence, status,
                    error ? error->message : (struct slice){0});
+}
+
+int outcome_broken(const struct outcome_job *j, const char *sentence, struct slice words)
+{
+    outcome_verdicts(j, VERDICT_UNKNOWN);
+    return explain(j, &rule_lost, sentence, 0, words);
 }
 
 int outcome_filtered(const struct outcome_job *j, struct slice words)

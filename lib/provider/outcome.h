@@ -10,6 +10,7 @@
 struct outcome_job {
     const struct provider *provider;
     size_t n;
+    bool verbatim; /* its one member is */
     struct arena *arena;
     struct provider_outcome *out;
 };
@@ -31,7 +32,11 @@ int outcome_logprobs_missing(const struct outcome_job *j, int status, const stru
 /* The why alone; verdicts are the caller's. words, the provider's own, may be absent. */
 MUST_CHECK
 int outcome_filtered(const struct outcome_job *j, struct slice words);
-/* As above, for a complete answer that lacks parts. sentence is without its full stop. */
+/* A stream that broke off, or said that something went wrong: verdict (UNKNOWN) and why. sentence is without
+ * its full stop; words may be absent. */
+MUST_CHECK
+int outcome_broken(const struct outcome_job *j, const char *sentence, struct slice words);
+/* The why alone, for a complete answer that lacks parts. sentence is without its full stop. */
 MUST_CHECK
 int outcome_bad_answer(const struct outcome_job *j, const char *sentence, struct slice words);
 

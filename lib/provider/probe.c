@@ -27,7 +27,7 @@ int provider_probe_encode(const struct provider *p, struct provider_call *ret_ca
     buf_init(&call.body, 0);
     int rc = codec_url(p, codec->default_base_url, codec->probe_path, &call, e);
     if (!rc)
-        rc = codec_headers(p, codec->key_header, codec->key_scheme, &call.headers, e);
+        rc = codec_headers(p, codec->key_header, codec->key_scheme, &call, e);
     if (rc)
         provider_call_fini(&call);
     else

@@ -5,6 +5,7 @@
 #include "provider/provider.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -16,6 +17,8 @@
  * meets this ceiling, and a failed buffer means an exhausted heap. */
 #define BODY_GROWTH 8
 #define BODY_MEMBER 4096
+
+#define PICTURE_TOKENS 1000 /* OpenAI counts 85 to 1,445, Gemini 258 a tile */
 
 enum provider_mode provider_mode_for(enum provider_kind kind, enum provider_mode mode)
 {
@@ -73,7 +76,7 @@ static bool shared_parameter(struct slice key)
 
 bool provider_combinable(const struct provider_member *m, enum provider_mode mode)
 {
-    if (m->messages.n || !m->prompt.n || (m->completion && mode != MODE_ARRAY))
+    if (m->verbatim || m->messages.n || !m->prompt.n || (m->completion && mode != MODE_ARRAY))
         return false;
     if (!m->extra.n)
         return true;
@@ -86,9 +89,25 @@ bool provider_combinable(const struct provider_member *m, enum provider_mode mod
     return true;
 }
 
+/* The bytes of text but for what stands there in base64, each of which counts as if it were a picture. */
+static uint64_t text_bytes(struct slice text)
+{
+    static const struct slice mark = SLICE_LITERAL(";base64,");
+    uint64_t bytes = text.n;
+    const char *end = text.p + text.n, *at = text.n ? text.p : end;
+    while ((at = memmem(at, (size_t)(end - at), mark.p, mark.n))) {
+        const char *quote = memchr(at, '"', (size_t)(end - at)), *past = quote ? quote : end;
+        bytes += 3 * PICTURE_TOKENS;
+        bytes -= (uint64_t)(past - at);
+        at = past;
+    }
+    return bytes;
+}
+
 uint64_t provider_estimate_tokens(const struct provider_member *m)
 {
-    uint64_t bytes = (uint64_t)m->prompt.n + m->system_prompt.n + m->messages.n;
+    uint64_t bytes = m->verbatim ? text_bytes(m->messages) + text_bytes(m->extra)
+                                 : (uint64_t)m->prompt.n + m->system_prompt.n + m->messages.n;
     return (bytes + 2) / 3 + m->max_tokens;
 }
 
@@ -100,6 +119,7 @@ void provider_call_fini(struct provider_call *c)
         sodium_memzero(c->headers, strlen(c->headers));
     free(c->headers);
     free(c->url);
+    free(c->model);
     free(c->socket);
     free(c->ids);
     buf_fini(&c->body);
@@ -150,6 +170,24 @@ static struct provider_member tell_to_continue(const struct provider_member *m)
     return told;
 }
 
+static int encode_verbatim(const struct codec *codec, const struct provider *p,
+                           const struct provider_member *m, struct provider_call *call, struct err *e)
+{
+    struct slice model = codec_model(p, m);
+    if (!codec->encode_verbatim)
+        return err_set(e, ERR_INVAL, "A provider of kind %s takes plain prompts only.",
+                       conf_provider_name(p->kind));
+    call->mode = MODE_CONCURRENT;
+    call->verbatim = true;
+    call->completion = m->completion;
+    call->created_s = m->created_s;
+    snprintf(call->id, sizeof(call->id), "%.*s", (int)m->id.n, m->id.n ? m->id.p : "");
+    call->model = strndup(model.n ? model.p : "", model.n);
+    if (!call->model)
+        return ERR_NOMEM;
+    return codec->encode_verbatim(p, m, call, e);
+}
+
 int provider_encode(const struct provider *p, enum provider_mode mode, const struct provider_member *members,
                     size_t n, size_t max_body_bytes, void (*random)(void *arg, void *bytes, size_t n),
                     void *random_arg, struct provider_call *ret_call, struct err *e)
@@ -173,11 +211,13 @@ int provider_encode(const struct provider *p, enum provider_mode mode, const str
     if (rc)
         goto out;
     struct provider_member told;
-    if (n == 1 && members[0].completion && call.mode != MODE_ARRAY && !codec->continues) {
+    bool told_what = members[0].completion && !members[0].verbatim && call.mode != MODE_ARRAY;
+    if (n == 1 && told_what && !codec->continues) {
         told = tell_to_continue(&members[0]);
         members = &told;
     }
-    rc = codec->encode(p, members, n, &call, e);
+    rc = members[0].verbatim ? encode_verbatim(codec, p, &members[0], &call, e)
+                             : codec->encode(p, members, n, &call, e);
     if (rc)
         goto out;
     if (buf_failed(&call.body))

@@ -38,13 +38,17 @@ struct provider_member {
                       temperature nor max_tokens, and the part has the response. Goes alone. */
     bool stream; /* with verbatim: asked for as a stream, see stream.h; the caller's wish, which the codec may
                     not be able to grant: then call.streams is false, and the answer comes in one */
+    struct slice id;     /* with verbatim, as created_s: what its response is called where the provider does
+                            not say, without "chatcmpl-"; [A-Za-z0-9-], at most PROVIDER_NAME_SIZE - 1 bytes */
+    uint64_t created_s;  /* Unix time of that response */
     bool confidence;     /* wanted, if the provider can say it and the call is this member's alone */
     double temperature;  /* NaN: leave it to the provider */
     uint32_t max_tokens; /* never 0 */
     enum priority priority;
 };
 
-#define PROVIDER_ID_SIZE 12 /* bytes of a member's random id in a combined call, terminator included */
+#define PROVIDER_NAME_SIZE 64
+#define PROVIDER_ID_SIZE   12 /* bytes of a member's random id in a combined call, terminator included */
 
 /* A call ready to send. Owns everything in it. */
 struct provider_call {
@@ -55,6 +59,10 @@ struct provider_call {
     struct buf body; /* JSON; empty for GET */
     bool is_get;
     bool streams; /* the response is a stream of events, to be read by stream.h, if it is a 200 and says so */
+    bool verbatim, completion;   /* what its one member is */
+    char id[PROVIDER_NAME_SIZE]; /* with verbatim, as the next two: what the member says */
+    char *model;
+    uint64_t created_s;
     enum provider_mode mode;
     size_t members;
     bool logprobs;                 /* asked for */
@@ -94,7 +102,7 @@ int provider_encode(const struct provider *p, enum provider_mode mode, const str
 void provider_call_fini(struct provider_call *c);
 
 /* bytes/3, the estimate of api.md for what a member takes of the context: prompt, system prompt, and
- * max_tokens for the answer. */
+ * max_tokens for the answer. What a verbatim member carries in base64 (images) counts a fixed number. */
 uint64_t provider_estimate_tokens(const struct provider_member *m);
 
 /* What came back, as the upstream saw it. */
@@ -154,8 +162,10 @@ struct provider_outcome {
     bool rate_limited; /* the provider said 429 */
     uint32_t retry_after_ms;             /* 0: it did not say */
     const char *error_type, *error_code; /* static */
-    struct slice message;                /* a sentence; from the arena. Never holds the key. */
-    struct slice discard_reason;         /* discarded: why, for the log */
+    struct slice message; /* a sentence; from the arena. Never holds the key. The provider's own words where
+                             it refused a verbatim member and said why. */
+    struct slice param;   /* the parameter that it then named; may be absent */
+    struct slice discard_reason; /* discarded: why, for the log */
 };
 
 /*
