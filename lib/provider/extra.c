@@ -56,12 +56,29 @@ static size_t past_value(struct slice s, size_t i)
     return i;
 }
 
+/* The index of the next byte that is neither space nor comma. */
+static size_t past_comma(struct slice s, size_t i)
+{
+    while (i < s.n && (is_space(s.p[i]) || s.p[i] == ','))
+        i++;
+    return i;
+}
+
+bool extra_element(struct slice array, size_t *at, struct slice *ret_element)
+{
+    struct slice s = extra_inside(array);
+    size_t i = past_comma(s, *at);
+    if (i >= s.n)
+        return false;
+    *at = past_value(s, i);
+    *ret_element = slice_trim((struct slice){s.p + i, *at - i});
+    return true;
+}
+
 bool extra_next(struct slice object, size_t *at, struct extra_item *ret_item)
 {
     struct slice s = extra_inside(object);
-    size_t i = *at;
-    while (i < s.n && (is_space(s.p[i]) || s.p[i] == ','))
-        i++;
+    size_t i = past_comma(s, *at);
     if (i >= s.n)
         return false;
     size_t key_end = past_string(s, i);

@@ -11,9 +11,9 @@
 
 struct provider_stream;
 
-/* For a call with call->streams, which lives as long. max_bytes: of the response put together, and of one
- * event. delta is called from provider_stream_feed for each chunk to be given on: one JSON object, lent until
- * it returns. ERR_NOMEM. */
+/* For a call with call->streams, which lives as long, as do p's texts. max_bytes: of the response put
+ * together, and of one event. delta is called from provider_stream_feed for each chunk to be given on: one
+ * JSON object, lent until it returns. ERR_NOMEM. */
 MUST_CHECK
 int provider_stream_open(const struct provider *p, const struct provider_call *call, size_t max_bytes,
                          void (*delta)(void *arg, struct slice chunk), void *arg,
@@ -31,10 +31,11 @@ bool provider_stream_heard(const struct provider_stream *s);
 uint64_t provider_stream_tokens(const struct provider_stream *s);
 
 /*
- * What the call came to, as provider_decode() has it, for its one verbatim member. ANSWERED only when the
- * response is COMPLETE and the stream came to its end (finish_reason of every choice begun, or [DONE]). What
+ * What the call came to, as provider_decode() has it, for its one verbatim member. ANSWERED when the stream
+ * came to its end: [DONE], or a response that is COMPLETE with a finish_reason of every choice begun. What
  * ended before that, or with an error event, is UNKNOWN if anything had come, else as provider_decode()
- * judges such an error. Usage is what the provider said, else an estimate. ERR_NOMEM.
+ * judges such an error. Usage is what the provider said, else an estimate, of UNKNOWN, too. A response that
+ * was no stream of events (an error, or an answer in one) is decoded from its body. ERR_NOMEM.
  */
 MUST_CHECK
 int provider_stream_end(struct provider_stream *s, const struct provider_response *response,
@@ -42,8 +43,9 @@ int provider_stream_end(struct provider_stream *s, const struct provider_respons
 
 /*
  * The other way round, for an answer that is given again or came in one: a response (OpenAI's JSON object) as
- * the chunks of a stream, the usage not among them. each gets one JSON object at a time, lent. chunk_bytes:
- * of text in one chunk at most. ERR_CORRUPT for what is no response; ERR_NOMEM.
+ * the chunks of a stream, the usage not among them. each gets one JSON object at a time, lent, without line
+ * breaks, as does delta. chunk_bytes: of text in one chunk at most, but always a character; 0: a
+ * word in each. A tool call comes in one chunk. ERR_CORRUPT for what is no response; ERR_NOMEM.
  */
 MUST_CHECK
 int provider_stream_replay(struct slice response, size_t chunk_bytes,
