@@ -75,6 +75,12 @@ bool gemini_model_ok(struct slice model);
 MUST_CHECK
 int openai_encode_verbatim(const struct provider *p, const struct provider_member *m,
                            struct provider_call *call, struct err *e);
+MUST_CHECK
+int model_service_encode_verbatim(const struct provider *p, const struct provider_member *m,
+                                  struct provider_call *call, struct err *e);
+MUST_CHECK
+int model_service_response(const cJSON *root, const struct provider_call *call, struct arena *arena,
+                           struct slice *ret_response);
 /* The first choice of OpenAI's response to a verbatim member, and the usage; ret->items[0] as answers(). */
 MUST_CHECK
 int openai_first_choice(const cJSON *root, struct arena *arena, struct codec_answers *ret);

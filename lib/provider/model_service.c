@@ -134,5 +134,7 @@ const struct codec codec_model_service = {.default_base_url = BASE_URL,
                                           .key_header = KEY_HEADER,
                                           .key_scheme = "",
                                           .encode = encode,
+                                          .encode_verbatim = model_service_encode_verbatim,
+                                          .response = model_service_response,
                                           .answers = answers,
                                           .error = read_error};

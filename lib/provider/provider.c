@@ -10,7 +10,7 @@
 #include <strings.h>
 
 #include "provider/codec.h"
-#include "provider/extra.h"
+#include "provider/option.h"
 
 /* Escapes lengthen a byte at most seven times (a control character inside JSON inside a JSON string), and
  * every member adds an id, a schema entry and a length; so a body that passed the check of its parts never
@@ -51,29 +51,6 @@ bool provider_takes_caller_key(enum provider_kind kind)
     return kind == PROVIDER_OPENAI;
 }
 
-/* Parameters that mean the same for one answer and for several in one text. */
-static bool shared_parameter(struct slice key)
-{
-    static const char *const names[] = {
-        "top_p",
-        "top_k",
-        "min_p",
-        "seed",
-        "presence_penalty",
-        "frequency_penalty",
-        "user",
-        "store",
-        "service_tier",
-        "reasoning_effort",
-        "verbosity",
-        "metadata",
-    };
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (slice_is(key, names[i]))
-            return true;
-    return false;
-}
-
 bool provider_combinable(const struct provider_member *m, enum provider_mode mode)
 {
     if (m->verbatim || m->messages.n || !m->prompt.n || (m->completion && mode != MODE_ARRAY))
@@ -84,7 +61,7 @@ bool provider_combinable(const struct provider_member *m, enum provider_mode mod
         return false;
     struct extra_item item;
     for (size_t at = 0; extra_next(m->extra, &at, &item);)
-        if (!shared_parameter(item.key))
+        if (!option_sampling(item.key))
             return false;
     return true;
 }

@@ -190,7 +190,8 @@ MUST_CHECK
 int provider_probe_decode(const struct provider *p, const struct provider_response *response,
                           struct err *ret_fault);
 
-/* The embedded mock: answers n members as `Processed: <prompt>`. */
+/* The embedded mock: answers n members as `Processed: <prompt>`. A verbatim member's prompt is that of its
+ * record, and it gets one choice: more are refused. */
 MUST_CHECK
 int mock_answer(const struct provider_member *members, size_t n, struct arena *arena,
                 struct provider_outcome *ret_outcome);
