@@ -1,45 +1,11 @@
 /* HTTP to the provider; see upstream.h. The shape is libcurl's documented multi_socket_action loop. */
 #include "coordinator/upstream.h"
 
-#include <curl/curl.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
 
-#include "base/list.h"
 #include "coordinator/trust.h"
-
-#define CONNECT_TIMEOUT_MS 10000L
-#define IDLE_CONNECTION_S                                                                                    \
-    30L /* a provider may close an idle connection just as a call goes out on it: do not keep them long */
-
-struct upstream {
-    uv_loop_t *loop;
-    struct upstream_options options;
-    void (*done)(void *arg, void *owner, const struct provider_response *response);
-    void *arg;
-    CURLM *multi;
-    const char *trust; /* authorities; NULL: libcurl's own */
-    uv_timer_t timer;
-    struct list transfers; /* running */
-    struct list spare;     /* transfers kept for their easy handles */
-    bool closing;
-    unsigned handles; /* open uv handles: freed when the last one is closed */
-};
-
-/* One request on its way. Invariant: on transfers while request is not NULL, else on spare. */
-struct transfer {
-    struct list node;
-    struct upstream *upstream;
-    const struct provider_call *request;
-    void *owner;
-    CURL *easy;
-    struct curl_slist *headers;
-    size_t sent; /* bytes of the body that libcurl has taken */
-    struct buf answer;
-    char retry_after[64];
-    char error[CURL_ERROR_SIZE];
-};
+#include "coordinator/upstream_private.h"
 
 /* A socket of libcurl's that the loop watches. */
 struct watch {
@@ -60,6 +26,7 @@ static void transfer_free(struct transfer *t)
     curl_easy_cleanup(t->easy);
     buf_fini(&t->answer);
     list_remove(&t->node);
+    list_remove(&t->listened_node);
     free(t);
 }
 
@@ -72,92 +39,17 @@ static void transfer_rest(struct transfer *t)
     t->request = NULL;
     buf_fini(&t->answer);
     list_remove(&t->node);
+    list_remove(&t->listened_node);
     list_prepend(&t->upstream->spare, &t->node);
 }
 
-static size_t read_body(char *to, size_t size, size_t n, void *arg)
+/* It is over: its owner hears, and the transfer is free for another. */
+static void finish(struct transfer *t, CURLcode code)
 {
-    struct transfer *t = arg;
-    struct slice body = buf_slice(&t->request->body);
-    size_t k = body.n - t->sent < size * n ? body.n - t->sent : size * n;
-    memcpy(to, body.p + t->sent, k);
-    t->sent += k;
-    return k;
-}
-
-/* libcurl rewinds to send a POST again by itself when a reused connection dies early. That could pay twice.
- */
-static int refuse_seek(void *arg, curl_off_t offset, int origin)
-{
-    (void)arg;
-    (void)offset;
-    (void)origin;
-    return CURL_SEEKFUNC_FAIL;
-}
-
-static size_t write_answer(char *from, size_t size, size_t n, void *arg)
-{
-    struct transfer *t = arg;
-    buf_append(&t->answer, from, size * n);
-    return buf_failed(&t->answer) ? 0 : size * n;
-}
-
-static size_t read_header(char *line, size_t size, size_t n, void *arg)
-{
-    static const char name[] = "retry-after:";
-    struct transfer *t = arg;
-    size_t len = size * n, k = sizeof(name) - 1;
-    if (len > k && strncasecmp(line, name, k) == 0) {
-        while (k < len && (line[k] == ' ' || line[k] == '\t'))
-            k++;
-        size_t end = len;
-        while (end > k && (line[end - 1] == '\r' || line[end - 1] == '\n'))
-            end--;
-        snprintf(t->retry_after, sizeof(t->retry_after), "%.*s", (int)(end - k), line + k);
-    }
-    return len;
-}
-
-/* What libcurl says, and of TLS what it means. */
-static const char *reason(struct transfer *t, CURLcode code)
-{
-    char said[sizeof(t->error)];
-    const char *meaning = code == CURLE_PEER_FAILED_VERIFICATION
-                              ? "its certificate is not one that this machine trusts for that host"
-                          : code == CURLE_SSL_CONNECT_ERROR ? "it speaks no TLS of version 1.2 or later"
-                          : code == CURLE_SSL_CACERT_BADFILE
-                              ? "the certificate authorities that this machine "
-                                "trusts cannot be read (package ca-certificates)"
-                              : NULL;
-    if (!t->error[0] || !meaning)
-        return t->error[0] ? t->error : curl_easy_strerror(code);
-    strcpy(said, t->error);
-    snprintf(t->error, sizeof(t->error), "%s (%.100s)", meaning, said);
-    return t->error;
-}
-
-static struct provider_response describe(struct transfer *t, CURLcode code)
-{
-    struct provider_response r = {.body = buf_slice(&t->answer)};
-    long status = 0, request_bytes = 0;
-    char *type = NULL;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
-    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
-    r.status = (int)status;
-    r.content_type = slice_of(type);
-    if (t->retry_after[0])
-        r.retry_after = slice_of(t->retry_after);
-    if (code == CURLE_OK)
-        r.transport = TRANSPORT_COMPLETE;
-    else {
-        bool unsent = request_bytes == 0 && t->sent == 0;
-        r.transport = unsent                             ? TRANSPORT_NOT_SENT
-                      : code == CURLE_OPERATION_TIMEDOUT ? TRANSPORT_TIMED_OUT
-                                                         : TRANSPORT_LOST;
-        r.transport_error = buf_failed(&t->answer) ? "the answer is larger than allowed" : reason(t, code);
-    }
-    return r;
+    struct upstream *u = t->upstream;
+    struct provider_response response = transfer_describe(t, code);
+    u->done(u->arg, t->owner, &response);
+    transfer_rest(t);
 }
 
 static void collect(struct upstream *u)
@@ -170,9 +62,41 @@ static void collect(struct upstream *u)
             continue;
         CURLcode code = m->data.result;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-        struct provider_response response = describe(t, code);
-        u->done(u->arg, t->owner, &response);
-        transfer_rest(t);
+        finish(t, code);
+    }
+}
+
+uint64_t upstream_now_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
+
+static void on_silence(uv_timer_t *timer)
+{
+    struct upstream *u = timer->data;
+    struct list *first;
+    while ((first = list_first(&u->listened))) {
+        struct transfer *t = LIST_ENTRY(first, struct transfer, listened_node);
+        uint64_t until_ms = t->heard_ms + u->options.timeout_ms, now_ms = upstream_now_ms();
+        if (now_ms < until_ms) {
+            uv_update_time(u->loop);
+            uv_timer_start(timer, on_silence, until_ms - now_ms, 0);
+            return;
+        }
+        snprintf(t->error, sizeof(t->error), "nothing came for %u ms", u->options.timeout_ms);
+        finish(t, CURLE_OPERATION_TIMEDOUT);
+    }
+}
+
+void upstream_listen(struct transfer *t)
+{
+    struct upstream *u = t->upstream;
+    t->heard_ms = upstream_now_ms();
+    list_remove(&t->listened_node);
+    list_append(&u->listened, &t->listened_node);
+    if (!uv_is_active((uv_handle_t *)&u->silence)) {
+        uv_update_time(u->loop);
+        uv_timer_start(&u->silence, on_silence, u->options.timeout_ms, 0);
     }
 }
 
@@ -264,10 +188,12 @@ int upstream_open(uv_loop_t *loop, const struct upstream_options *options,
     u->done = done;
     u->arg = arg;
     list_init(&u->transfers);
+    list_init(&u->listened);
     list_init(&u->spare);
     uv_timer_init(loop, &u->timer);
-    u->timer.data = u;
-    u->handles = 1;
+    uv_timer_init(loop, &u->silence);
+    u->timer.data = u->silence.data = u;
+    u->handles = 2;
     curl_multi_setopt(u->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
     curl_multi_setopt(u->multi, CURLMOPT_SOCKETDATA, u);
     curl_multi_setopt(u->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
@@ -297,71 +223,8 @@ void upstream_close(struct upstream *u)
         transfer_free(LIST_ENTRY(it, struct transfer, node));
     curl_multi_cleanup(u->multi);
     uv_close((uv_handle_t *)&u->timer, timer_closed);
+    uv_close((uv_handle_t *)&u->silence, timer_closed);
     curl_global_cleanup();
-}
-
-/* Turns "Name: value\n" lines into libcurl's list. */
-static int set_headers(struct transfer *t, const char *lines)
-{
-    /* No "Expect: 100-continue": it would add a round trip to every larger call. */
-    t->headers = curl_slist_append(NULL, "Expect:");
-    while (t->headers && *lines) {
-        size_t n = strcspn(lines, "\n");
-        char *line = strndup(lines, n);
-        struct curl_slist *more = line ? curl_slist_append(t->headers, line) : NULL;
-        free(line);
-        if (!more)
-            return ERR_NOMEM;
-        t->headers = more;
-        lines += n + (lines[n] == '\n');
-    }
-    return t->headers ? 0 : ERR_NOMEM;
-}
-
-static void set_body(struct transfer *t, const struct provider_call *request)
-{
-    CURL *c = t->easy;
-    curl_easy_setopt(c, CURLOPT_POST, 1L);
-    curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
-    curl_easy_setopt(c, CURLOPT_READFUNCTION, read_body);
-    curl_easy_setopt(c, CURLOPT_READDATA, t);
-    curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, refuse_seek);
-}
-
-static void set_options(struct upstream *u, struct transfer *t, const struct provider_call *request)
-{
-    CURL *c = t->easy;
-    if (!request->is_get)
-        set_body(t, request);
-    curl_easy_setopt(c, CURLOPT_PRIVATE, t);
-    curl_easy_setopt(c, CURLOPT_URL, request->url);
-    if (request->socket)
-        curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, request->socket);
-    curl_easy_setopt(c, CURLOPT_HTTPHEADER, t->headers);
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, write_answer);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
-    curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, read_header);
-    curl_easy_setopt(c, CURLOPT_HEADERDATA, t);
-    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->error);
-    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, strncmp(request->url, "http://", 7) == 0 ? "http" : "https");
-    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L); /* which would take the key along */
-    curl_easy_setopt(c, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
-    curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
-    curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-    if (u->trust)
-        curl_easy_setopt(c, CURLOPT_CAINFO, u->trust);
-    curl_easy_setopt(c, CURLOPT_PROXY, "");
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)u->options.timeout_ms);
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS,
-                     u->options.timeout_ms < CONNECT_TIMEOUT_MS ? (long)u->options.timeout_ms
-                                                                : CONNECT_TIMEOUT_MS);
-    curl_easy_setopt(c, CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S);
-    curl_easy_setopt(c, CURLOPT_USERAGENT, "carpool");
 }
 
 static struct transfer *transfer_get(struct upstream *u)
@@ -376,6 +239,7 @@ static struct transfer *transfer_get(struct upstream *u)
         if (!t)
             return NULL;
         list_init(&t->node);
+        list_init(&t->listened_node);
         t->easy = curl_easy_init();
         if (!t->easy) {
             free(t);
@@ -384,6 +248,7 @@ static struct transfer *transfer_get(struct upstream *u)
     }
     t->upstream = u;
     t->sent = 0;
+    t->body = BODY_NONE;
     t->retry_after[0] = t->error[0] = 0;
     buf_init(&t->answer, u->options.answer_max_bytes);
     return t;
@@ -392,19 +257,52 @@ static struct transfer *transfer_get(struct upstream *u)
 int upstream_send(struct upstream *u, const struct provider_call *request, void *owner, struct err *e)
 {
     struct transfer *t = transfer_get(u);
-    if (!t || set_headers(t, request->headers) < 0) {
-        if (t)
-            transfer_free(t);
+    if (!t)
         return err_set(e, ERR_NOMEM, "out of memory");
-    }
     t->request = request;
     t->owner = owner;
-    set_options(u, t, request);
+    if (transfer_prepare(t) < 0) {
+        transfer_free(t);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
     CURLMcode code = curl_multi_add_handle(u->multi, t->easy);
     if (code != CURLM_OK) {
         transfer_free(t);
         return err_set(e, ERR_IO, "%s", curl_multi_strerror(code));
     }
     list_append(&u->transfers, &t->node);
+    if (request->streams)
+        upstream_listen(t);
     return 0;
+}
+
+void upstream_on_piece(struct upstream *u, bool (*piece)(void *arg, void *owner, struct slice bytes))
+{
+    u->piece = piece;
+}
+
+static struct transfer *transfer_of(const struct upstream *u, const void *owner)
+{
+    list_for_each (it, &u->transfers) {
+        struct transfer *t = LIST_ENTRY(it, struct transfer, node);
+        if (t->owner == owner)
+            return t;
+    }
+    return NULL;
+}
+
+void upstream_resume(struct upstream *u, void *owner)
+{
+    struct transfer *t = transfer_of(u, owner);
+    if (!t)
+        return;
+    upstream_listen(t);
+    curl_easy_pause(t->easy, CURLPAUSE_CONT);
+}
+
+void upstream_abort(struct upstream *u, void *owner)
+{
+    struct transfer *t = transfer_of(u, owner);
+    if (t)
+        transfer_rest(t);
 }

@@ -29,11 +29,12 @@ int upstream_open(uv_loop_t *loop, const struct upstream_options *options,
 /* What a request with streams set is answered, as it comes: called from the loop for each piece of the body
  * of a 200 whose Content-Type is text/event-stream; such a body is not collected for done. False: the
  * transfer pauses before this piece, which comes again after upstream_resume(). timeout_ms is then the
- * longest silence, pauses aside, instead of the whole. NULL (the default): streams are collected like
- * anything else. */
+ * longest silence, pauses aside, instead of the whole, which may take an hour. NULL (the default): streams
+ * are collected like anything else. */
 void upstream_on_piece(struct upstream *u, bool (*piece)(void *arg, void *owner, struct slice bytes));
+/* The piece may come before it returns. */
 void upstream_resume(struct upstream *u, void *owner);
-/* Ends a request that runs: its connection is closed, done is not called. */
+/* Ends a request that runs: its connection is closed, done is not called. Not from inside piece. */
 void upstream_abort(struct upstream *u, void *owner);
 /* Abandons what is running (done is not called) and frees everything once the loop has run its close
  * callbacks. NULL is allowed. */
