@@ -24,7 +24,8 @@ static void make_key(const struct core *c, const struct provider_ref *p, struct 
     crypto_generichash_state h;
     job_member(c, j, &m);
     double temperature = isnan(m.temperature) ? -1.0 : m.temperature;
-    uint32_t numbers[] = {KEY_VERSION, (uint32_t)p->provider.kind, (uint32_t)m.priority, m.completion,
+    uint32_t kind_of_text = (uint32_t)m.completion | (uint32_t)m.verbatim << 1;
+    uint32_t numbers[] = {KEY_VERSION, (uint32_t)p->provider.kind, (uint32_t)m.priority, kind_of_text,
                           m.max_tokens};
     crypto_generichash_init(&h, NULL, 0, CACHE_KEY_SIZE);
     crypto_generichash_update(&h, (const unsigned char *)numbers, sizeof(numbers));

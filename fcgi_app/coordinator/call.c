@@ -8,6 +8,7 @@
 #include "coordinator/control.h"
 #include "coordinator/guard.h"
 #include "coordinator/record.h"
+#include "provider/stream.h"
 
 enum provider_mode call_mode(const struct provider_ref *p, uint64_t now_us)
 {
@@ -24,6 +25,7 @@ struct call *call_new(struct core *c, struct batch *b, struct provider_ref *prov
     }
     call->settlement = settlement;
     list_init(&call->node);
+    list_init(&call->held_node);
     list_append(&c->calls, &call->all_node);
     call->batch = b;
     call->provider = provider_ref_take(provider);
@@ -39,6 +41,8 @@ void call_free(struct core *c, struct call *call)
     heap_remove(&c->timers, &call->timer);
     list_remove(&call->node);
     list_remove(&call->all_node);
+    list_remove(&call->held_node);
+    provider_stream_free(call->stream);
     if (call->encoded)
         provider_call_fini(&call->request);
     if (call->caller_key) {

@@ -37,8 +37,10 @@ struct call {
     enum call_state state;
     struct batch *batch;
     struct provider_ref *provider;
-    struct settlement *settlement; /* room for its outcome */
-    struct provider_call request;  /* built when it is first sent */
+    struct settlement *settlement;  /* room for its outcome */
+    struct provider_call request;   /* built when it is first sent */
+    struct provider_stream *stream; /* of a request that streams, once it is sent: what has come of it */
+    struct list held_node;          /* in core_link.held while its client does not keep up */
     bool encoded;
     bool holds_slot;
     bool probe;        /* let through by a half-open breaker */
@@ -77,6 +79,10 @@ void outcome_settle(struct core *c, struct call *call, const struct provider_res
  * dispatched records. Takes the call. */
 void outcome_refuse_call(struct core *c, struct call *call, const struct wire_refusal *refusal,
                          uint64_t now_us);
+
+/* A call that was ended at the provider after it was sent: it may be charged for what it had said. Takes the
+ * call. */
+void outcome_give_up(struct core *c, struct call *call, uint64_t now_us);
 
 /* Room for what n members come to; NULL when memory is short. */
 struct settlement *settlement_new(size_t n);

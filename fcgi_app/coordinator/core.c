@@ -118,6 +118,7 @@ void core_link_init(struct core_link *l)
 {
     *l = (struct core_link){0};
     list_init(&l->waiters);
+    list_init(&l->held);
     list_init(&l->dirty_node);
     buf_init(&l->out, LINK_OUT_MAX);
 }
@@ -305,6 +306,7 @@ void core_op_return_counters(struct core *c, struct commit_op *op)
 void core_called(struct core *c, struct call *call, const struct provider_response *response, uint64_t now_us)
 {
     call_release_slot(c, call);
+    list_remove(&call->held_node);
     outcome_settle(c, call, response, now_us);
 }
 

@@ -43,6 +43,7 @@ struct core_link {
     struct list dirty_node; /* in core.dirty_links while out holds bytes for the driver */
     uint32_t waiting;       /* of them wait for an answer */
     struct pool *pool;      /* NULL until hello */
+    struct list held;       /* struct call.held_node: streams that wait until out is read */
     struct buf out;
 };
 
@@ -219,6 +220,7 @@ struct core {
     struct counter *totals;     /* with topics: what was counted since the start */
     uint64_t metrics_us;        /* when the next record of metrics is due */
     const struct job *incoming; /* the prompt that is being taken in; NULL: none */
+    struct waiter *hearing;     /* who is told what core_streamed() takes in; NULL: nobody */
 };
 
 /* Takes what is stored (settings, async requests left behind, dispatched records of older epochs) from r.
@@ -246,6 +248,9 @@ void core_called(struct core *c, struct call *call, const struct provider_respon
  * the resume port was called. */
 MUST_CHECK
 bool core_streamed(struct core *c, struct call *call, struct slice bytes, uint64_t now_us);
+
+/* What was left in out has been taken: streams that waited for it go on. Also when nothing waited. */
+void core_link_flows(struct core *c, struct core_link *l);
 
 /* The answer to a probe. response is only lent. */
 void core_probed(struct core *c, const struct provider_response *response, uint64_t now_us);

@@ -20,6 +20,7 @@
 #include "coordinator/machines.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
+#include "coordinator/stream.h"
 
 #define CALL_BODY_MAX (32u << 20)
 
@@ -51,8 +52,11 @@ static void send_call(struct core *c, struct call *call, uint64_t now_us)
     if (call->provider->provider.kind == PROVIDER_MOCK) {
         call->timer.at_us = now_us + c->conf->provider.mock_latency_ms * US_PER_MS;
         rc = heap_push(&c->timers, &call->timer);
-    } else
-        rc = c->ports.send(c->ports.arg, call, &e);
+    } else {
+        rc = call->request.streams ? stream_begin(c, call) : 0;
+        if (rc == 0)
+            rc = c->ports.send(c->ports.arg, call, &e);
+    }
     if (rc < 0) {
         struct provider_response response = {.transport = TRANSPORT_NOT_SENT,
                                              .transport_error = e.code ? e.text : "out of memory"};
@@ -86,7 +90,10 @@ static void departed(struct core *c, struct commit_op *op, uint64_t now_us)
             call->members[m]->recorded = true;
             call->members[m]->timing.commit_us += now_us - op->queued_us;
         }
-        send_call(c, call, now_us);
+        if (stream_is_given_up(call))
+            outcome_refuse_call(c, call, refusal_get(REFUSAL_CLIENT_GONE), now_us);
+        else
+            send_call(c, call, now_us);
     }
     free(d);
 }
@@ -216,9 +223,12 @@ static bool encode(struct core *c, struct call *call, uint64_t now_us)
         cached_note_call(c, call);
         return true;
     }
+    /* What goes through as it is, is its client's. */
+    bool verbatim = call->members[0]->submit.flags & SUBMIT_VERBATIM;
     struct wire_refusal refusal = *refusal_get(rc == ERR_NOMEM   ? REFUSAL_NO_MEMORY
-                                               : rc == ERR_INVAL ? REFUSAL_MISCONFIGURED
-                                                                 : REFUSAL_TOO_LARGE);
+                                               : rc != ERR_INVAL ? REFUSAL_TOO_LARGE
+                                               : verbatim        ? REFUSAL_NOT_TAKEN
+                                                                 : REFUSAL_MISCONFIGURED);
     if (rc == ERR_INVAL)
         refusal.message = slice_of(e.text);
     outcome_refuse_call(c, call, &refusal, now_us);
@@ -355,7 +365,7 @@ static void start_ready(struct core *c, uint64_t now_us)
         if (!guard_permits_call(c, call, now_us))
             continue;
         list_remove(it);
-        if (call->again && !is_wanted(call)) {
+        if (stream_is_given_up(call) || (call->again && !is_wanted(call))) {
             outcome_refuse_call(c, call, refusal_get(REFUSAL_DEADLINE), now_us);
             continue;
         }

@@ -75,8 +75,12 @@ void event_call_start(struct core *c, const struct call *call)
 
 /* What was sent and what came back, for people: one block a call. */
 static void call_block(struct core *c, const struct call *call, const struct provider_response *response,
-                       const char *time)
+                       const struct provider_outcome *outcome, const char *time)
 {
+    /* Of a stream, what its chunks came to. */
+    struct slice received = response ? response->body : (struct slice){0};
+    if (call->stream && outcome->parts[0].response.p)
+        received = outcome->parts[0].response;
     buf_clear(&c->scratch);
     buf_printf(&c->scratch, "==== %s batch %s, %s, %zu prompt%s, %s %s ====\n--- sent ---\n", time,
                call->batch->id_text, conf_priority_name(call->batch->priority), call->n,
@@ -91,7 +95,7 @@ static void call_block(struct core *c, const struct call *call, const struct pro
         }
     if (response && response->transport == TRANSPORT_COMPLETE) {
         buf_printf(&c->scratch, "\n--- received (HTTP %d) ---\n", response->status);
-        buf_append_slice(&c->scratch, response->body);
+        buf_append_slice(&c->scratch, received);
     } else if (response)
         buf_printf(&c->scratch, "\n--- no answer: %s ---", response->transport_error);
     else
@@ -111,7 +115,7 @@ void event_call_end(struct core *c, const struct call *call, const struct provid
     struct json_writer w;
     char time[CLOCK_RFC3339_SIZE];
     clock_format_rfc3339(c->ports.real_us(c->ports.arg), time);
-    call_block(c, call, response, time);
+    call_block(c, call, response, outcome, time);
     size_t answered = 0;
     for (size_t i = 0; i < call->n; i++)
         answered += outcome->parts[i].verdict == VERDICT_ANSWERED;

@@ -343,6 +343,8 @@ static bool known_already(struct core *c, struct core_link *l, uint64_t id, stru
     if (running) {
         if (memcmp(running->submit.fingerprint, s->fingerprint, REQUEST_KEY_SIZE) != 0)
             refuse(c, l, id, REFUSAL_ID_REUSED);
+        else if (!job_is_joined(running))
+            refuse(c, l, id, REFUSAL_RUNS_ALREADY);
         else if (job_add_waiter(c, running, l, id, false, now_us + s->wait_ms * US_PER_MS) < 0)
             refuse(c, l, id, REFUSAL_NO_MEMORY);
         else {

@@ -143,6 +143,13 @@ static inline bool job_is_async(const struct job *j)
     return j->submit.flags & SUBMIT_ASYNC;
 }
 
+/* Whether one that asks for the same under its id waits with it: OpenAI's clients are told that it runs
+ * (IETF draft httpapi-idempotency-key-header). */
+static inline bool job_is_joined(const struct job *j)
+{
+    return j->submit.family != FAMILY_OPENAI;
+}
+
 /* Whether a record must stand for it when it fails: whoever got a 202 may ask what became of that. */
 static inline bool job_keeps_record(const struct job *j)
 {

@@ -351,8 +351,12 @@ static void flush(struct link *k)
         link_close(k);
         return;
     }
-    if (!out->len || k->sending)
+    if (k->sending)
         return;
+    if (!out->len) {
+        core_link_flows(k->links->core, &k->core);
+        return;
+    }
     uv_buf_t bytes = uv_buf_init(out->data, (unsigned)out->len);
     int n = uv_try_write((uv_stream_t *)&k->pipe, &bytes, 1);
     if (n < 0 && n != UV_EAGAIN) {
@@ -363,6 +367,7 @@ static void flush(struct link *k)
         buf_clear(out);
         if (out->cap > KEPT)
             buf_fini(out);
+        core_link_flows(k->links->core, &k->core);
         return;
     }
     buf_consume(out, n > 0 ? (size_t)n : 0);

@@ -42,6 +42,7 @@ static void turn(struct program *p)
 {
     uint64_t now_us = clock_mono_us();
     struct core *c = &p->core;
+    p->stirred = false;
     core_turn(c, now_us);
     commit_submit(p->commits, &p->ops);
     if (c->fenced) {
@@ -77,6 +78,14 @@ static void on_events(uv_check_t *check)
     turn(check->data);
 }
 
+/* Timers run before the loop waits (libuv 1.44), and curl's may have brought an answer. */
+static void on_waiting(uv_prepare_t *prepare)
+{
+    struct program *p = prepare->data;
+    if (p->stirred && !p->stopping)
+        turn(p);
+}
+
 static void on_committed(uv_async_t *async)
 {
     struct program *p = async->data;
@@ -97,11 +106,20 @@ static void notify_committed(void *arg)
 
 static void on_called(void *arg, void *owner, const struct provider_response *response)
 {
-    struct core *c = &((struct program *)arg)->core;
+    struct program *p = arg;
+    struct core *c = &p->core;
+    p->stirred = true;
     if (owner == &c->probe)
         core_probed(c, response, clock_mono_us());
     else
         core_called(c, owner, response, clock_mono_us());
+}
+
+static bool on_streamed(void *arg, void *owner, struct slice bytes)
+{
+    struct program *p = arg;
+    p->stirred = true;
+    return core_streamed(&p->core, owner, bytes, clock_mono_us());
 }
 
 /* Takes over how the sink is, and says it when Kafka goes or comes back. */
@@ -167,14 +185,16 @@ static void loop_handles(struct program *p)
 {
     uv_async_init(&p->loop, &p->committed, on_committed);
     uv_check_init(&p->loop, &p->after_events);
+    uv_prepare_init(&p->loop, &p->before_waiting);
     uv_timer_init(&p->loop, &p->due);
     uv_timer_init(&p->loop, &p->maintain);
     uv_timer_init(&p->loop, &p->drain);
     uv_signal_init(&p->loop, &p->sigterm);
     uv_signal_init(&p->loop, &p->sigint);
-    p->committed.data = p->after_events.data = p->due.data = p->maintain.data = p->drain.data =
-        p->sigterm.data = p->sigint.data = p;
+    p->committed.data = p->after_events.data = p->before_waiting.data = p->due.data = p->maintain.data =
+        p->drain.data = p->sigterm.data = p->sigint.data = p;
     uv_check_start(&p->after_events, on_events);
+    uv_prepare_start(&p->before_waiting, on_waiting);
     uv_timer_start(&p->maintain, on_maintain, MAINTAIN_MS, MAINTAIN_MS);
     uv_signal_start(&p->sigterm, on_signal, SIGTERM);
     uv_signal_start(&p->sigint, on_signal, SIGINT);
@@ -252,6 +272,8 @@ static int open_all(struct program *p, struct err *e)
         rc = open_core(p, epoch, e);
     if (rc == 0)
         rc = upstream_open(&p->loop, &upstream, on_called, p, &p->upstream, e);
+    if (rc == 0)
+        upstream_on_piece(p->upstream, on_streamed);
     if (rc == 0)
         rc = commit_start(p->store, epoch, notify_committed, p, &p->commits, e);
     if (rc == 0)

@@ -49,6 +49,11 @@ static enum meeting meet_unended(const struct core *c, struct job *j, const stru
         j->noted = true;
         return MEETS_NOTHING;
     }
+    if (r->owner_alive && !job_is_joined(j) && !job_is_async(j)) {
+        job_refuse(j, refusal_get(REFUSAL_RUNS_ALREADY));
+        j->noted = false;
+        return MEETS_END;
+    }
     j->runs_elsewhere = r->state == SHARED_DISPATCHED;
     if (r->owner_alive)
         return MEETS_RUNNING;

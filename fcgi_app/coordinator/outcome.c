@@ -17,6 +17,8 @@
 #include "coordinator/publish.h"
 #include "coordinator/record.h"
 #include "coordinator/refusal.h"
+#include "coordinator/stream.h"
+#include "provider/stream.h"
 
 #define OUTCOME_ARENA_MAX (256u << 20)
 
@@ -181,6 +183,7 @@ static struct wire_refusal refusal_of(const struct job *j, const struct provider
         .error_type = slice_of(o->error_type),
         .error_code = slice_of(o->error_code),
         .message = o->message,
+        .field = o->param,
     };
     /* In an array the reason may be another member's. */
     if (verdict == VERDICT_MISSING && slice_is(r.error_code, "CONTENT_FILTERED"))
@@ -267,6 +270,8 @@ static void account(struct core *c, struct call *call, const struct provider_out
 static int decode(struct core *c, struct call *call, const struct provider_response *response,
                   struct arena *arena, struct provider_outcome *ret_outcome)
 {
+    if (call->stream)
+        return stream_end(call, response, arena, ret_outcome);
     struct provider_member *members = arena_alloc(arena, call->n * sizeof(*members));
     if (!members)
         return ERR_NOMEM;
@@ -317,6 +322,32 @@ void outcome_settle(struct core *c, struct call *call, const struct provider_res
     settle(c, call, now_us);
 out:
     arena_fini(&arena);
+}
+
+/* What its words cost nobody says: they are counted as bytes are. */
+void outcome_give_up(struct core *c, struct call *call, uint64_t now_us)
+{
+    struct provider_member m;
+    const struct wire_refusal *gone = refusal_get(REFUSAL_GIVEN_UP);
+    job_member(c, call->members[0], &m);
+    struct provider_part part = {.verdict = VERDICT_UNKNOWN,
+                                 .prompt_tokens = provider_estimate_tokens(&m) - m.max_tokens,
+                                 .completion_tokens = provider_stream_tokens(call->stream)};
+    struct provider_outcome o = {.parts = &part,
+                                 .prompt_tokens = part.prompt_tokens,
+                                 .completion_tokens = part.completion_tokens,
+                                 .error_type = "outcome_unknown",
+                                 .error_code = "CLIENT_GONE",
+                                 .message = gone->message};
+    struct provider_response response = {.transport = TRANSPORT_LOST, .transport_error = "the client left"};
+    call_release_slot(c, call);
+    account(c, call, &o, now_us);
+    budget_note(c, call, &o);
+    event_call_end(c, call, &response, &o, now_us);
+    if (c->ports.publish)
+        publish_call(c, call, &response, &o, now_us);
+    add_refusal(c, call->settlement, call->members[0], gone, REQUEST_UNKNOWN, false);
+    settle(c, call, now_us);
 }
 
 /* Tells the members without a commit: nothing durable stands for them. */

@@ -90,6 +90,16 @@ static int port_send(void *arg, struct call *call, struct err *e)
     return upstream_send(((struct program *)arg)->upstream, &call->request, call, e);
 }
 
+static void port_resume(void *arg, struct call *call)
+{
+    upstream_resume(((struct program *)arg)->upstream, call);
+}
+
+static void port_abort(void *arg, struct call *call)
+{
+    upstream_abort(((struct program *)arg)->upstream, call);
+}
+
 static int port_probe(void *arg, const struct provider_call *request)
 {
     struct program *p = arg;
@@ -135,6 +145,8 @@ struct core_ports ports_of(struct program *p)
         .spent = port_spent,
         .commit = port_commit,
         .send = port_send,
+        .resume = port_resume,
+        .abort = port_abort,
         .probe = port_probe,
         .log = port_log,
         .publish = p->conf->kafka.enabled ? port_publish : NULL,

@@ -28,11 +28,13 @@ struct program {
     struct list ops; /* handed to the commit thread at the end of the turn */
     uv_async_t committed;
     uv_check_t after_events;
+    uv_prepare_t before_waiting;
     uv_timer_t due, maintain, drain;
     uv_signal_t sigterm, sigint;
     enum loop_end end;
     uint64_t busy_us; /* when something last ran */
     bool stopping;
+    bool stirred;          /* the core heard something that no turn has followed yet */
     struct shared *shared; /* NULL: redis is not enabled, or it is not open (common.h) */
     bool shared_heard;     /* it has said how it stands */
     enum { NOT_TOLD, TELLING, TOLD } telling;

@@ -100,16 +100,18 @@ void publish_turned_away(struct core *c, const struct job *j, const struct wire_
 
 void publish_ended(struct core *c, const struct job *j)
 {
-    static const struct wire_refusal gone = {
-        .status = 499, .error_type = {"client_error", 12}, .error_code = {"CLIENT_GONE", 11}};
     struct wire_refusal r = j->bare;
     if (j->chat.len) {
         publish_request(c, j, "answered", NULL);
     } else if (j->bare.status || (j->refusal.len && wire_refusal_decode(buf_slice(&j->refusal), &r) == 0)) {
-        publish_turned_away(c, j, &r);
+        if (slice_is(r.error_code, "CLIENT_GONE"))
+            publish_request(c, j, "cancelled", &r);
+        else
+            publish_turned_away(c, j, &r);
     } else {
         bool late = j->deadline_us <= c->ports.mono_us(c->ports.arg);
-        publish_request(c, j, "cancelled", late ? refusal_get(REFUSAL_DEADLINE) : &gone);
+        publish_request(c, j, "cancelled",
+                        late ? refusal_get(REFUSAL_DEADLINE) : refusal_get(REFUSAL_CLIENT_GONE));
     }
 }
 

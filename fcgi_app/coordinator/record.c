@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "coordinator/budget.h"
 #include "coordinator/call.h"
 
@@ -12,6 +13,9 @@
  * gives no id free too early. What happens to the clock while it runs is bounded in any case (base/steady.h).
  */
 #define CLOCK_WRONG_S 600
+
+/* Of the text of an answer whose whole response is kept, too: both go into one frame (WIRE_MAX_PAYLOAD). */
+#define TEXT_MAX (4u << 20)
 
 const char *priority_key(enum priority p)
 {
@@ -55,8 +59,14 @@ void job_member(const struct core *c, const struct job *j, struct provider_membe
         .max_tokens = s->max_tokens ? s->max_tokens : c->settings.priority[s->priority].tokens,
         .priority = s->priority,
         .completion = s->flags & SUBMIT_COMPLETION,
+        .verbatim = s->flags & SUBMIT_VERBATIM,
+        .stream = s->flags & SUBMIT_STREAM,
         .confidence = s->endpoint == ENDPOINT_INVOKE,
     };
+    if (!ret_member->verbatim)
+        return;
+    ret_member->id = slice_of(j->batch ? j->batch->id_text : NULL); /* which is its alone */
+    ret_member->created_s = c->ports.real_us(c->ports.arg) / US_PER_S;
 }
 
 /* What is j's own in its chat, whoever answered. */
@@ -109,8 +119,9 @@ int record_chat(struct core *c, struct job *j, const char *model, const struct p
     chat.completion_tokens = j->completion_tokens;
     chat.confidence = part->confidence;
     chat.model = j->submit.model.p ? j->submit.model : slice_of(model);
-    chat.text = part->text;
+    chat.text = part->response.p ? utf8_truncate(part->text, TEXT_MAX) : part->text;
     chat.finish_reason = part->finish_reason;
+    chat.response = part->response;
     return encode(j, &chat, ret_chat);
 }
 
@@ -126,5 +137,6 @@ int record_given(struct core *c, struct job *j, const struct chat *found, uint64
     chat.model = found->model;
     chat.text = found->text;
     chat.finish_reason = found->finish_reason;
+    chat.response = found->response;
     return encode(j, &chat, ret_chat);
 }

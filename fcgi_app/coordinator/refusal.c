@@ -37,6 +37,15 @@ static const struct wire_refusal refusals[] = {
                                 "The coordinator is short of memory; nothing was sent. Ask again later."),
     [REFUSAL_STILL_RUNNING] = ENTRY(409, 1000, "conflict_error", "REQUEST_RUNNING",
                                     "This request is still running; delete it when it has ended."),
+    [REFUSAL_RUNS_ALREADY] =
+        ENTRY(409, 1000, "conflict_error", "REQUEST_RUNNING",
+              "A request of this id is still running; ask again when it has ended, to be given its answer."),
+    [REFUSAL_CLIENT_GONE] = ENTRY(499, 0, "client_error", "CLIENT_GONE",
+                                  "The client left before there was anything to tell; nothing was sent."),
+    [REFUSAL_GIVEN_UP] =
+        ENTRY(424, 0, "outcome_unknown", "CLIENT_GONE",
+              "The client left while its answer was being told, so the call was ended; what had been said of "
+              "it may have been charged."),
     [REFUSAL_NO_CHAT] =
         ENTRY(404, 0, "not_found_error", "CHAT_NOT_FOUND", "No chat is stored under this request_id."),
     [REFUSAL_TOO_LARGE] =
@@ -55,6 +64,9 @@ static const struct wire_refusal refusals[] = {
     [REFUSAL_MISCONFIGURED] =
         ENTRY(503, 60000, "provider_error", "PROVIDER_MISCONFIGURED",
               "The provider is not set up right (see GET /v1/settings); nothing was sent."),
+    [REFUSAL_NOT_TAKEN] =
+        ENTRY(400, 0, "validation_error", "PARAMETER_NOT_SUPPORTED",
+              "The provider in force has no counterpart of what is asked; nothing was sent."),
     [REFUSAL_PROVIDER_DOWN] =
         ENTRY(503, 1000, "unavailable_error", "PROVIDER_DOWN",
               "The provider failed several times in a row (see /health), so nothing is sent to it for a "

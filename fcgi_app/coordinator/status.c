@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "coordinator/machines.h"
 #include "coordinator/record.h"
+#include "coordinator/stream.h"
 #include "json/write.h"
 
 static void write_part(struct json_writer *w, const char *name, const struct err *fault, const char *kind)
@@ -127,6 +128,7 @@ void status_write(struct json_writer *w, const struct core *c, uint64_t now_us)
     json_double(w, meter_per_second(&c->prompts, now_us));
     json_field_u64(w, "prompts", prompts_alive(c));
     json_field_u64(w, "running", running);
+    json_field_u64(w, "streams", stream_count(c));
     json_field_u64(w, "waiting", c->waiters_n);
     json_field_u64(w, "capacity", c->capacity);
     json_field_u64(w, "sink_dropped", c->sink_dropped);

@@ -12,6 +12,7 @@
 #include "coordinator/machines.h"
 #include "coordinator/publish.h"
 #include "coordinator/refusal.h"
+#include "coordinator/stream.h"
 
 bool intake_is_open(const struct core *c, const struct core_link *l, uint64_t id)
 {
@@ -28,7 +29,11 @@ void intake_leave(struct core *c, struct waiter *w, uint64_t now_us)
     (void)now_us;
     waiter_free(c, w);
     bool waits = j->state == JOB_QUEUED || j->state == JOB_ELSEWHERE;
-    if (!waits || job_is_async(j) || job_is_awaited(j))
+    if (job_is_async(j) || job_is_awaited(j))
+        return;
+    if (j->state == JOB_CALLING)
+        stream_left(c, j, now_us);
+    if (!waits)
         return;
     if (j->state == JOB_QUEUED)
         batcher_remove(c->batcher, &j->member);

@@ -75,6 +75,9 @@ int histogram_below(struct store_read *r, struct slice prefix, uint32_t from_day
  *   retries.<reason>.<n>      calls sent again for the n-th time
  *   retries_over_budget       and those that were not, since there had been too many
  *   repairs                   members asked again alone
+ *   streams                   answers told while they were written
+ *   streams.held              times one waited for its client to read
+ *   streams.aborted           ended at the provider, since their client had left
  *   breaker.opened            times the provider was given up for a while
  *   errors.<type>.<CODE>      refusals, also (w)
  *   rate_limited              prompts refused for the limits of their key or user

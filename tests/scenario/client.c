@@ -9,6 +9,7 @@
 
 #include "process.h"
 #include "reach.h"
+#include "speech.h"
 
 #define FRAME_MAX (WIRE_MAX_PAYLOAD + 64)
 #define ADMIN     "(admin)" /* and (admin1), … for those who do not wait for each other */
@@ -69,6 +70,7 @@ static void need_link(struct world *w, struct client *c)
         return;
     hello.pool.bytes[0] ^= (uint8_t)c->pool;
     hello.capacity = c->pool ? w->more_capacity[c->pool] : w->capacity;
+    c->stalled = false;
     c->link = calloc(1, sizeof(*c->link));
     core_link_init(c->link);
     size_t mark = begin(w, &bytes, WIRE_HELLO, &id);
@@ -92,6 +94,8 @@ void client_submit(struct world *w, struct client *c)
     c->max_tokens = rules_max_tokens(w, &c->submit);
     c->waiting = true;
     c->reply = REPLY_NONE;
+    c->deltas = 0;
+    c->heard = 0;
     world_say(w, "%s asks (%.*s)", c->name, (int)c->submit.request_id.n, c->submit.request_id.p);
     feed(w, c, &bytes);
 }
@@ -323,11 +327,16 @@ static void take_frame(struct world *w, struct client *c, const struct wire_fram
         take_progress(w, c, frame);
         return;
     }
-    /* "It is kept" may cross a client that leaves: nobody waits in the core for it but the disk. */
-    if (frame->id == c->submit_id && c->cancelled && (c->submit.flags & SUBMIT_ASYNC))
+    /* "It is kept" may cross a client that leaves: nobody waits in the core for it but the disk. So may
+     * anything that one has not read. */
+    if (frame->id == c->submit_id && c->cancelled && (c->submit.flags & SUBMIT_ASYNC || c->late))
         return;
     if (!c->admin && (frame->id != c->submit_id || !c->waiting)) {
         world_blame(w, "%s is told an outcome that it does not wait for", c->name);
+        return;
+    }
+    if (frame->type == WIRE_DELTA) {
+        listen_take(w, c, frame->payload);
         return;
     }
     c->waiting = false;
@@ -370,11 +379,16 @@ static void read_link(struct world *w, struct client *c)
 
 void client_read_all(struct world *w)
 {
-    list_for_each_safe (it, next, &w->core->dirty_links) {
+    struct list *it;
+    while ((it = list_first(&w->core->dirty_links))) { /* a stream that goes on says more */
         struct core_link *l = LIST_ENTRY(it, struct core_link, dirty_node);
         list_remove(it);
-        for (size_t i = 0; i < w->clients_n; i++)
-            if (w->clients[i].link == l)
-                read_link(w, &w->clients[i]);
+        for (size_t i = 0; i < w->clients_n; i++) {
+            struct client *c = &w->clients[i];
+            if (c->link != l || c->stalled)
+                continue;
+            read_link(w, c);
+            core_link_flows(w->core, l);
+        }
     }
 }

@@ -9,6 +9,7 @@
 #include "money.h"
 #include "script.h"
 #include "server.h"
+#include "speech.h"
 
 #define PATIENCE_US ((script_lenient ? 40 : 3600) * US_PER_S)
 
@@ -147,6 +148,7 @@ static void expect_answer(struct script *s, struct line *l)
     if (!c)
         return;
     expect_limits(s, l, c);
+    expect_number(s, l, "deltas", c->deltas);
     if (line_has(l, "replayed") != ((c->flags & ANSWER_REPLAYED) != 0))
         script_fail(s, "expected %s to be %s", c->name,
                     line_has(l, "replayed") ? "replayed" : "not replayed");
@@ -160,6 +162,7 @@ static void expect_answer(struct script *s, struct line *l)
 static void compare_refusal(struct script *s, struct line *l, const struct client *c)
 {
     expect_number(s, l, "status", c->status);
+    expect_number(s, l, "deltas", c->deltas);
     expect_text(s, l, "code", c->code);
     expect_number(s, l, "retry_after_ms", c->retry_after_ms);
     expect_limits(s, l, c);
@@ -329,7 +332,7 @@ void expect_run(struct script *s, struct line *l)
                  {"STATE", expect_state},   {"NONE", expect_none},         {"COUNTER", expect_counter},
                  {"KEYS", expect_keys},     {"PROVIDER", expect_provider}, {"SHARED", expect_shared},
                  {"CACHE", expect_cache},   {"CORE", expect_core},         {"KEY", api_keys_expect},
-                 {"SPENT", money_expect},   {"AUDIT", expect_audit}};
+                 {"SPENT", money_expect},   {"AUDIT", expect_audit},       {"DELTA", listen_expect}};
     for (size_t i = 0; l->n && i < ARRAY_LEN(kinds); i++)
         if (strcmp(l->words[0], kinds[i].name) == 0) {
             kinds[i].run(s, l);

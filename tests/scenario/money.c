@@ -10,10 +10,12 @@
 #include "base/cost.h"
 #include "coordinator/budget.h"
 #include "coordinator/keys.h"
+#include "provider/stream.h"
 #include "random.h"
 #include "reach.h"
 #include "script.h"
 #include "store/spend.h"
+#include "upstream.h"
 
 static void set_tenant(uint8_t id[TRUST_GROUP_SIZE], const char *tenant)
 {
@@ -138,7 +140,7 @@ void money_change(struct world *w, unsigned tenants)
     give(w, "set", 1 + (unsigned)world_random(w, tenants - 1));
 }
 
-void money_sent(struct world *w, const struct call *call, const enum verdict *fates)
+uint64_t money_sent(struct world *w, const struct call *call, const enum verdict *fates)
 {
     const struct job *first = call->members[0];
     struct payer *p = payer_of(w, first->submit.trust_group);
@@ -147,14 +149,30 @@ void money_sent(struct world *w, const struct call *call, const enum verdict *fa
     uint64_t cost;
     bool whole = true;
     if (!p || !first->hold.account)
-        return;
+        return 0;
     for (size_t i = 0; i < call->n; i++) {
         whole &= fates[i] == VERDICT_ANSWERED;
         if (fates[i] == VERDICT_MISSING || fates[i] == VERDICT_FILTERED)
             p->slack = cost_add(p->slack, call->members[i]->hold.held);
     }
-    if (whole && cost_picousd(&w->conf, model, 10 * call->n, 7 * call->n, &cost)) /* as upstream.c says */
-        p->billed = cost_add(p->billed, cost);
+    if (!whole || !cost_picousd(&w->conf, model, 10 * call->n, 7 * call->n, &cost)) /* as upstream.c says */
+        return 0;
+    p->billed = cost_add(p->billed, cost);
+    return cost;
+}
+
+void money_ended(struct world *w, const struct flight *f)
+{
+    const struct job *j = f->call->members[0];
+    struct payer *p = payer_of(w, j->submit.trust_group);
+    uint64_t said;
+    struct slice model = j->submit.model.p ? j->submit.model : slice_of(f->call->provider->provider.model);
+    if (!p || !j->hold.account)
+        return;
+    /* Nobody knows what it bills, nor, before it is said, how much it says. */
+    p->billed -= f->billed < p->billed ? f->billed : p->billed;
+    if (cost_picousd(&w->conf, model, 0, provider_stream_tokens(f->call->stream), &said))
+        p->slack = cost_add(p->slack, said);
 }
 
 /* ---- rules ---- */

@@ -13,8 +13,12 @@ void money_clock(struct script *s, struct line *l);
 /* EXPECT SPENT tenant usd [held=usd]: this month, in the store and in the core; and what its prompts hold. */
 void money_expect(struct script *s, struct line *l);
 
-/* A call is sent, of which that becomes. */
-void money_sent(struct world *w, const struct call *call, const enum verdict *fates);
+/* A call is sent, of which that becomes. Returns what is billed for it, in picodollars. */
+uint64_t money_sent(struct world *w, const struct call *call, const enum verdict *fates);
+
+/* A call that streams was ended before it was over. */
+struct flight;
+void money_ended(struct world *w, const struct flight *f);
 
 /* Random lives: every tenant but the one without a key gets one; one of them gets other limits. */
 void money_open(struct world *w, unsigned tenants);

@@ -8,6 +8,7 @@
 #include "coordinator/control.h"
 #include "reach.h"
 #include "server.h"
+#include "speech.h"
 #include "store/meta.h"
 
 static struct grave *graves;
@@ -123,6 +124,8 @@ static int start_once(struct world *w, enum stage dies_at, bool *ret_up, struct 
                                .spent = disk_spent,
                                .commit = disk_commit,
                                .send = upstream_port_send,
+                               .resume = speech_port_resume,
+                               .abort = speech_port_abort,
                                .log = watch_log,
                                .publish = watch_publish,
                                .key_prepare = port_key_prepare,
@@ -239,7 +242,8 @@ static void hand_in_again(struct world *w, bool elder, bool workers_too)
             continue;
         c->waiting = false;
         c->submit.flags &= ~(unsigned)SUBMIT_FRESH_ID;
-        bool late = c->deadline_us < w->now_us && !(c->submit.flags & SUBMIT_ASYNC);
+        /* What was told cannot be taken back: its worker tells that the rest is not known. */
+        bool late = (c->deadline_us < w->now_us && !(c->submit.flags & SUBMIT_ASYNC)) || c->deltas;
         if (!workers_too && !late && !c->admin)
             client_submit(w, c);
     }

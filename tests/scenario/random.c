@@ -11,6 +11,7 @@
 #include "reach.h"
 #include "server.h"
 #include "settle.h"
+#include "speech.h"
 
 #define EVENTS_MIN  40
 #define EVENTS_MORE 160
@@ -114,7 +115,7 @@ static void order_something(struct life *life)
 {
     static const int statuses[] = {400, 401, 404, 405, 408, 413, 429, 429, 500, 500, 501, 502, 503, 504, 529};
     struct world *w = life->w;
-    struct order o = {.conduct = (enum conduct)world_random(w, CONDUCT_LOGPROBS + 1)};
+    struct order o = {.conduct = (enum conduct)world_random(w, CONDUCT_ONE + 1)};
     if (random_chance(w, 40))
         o.conduct = CONDUCT_STATUS;
     o.status = statuses[world_random(w, ARRAY_LEN(statuses))];
@@ -122,6 +123,7 @@ static void order_something(struct life *life)
         snprintf(o.retry_after, sizeof(o.retry_after), "%u", (unsigned)world_random(w, 4));
     random_id(life, o.who);
     o.slow_us = random_chance(w, 30) ? world_random(w, 5 * US_PER_S) : 0;
+    o.after = (unsigned)world_random(w, 6);
     for (unsigned n = 1 + (unsigned)world_random(w, 3); n && w->orders_n < WORLD_ORDERS_MAX; n--)
         w->orders[w->orders_n++] = o;
 }
@@ -153,8 +155,23 @@ static void change_disk(struct life *life)
         REACH("commits take seconds");
 }
 
+static void stall(struct life *life)
+{
+    struct client *c = some_client(life->w);
+    if (!c || !c->link)
+        return;
+    if (c->stalled)
+        listen_go_on(life->w, c);
+    else {
+        REACH("a caller stops reading");
+        listen_stall(c);
+    }
+    world_turn(life->w);
+}
+
 static void change_latency(struct life *life)
 {
+    life->w->gap_us = world_random(life->w, random_chance(life->w, 30) ? US_PER_S : 20 * US_PER_MS);
     life->w->latency_us = world_random(life->w, random_chance(life->w, 20) ? 3 * US_PER_S : 300 * US_PER_MS);
 }
 
@@ -291,14 +308,29 @@ static const struct {
     unsigned weight;
     bool always;
     void (*run)(struct life *life);
-} actions[] = {{560, true, random_arrive},   {12, false, random_flood},    {50, true, leave},
-               {15, false, lose_link},       {10, false, lose_pool},       {30, true, watch},
-               {90, false, order_something}, {20, false, random_settings}, {20, true, change_key},
-               {30, false, delete},          {20, false, fail_commits},    {15, false, change_disk},
-               {20, false, change_latency},  {12, false, crash},           {15, false, crash_soon},
-               {12, false, take_over},       {4, false, kill_elder},       {6, false, drain},
-               {25, false, lose_server},     {15, false, change_server},   {20, false, step_clock},
-               {15, false, sleep_hours}};
+} actions[] = {{560, true, random_arrive},
+               {12, false, random_flood},
+               {50, true, leave},
+               {15, false, lose_link},
+               {10, false, lose_pool},
+               {30, true, watch},
+               {90, false, order_something},
+               {20, false, random_settings},
+               {20, true, change_key},
+               {30, false, delete},
+               {20, false, fail_commits},
+               {15, false, change_disk},
+               {20, false, change_latency},
+               {12, false, crash},
+               {15, false, crash_soon},
+               {12, false, take_over},
+               {4, false, kill_elder},
+               {6, false, drain},
+               {25, false, lose_server},
+               {15, false, change_server},
+               {20, false, step_clock},
+               {15, false, sleep_hours},
+               {40, false, stall}};
 
 static unsigned choose_actions(struct world *w, unsigned ret_weights[ARRAY_LEN(actions)])
 {
@@ -386,6 +418,9 @@ static void live(struct life *life, uint64_t seed)
     life->w = w;
     if (seed % 200 == 7)
         random_large(life);
+    listen_all_go_on(w);
+    if (w->twin)
+        listen_all_go_on(w->twin);
     end_elders(w);
     end_drains(w);
     if (random_chance(w, 10) && !w->twin)

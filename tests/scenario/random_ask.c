@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "reach.h"
+#include "speech.h"
 
 #define LARGE_BYTES (31u << 20) /* of a prompt, nearly as many as a frame may have */
 #define LARGE_N     10
@@ -136,6 +137,38 @@ static void compose_oddly(struct life *life, struct wire_submit *m)
     }
 }
 
+/* So long that nobody takes it in one go. */
+static void talk_on(struct life *life, struct wire_submit *m)
+{
+    size_t n = 150000 + world_random(life->w, 150000);
+    char *text = arena_alloc(&life->w->arena, n);
+    if (!text)
+        return;
+    memset(text, 'y', n);
+    m->prompt = (struct slice){text, n};
+    REACH("a stream of much");
+}
+
+/* What OpenAI's API in front hands in as it is, mostly to be told as it comes. */
+static void compose_openai(struct life *life, struct wire_submit *m)
+{
+    struct world *w = life->w;
+    m->family = FAMILY_OPENAI;
+    m->endpoint = ENDPOINT_CHAT_COMPLETIONS;
+    if (random_chance(w, 20)) {
+        REACH("a plain prompt of OpenAI's");
+        return;
+    }
+    bool streams = random_chance(w, 80);
+    if (random_chance(w, 8))
+        talk_on(life, m);
+    listen_compose(w, m, streams ? SUBMIT_STREAM : 0);
+    if (streams)
+        REACH("a stream");
+    else
+        REACH("a request to go through as it is");
+}
+
 static struct client *new_client(struct life *life)
 {
     struct world *w = life->w;
@@ -177,7 +210,7 @@ static void insist(struct life *life, const struct client *first)
     for (int n = 2; n; n--) {
         struct client *c = new_client(life);
         c->submit = same;
-        c->submit.flags |= SUBMIT_ASYNC;
+        c->submit.flags = (c->submit.flags | SUBMIT_ASYNC) & ~(unsigned)SUBMIT_STREAM;
         submit(life, c);
     }
     REACH("a prompt again at once");
@@ -207,6 +240,8 @@ void random_arrive(struct life *life)
     m->request_id = keep(w, text);
     compose_body(life, m, body);
     compose_oddly(life, m);
+    if (random_chance(w, 15))
+        compose_openai(life, m);
     if (random_chance(w, 5)) {
         m->flags |= SUBMIT_NO_CACHE;
         REACH("a prompt that is not to be answered from the cache");
@@ -330,6 +365,7 @@ void random_ask_all(struct life *life)
         struct client *c = new_client(life);
         c->submit = submit_again;
         c->submit.flags &= ~(unsigned)(SUBMIT_ASYNC | SUBMIT_FRESH_ID);
+        c->submit.flags &= ~(unsigned)(random_chance(w, 50) ? SUBMIT_STREAM : 0);
         submit(life, c);
         REACH("a prompt again");
         world_turn(w);

@@ -155,16 +155,19 @@ void rules_called(struct world *w, const struct call *call, const enum verdict *
         REACH("the elder sends a call");
 }
 
+void rules_ended(struct world *w, const struct call *call)
+{
+    for (size_t i = 0; i < call->n; i++) {
+        struct ledger *known = rules_ledger(w, call->members[i]->submit.key, false);
+        if (known && known->sender == w && known->epoch == w->epoch && known->bought)
+            known->paid = VERDICT_UNKNOWN;
+    }
+}
+
 void rules_forget_flights(struct world *w)
 {
-    list_for_each (it, &w->flights) {
-        const struct call *call = LIST_ENTRY(it, struct flight, node)->call;
-        for (size_t i = 0; i < call->n; i++) {
-            struct ledger *known = rules_ledger(w, call->members[i]->submit.key, false);
-            if (known && known->sender == w && known->epoch == w->epoch && known->bought)
-                known->paid = VERDICT_UNKNOWN;
-        }
-    }
+    list_for_each (it, &w->flights)
+        rules_ended(w, LIST_ENTRY(it, struct flight, node)->call);
 }
 
 void rules_free(struct world *w)

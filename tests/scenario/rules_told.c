@@ -11,6 +11,7 @@
 #include "reach.h"
 #include "rules.h"
 #include "server.h"
+#include "speech.h"
 
 /* An answer that still stands, whoever asks. */
 static bool stands(const struct world *w, const struct ledger *known)
@@ -101,6 +102,8 @@ static void check_answer(struct world *w, struct client *c, struct slice told)
         world_blame(w, "%s gets the chat of another", c->name);
     else if (!upstream_is_answer(chat.prompt, chat.text))
         world_blame(w, "%s gets the answer of another: %.*s", c->name, (int)chat.text.n, chat.text.p);
+    else if (c->late)
+        return; /* what stands by now is another question */
     else if (chat.cached)
         rules_cache_told(w, c, &chat);
     struct world *keeper;
@@ -172,6 +175,8 @@ static void check_limited(struct world *w, const struct client *c)
 
 static void check_refusal(struct world *w, struct client *c)
 {
+    if (c->late)
+        return;
     if (strcmp(c->code, "RATE_LIMITED") == 0)
         check_limited(w, c);
     static const char *const of_calls[] = {"PROVIDER_", "UPSTREAM_", "BAD_UPSTREAM_", "CONTENT_"};
@@ -219,8 +224,12 @@ void rules_replied(struct world *w, struct client *c, struct slice chat)
     bool async = c->submit.flags & SUBMIT_ASYNC;
     if (!c->submit.request_id.p)
         return;
-    if (!async && w->now_us > c->deadline_us)
+    if (!async && w->now_us > c->deadline_us && !c->deltas && !c->late)
         world_blame(w, "%s hears after its deadline", c->name);
+    struct chat told = {0};
+    if (chat.n && chat_decode(chat, &told) < 0)
+        world_blame(w, "the answer for %s holds no chat", c->name);
+    listen_end(w, c, &told);
     if (c->reply == REPLY_ANSWER)
         check_answer(w, c, chat);
     if (c->reply == REPLY_QUEUED)

@@ -13,6 +13,7 @@
 
 #include "process.h"
 #include "reach.h"
+#include "speech.h"
 
 #define PREFIX "Answer to: "
 
@@ -202,7 +203,10 @@ static enum verdict fate(const struct call *call, size_t i, const struct order *
     bool several = call->n > 1 || call->request.mode == MODE_ARRAY;
     switch (o->conduct) {
     case CONDUCT_ANSWER:
+    case CONDUCT_ONE:
         return VERDICT_ANSWERED;
+    case CONDUCT_BROKEN:
+        return VERDICT_UNKNOWN;
     case CONDUCT_LOADING:
     case CONDUCT_LOGPROBS:
         return VERDICT_FAILED;
@@ -243,6 +247,11 @@ static bool holds_word(const struct call *call, const char *word)
     return false;
 }
 
+static bool is_verbatim(const struct call *call)
+{
+    return call->members[0]->submit.flags & SUBMIT_VERBATIM;
+}
+
 static struct order next_order(struct world *w, const struct call *call)
 {
     struct order o = {.conduct = CONDUCT_ANSWER};
@@ -261,10 +270,17 @@ static struct order next_order(struct world *w, const struct call *call)
         o.conduct = CONDUCT_ANSWER;
     if (o.conduct == CONDUCT_LOGPROBS && !call->request.logprobs)
         o.conduct = CONDUCT_ANSWER;
+    if ((o.conduct == CONDUCT_BROKEN && !o.after) || (o.conduct >= CONDUCT_BROKEN && !call->request.streams))
+        o.conduct = CONDUCT_ANSWER;
     if (o.conduct == CONDUCT_ANSWER && !is_service(call) && holds_word(call, w->filter)) {
         o.conduct = CONDUCT_FILTERED;
         memcpy(o.word, w->filter, sizeof(o.word));
     }
+    /* What goes through as it is has no parts, and what the filter leaves
+     * of it is an answer. */
+    if (is_verbatim(call) && o.conduct >= CONDUCT_MISSING && o.conduct <= CONDUCT_FILTERED &&
+        o.conduct != CONDUCT_TRUNCATED && o.conduct != CONDUCT_HTML)
+        o.conduct = CONDUCT_ANSWER;
     return o;
 }
 
@@ -299,6 +315,15 @@ static void respond(struct world *w, struct flight *f, const struct order *o)
             world_blame(w, "the provider cannot read the call: %.300s", f->call->request.body.data);
     }
     r->body = slice_of(f->body);
+    if (!f->call->request.streams || is_service(f->call))
+        return;
+    char *said = content(f->call, o);
+    f->speech = speech_new(w, f->call, o, said);
+    free(said);
+    if (f->speech) {
+        r->content_type = SLICE_LITERAL("text/event-stream");
+        r->body = (struct slice){0};
+    }
 }
 
 static void note_conduct(struct world *w, const struct call *call, const struct order *o)
@@ -317,7 +342,9 @@ static void note_conduct(struct world *w, const struct call *call, const struct 
                                         [CONDUCT_HTML] = "answers with a page",
                                         [CONDUCT_FILTERED] = "filters",
                                         [CONDUCT_LOADING] = "loads its model",
-                                        [CONDUCT_LOGPROBS] = "refuses log-probabilities"};
+                                        [CONDUCT_LOGPROBS] = "refuses log-probabilities",
+                                        [CONDUCT_BROKEN] = "spoils its stream",
+                                        [CONDUCT_ONE] = "answers a stream in one"};
     reach_word("the provider", names[o->conduct]);
     reach_word("a call in mode", call->n == 1 ? "of one" : conf_mode_name(call->request.mode));
     if (is_service(call))
@@ -348,17 +375,18 @@ int upstream_port_send(void *arg, struct call *call, struct err *e)
     watch_call(w, call);
     rules_called(w, call, fates);
     rules_sent(w, call);
-    money_sent(w, call, fates);
+    uint64_t billed = money_sent(w, call, fates);
     note_conduct(w, call, &o);
     if (o.conduct == CONDUCT_UNSENT)
         return err_set(e, ERR_NOMEM, "Out of memory, as the script says.");
     struct flight *f = calloc(1, sizeof(*f));
     f->call = call;
+    f->billed = billed;
     f->due_us = w->now_us + (o.slow_us ? o.slow_us : w->latency_us);
-    if (o.conduct == CONDUCT_TIMEOUT)
-        f->due_us = w->now_us + w->conf.provider.timeout_ms * US_PER_MS;
     memcpy(f->retry_after, o.retry_after, sizeof(f->retry_after));
     respond(w, f, &o);
+    if (o.conduct == CONDUCT_TIMEOUT && !(f->speech && f->speech->n))
+        f->due_us = w->now_us + w->conf.provider.timeout_ms * US_PER_MS;
     list_append(&w->flights, &f->node);
     return 0;
 }
@@ -397,9 +425,17 @@ void upstream_deliver(struct world *w)
 {
     struct flight *f;
     while ((f = earliest(w)) && f->due_us <= w->now_us) {
+        if (speech_go_on(w, f))
+            continue;
         list_remove(&f->node);
         core_called(w->core, f->call, &f->response, w->now_us);
-        free(f->body);
-        free(f);
+        upstream_free(f);
     }
+}
+
+void upstream_free(struct flight *f)
+{
+    speech_free(f->speech);
+    free(f->body);
+    free(f);
 }

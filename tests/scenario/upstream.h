@@ -13,7 +13,12 @@ struct flight {
     struct provider_response response;
     char *body; /* owned */
     char retry_after[32];
+    struct speech *speech; /* said before the response, if it streams; owned */
+    uint64_t billed;       /* to a payer, in picodollars (money.c) */
 };
+
+/* With all it owns; it is on no list. */
+void upstream_free(struct flight *f);
 
 /* "Answer to: …", to be freed. */
 char *upstream_answer_to(const char *question);

@@ -9,6 +9,7 @@
 #include "random.h"
 #include "script.h"
 #include "server.h"
+#include "speech.h"
 
 static void open_world(struct script *s)
 {
@@ -139,6 +140,10 @@ static void run_arrive(struct script *s, struct line *l)
     c->submit.priority = p;
     set_flags(&c->submit, l);
     set_texts(w, c, l);
+    if (line_has(l, "openai"))
+        c->submit.family = FAMILY_OPENAI;
+    if (line_has(l, "verbatim") || line_has(l, "stream"))
+        listen_compose(w, &c->submit, line_has(l, "stream") ? SUBMIT_STREAM : 0);
     c->deadline_us = w->now_us + (wait ? script_us(s, wait) : usual_wait_us(w, p));
     wire_request_key(c->submit.trust_group, c->submit.family, c->submit.request_id, c->submit.key);
     wire_submit_fingerprint(&c->submit, c->submit.fingerprint);
@@ -294,20 +299,23 @@ static void run_commit(struct script *s, struct line *l)
 static const struct {
     const char *name;
     enum conduct conduct;
-} conducts[] = {
-    {"OK", CONDUCT_ANSWER},           {"RESET", CONDUCT_RESET},      {"TIMEOUT", CONDUCT_TIMEOUT},
-    {"REFUSED", CONDUCT_REFUSED},     {"UNSENT", CONDUCT_UNSENT},    {"MISSING", CONDUCT_MISSING},
-    {"DOUBLE", CONDUCT_DOUBLE},       {"EXTRA", CONDUCT_EXTRA},      {"SHIFTED", CONDUCT_SHIFTED},
-    {"TRUNCATED", CONDUCT_TRUNCATED}, {"HTML", CONDUCT_HTML},        {"FILTERED", CONDUCT_FILTERED},
-    {"LOADING", CONDUCT_LOADING},     {"LOGPROBS", CONDUCT_LOGPROBS}};
+} conducts[] = {{"OK", CONDUCT_ANSWER},       {"RESET", CONDUCT_RESET},
+                {"TIMEOUT", CONDUCT_TIMEOUT}, {"REFUSED", CONDUCT_REFUSED},
+                {"UNSENT", CONDUCT_UNSENT},   {"MISSING", CONDUCT_MISSING},
+                {"DOUBLE", CONDUCT_DOUBLE},   {"EXTRA", CONDUCT_EXTRA},
+                {"SHIFTED", CONDUCT_SHIFTED}, {"TRUNCATED", CONDUCT_TRUNCATED},
+                {"HTML", CONDUCT_HTML},       {"FILTERED", CONDUCT_FILTERED},
+                {"LOADING", CONDUCT_LOADING}, {"LOGPROBS", CONDUCT_LOGPROBS},
+                {"BROKEN", CONDUCT_BROKEN},   {"ONE", CONDUCT_ONE}};
 
-/* NEXT conduct|status [who] [retry-after=…] [slow=…] [times=n] */
+/* NEXT conduct|status [who] [retry-after=…] [slow=…] [after=n] [times=n] */
 static void order_next(struct script *s, struct line *l)
 {
     struct world *w = s->at;
     struct order o = {0};
     const char *what = l->n > 2 ? l->words[2] : "", *slow = line_value(l, "slow"),
-               *after = line_value(l, "retry-after"), *times = line_value(l, "times");
+               *after = line_value(l, "retry-after"), *times = line_value(l, "times"),
+               *pieces = line_value(l, "after");
     bool known = false;
     for (size_t i = 0; i < ARRAY_LEN(conducts); i++)
         if (strcmp(what, conducts[i].name) == 0) {
@@ -322,13 +330,14 @@ static void order_next(struct script *s, struct line *l)
         snprintf(o.who, sizeof(o.who), "%s", l->words[3]);
     snprintf(o.retry_after, sizeof(o.retry_after), "%s", after ? after : "");
     o.slow_us = slow ? script_us(s, slow) : 0;
+    o.after = pieces ? (unsigned)atoi(pieces) : 0;
     if (!known && (o.status < 300 || o.status > 599))
         script_fail(s, "the provider knows no \"%s\"", what);
     for (int n = times ? atoi(times) : 1; n > 0 && w->orders_n < WORLD_ORDERS_MAX; n--)
         w->orders[w->orders_n++] = o;
 }
 
-/* PROVIDER LATENCY time | FILTER word | NEXT … */
+/* PROVIDER LATENCY time | GAP time | FILTER word | NEXT … */
 static void run_provider(struct script *s, struct line *l)
 {
     const char *what = l->n > 1 ? l->words[1] : "";
@@ -336,10 +345,12 @@ static void run_provider(struct script *s, struct line *l)
         order_next(s, l);
     else if (strcmp(what, "LATENCY") == 0 && l->n > 2)
         s->at->latency_us = script_us(s, l->words[2]);
+    else if (strcmp(what, "GAP") == 0 && l->n > 2)
+        s->at->gap_us = script_us(s, l->words[2]);
     else if (strcmp(what, "FILTER") == 0)
         snprintf(s->at->filter, sizeof(s->at->filter), "%s", l->n > 2 ? l->words[2] : "");
     else
-        script_fail(s, "PROVIDER LATENCY time | FILTER word | NEXT …");
+        script_fail(s, "PROVIDER LATENCY time | GAP time | FILTER word | NEXT …");
 }
 
 static void run_expect(struct script *s, struct line *l)
@@ -373,13 +384,14 @@ void verb_run(struct script *s, struct line *l)
     static const struct {
         const char *name;
         void (*run)(struct script *s, struct line *l);
-    } verbs[] = {{"CONFIG", run_config},     {"POOL", run_pool},         {"RANDOM", run_random},
-                 {"MACHINES", run_machines}, {"ARRIVE", run_arrive},     {"LEAVE", run_leave},
-                 {"WATCH", run_watch},       {"SETTINGS", run_settings}, {"DELETE", run_delete},
-                 {"DRAIN", run_drain},       {"CRASH", run_crash},       {"COMMIT", run_commit},
-                 {"PROVIDER", run_provider}, {"EXPECT", run_expect},     {"PAUSE", run_nothing},
-                 {"CROWD", run_crowd},       {"FORGET", run_forget},     {"TAKEOVER", run_takeover},
-                 {"SHARED", run_shared},     {"KEY", api_keys_run},      {"CLOCK", money_clock}};
+    } verbs[] = {{"CONFIG", run_config},       {"POOL", run_pool},         {"RANDOM", run_random},
+                 {"MACHINES", run_machines},   {"ARRIVE", run_arrive},     {"LEAVE", run_leave},
+                 {"WATCH", run_watch},         {"SETTINGS", run_settings}, {"DELETE", run_delete},
+                 {"DRAIN", run_drain},         {"CRASH", run_crash},       {"COMMIT", run_commit},
+                 {"PROVIDER", run_provider},   {"EXPECT", run_expect},     {"PAUSE", run_nothing},
+                 {"CROWD", run_crowd},         {"FORGET", run_forget},     {"TAKEOVER", run_takeover},
+                 {"SHARED", run_shared},       {"KEY", api_keys_run},      {"CLOCK", money_clock},
+                 {"STALL", listen_verb_stall}, {"READ", listen_verb_read}};
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (strcmp(l->words[0], verbs[i].name) == 0) {
             if (i > 3)

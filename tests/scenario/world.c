@@ -11,6 +11,7 @@
 #include "money.h"
 #include "process.h"
 #include "server.h"
+#include "speech.h"
 
 #define ARENA_MAX    (64u << 20)
 #define SPINS_MAX    10000               /* turns without the clock moving */
@@ -125,6 +126,7 @@ static bool open_world(struct world *w, const char *config, uint64_t seed, bool 
     w->commit_us = w->server_us = US_PER_MS;
     w->real_base_us = next_real_us;
     w->latency_us = 100 * US_PER_MS;
+    w->gap_us = 10 * US_PER_MS;
     w->maintain_us = w->now_us + US_PER_S;
     list_init(&w->fresh);
     list_init(&w->ops);
@@ -229,6 +231,7 @@ void world_turn(struct world *w)
     }
     rules_turned(w);
     money_check(w);
+    speech_check(w);
     disk_submit(w);
     disk_start_group(w);
     client_read_all(w);

@@ -5,9 +5,9 @@
  * what was committed.
  *
  * Rooms: world.c time; process.c coordinators that come and go; disk.c commits and lookups; upstream.c the
- * provider; client.c those who ask; watch.c what can be seen of batches; rules*.c the promises that hold in
- * every script. Whatever breaks one of those goes into world.fault (the first one stays). Out of memory ends
- * the program: it is a test.
+ * provider, speech.c one that streams; client.c those who ask, listen.c those who hear it; watch.c what can
+ * be seen of batches; rules*.c the promises that hold in every script. Whatever breaks one of those goes into
+ * world.fault (the first one stays). Out of memory ends the program: it is a test.
  */
 #ifndef SCENARIO_WORLD_H
 #define SCENARIO_WORLD_H
@@ -42,7 +42,9 @@ enum conduct {
     CONDUCT_HTML,      /* a page with status 200 */
     CONDUCT_FILTERED,  /* the content filter */
     CONDUCT_LOADING,   /* its model is still being loaded: 503 */
-    CONDUCT_LOGPROBS   /* refuses the log-probabilities it is asked for */
+    CONDUCT_LOGPROBS,  /* refuses the log-probabilities it is asked for */
+    CONDUCT_BROKEN,    /* of a stream: an error event in the middle */
+    CONDUCT_ONE        /* of a stream: answers in one all the same */
 };
 
 struct order {
@@ -52,6 +54,7 @@ struct order {
     char who[64];     /* request id */
     char word[64];    /* that the filter stops; empty: all of the call, or who */
     uint64_t slow_us; /* instead of the usual latency; 0: that one */
+    unsigned after;   /* a stream: so many pieces are said before what goes wrong */
 };
 
 /* A batch or a call as it was seen. */
@@ -96,6 +99,10 @@ struct client {
     uint64_t replied_us;       /* script time, as all below */
     unsigned flags;            /* ANSWER: enum answer_flags */
     bool cached;               /* ANSWER: one given again */
+    unsigned deltas;           /* DELTA frames so far */
+    size_t heard;              /* bytes of text in them */
+    uint64_t delta_us;         /* the newest */
+    bool stalled, late;        /* does not read its link; reads what was written when it did not */
     struct wire_limits limits; /* of either */
     unsigned status;           /* REFUSAL */
     uint32_t retry_after_ms;
@@ -200,6 +207,7 @@ struct world {
     struct order orders[WORLD_ORDERS_MAX];
     size_t orders_n, orders_at;
     uint64_t latency_us;
+    uint64_t gap_us; /* between the pieces of a stream */
     char filter[64];
     struct ledger *ledger;
     struct patience *patience;
@@ -309,6 +317,8 @@ void watch_call(struct world *w, const struct call *call);
 /* rules.c */
 void rules_called(struct world *w, const struct call *call, const enum verdict *fates);
 void rules_forget_flights(struct world *w);
+/* The core has ended the call at the provider. */
+void rules_ended(struct world *w, const struct call *call);
 void rules_replied(struct world *w, struct client *c, struct slice chat);
 /* A watch was told another machine's answer. */
 void rules_watched(struct world *w, const struct client *c, struct slice chat);

@@ -264,8 +264,7 @@ void __wrap_world_close(struct world *w, bool finished)
     list_for_each_safe (it, next, &w->flights) {
         struct flight *f = LIST_ENTRY(it, struct flight, node);
         list_remove(it);
-        free(f->body);
-        free(f);
+        upstream_free(f);
     }
 }
 

@@ -1,0 +1,27 @@
+/*
+ * Answers that are told while they are being written: from the provider's events to DELTA frames, as fast as
+ * the client reads, and what becomes of the call when it leaves. A stream is alone in its call, and one
+ * client hears it. Called by dispatch.c, waiting.c and outcome.c; upstream and links call the core's
+ * core_streamed() and core_link_flows().
+ */
+#ifndef CARPOOL_COORDINATOR_STREAM_H
+#define CARPOOL_COORDINATOR_STREAM_H
+
+#include "coordinator/call.h"
+
+/* The call is about to be sent (once more): whatever it was told before is forgotten. ERR_NOMEM. */
+MUST_CHECK
+int stream_begin(struct core *c, struct call *call);
+/* Nobody waits for j any more, which is CALLING: what nobody could ask for again ends at the provider, too;
+ * the rest goes on to its end. */
+void stream_left(struct core *c, struct job *j, uint64_t now_us);
+/* Whether the call is of a stream that nobody hears, and nobody could ask for again: not worth sending. */
+bool stream_is_given_up(const struct call *call);
+/* What came of it in the end. response is only lent. ERR_NOMEM. */
+MUST_CHECK
+int stream_end(struct call *call, const struct provider_response *response, struct arena *arena,
+               struct provider_outcome *ret_outcome);
+/* How many clients are being told now. */
+uint32_t stream_count(const struct core *c);
+
+#endif
