@@ -8,6 +8,10 @@
 #define DAY_MS    86400000ull
 #define COUNT_MAX 1e9 /* tokens; no call has more, and counters stay far from their end */
 
+const char codec_continue[] = "The user's message is the beginning of a text. Continue it: reply with what "
+                              "comes next and nothing else, "
+                              "neither repeating the beginning nor commenting on it.";
+
 const struct codec *codec_for(enum provider_kind kind)
 {
     switch (kind) {

@@ -53,15 +53,15 @@ struct codec {
     MUST_CHECK
     int (*encode)(const struct provider *p, const struct provider_member *members, size_t n,
                   struct provider_call *call, struct err *e);
-    /* The same for a verbatim member. NULL: it takes none. */
+    /* The same for a verbatim member. */
     MUST_CHECK
     int (*encode_verbatim)(const struct provider *p, const struct provider_member *m,
                            struct provider_call *call, struct err *e);
-    /* A response to it as OpenAI's JSON object, from the arena; absent: it is no answer. root may be NULL.
-     * NULL: what comes is that object. Only ERR_NOMEM. */
+    /* A response to it, parsed and as it stands, as OpenAI's JSON object from the arena; absent: it is no
+     * answer. NULL: what comes is that object. Only ERR_NOMEM. */
     MUST_CHECK
-    int (*response)(const cJSON *root, const struct provider_call *call, struct arena *arena,
-                    struct slice *ret_response);
+    int (*response)(const cJSON *root, struct slice body, const struct provider_call *call,
+                    struct arena *arena, struct slice *ret_response);
     /* root may be NULL. Only ERR_NOMEM. */
     MUST_CHECK
     int (*answers)(const cJSON *root, enum provider_mode mode, struct arena *arena,
@@ -79,13 +79,14 @@ MUST_CHECK
 int model_service_encode_verbatim(const struct provider *p, const struct provider_member *m,
                                   struct provider_call *call, struct err *e);
 MUST_CHECK
-int model_service_response(const cJSON *root, const struct provider_call *call, struct arena *arena,
-                           struct slice *ret_response);
+int model_service_response(const cJSON *root, struct slice body, const struct provider_call *call,
+                           struct arena *arena, struct slice *ret_response);
 /* The first choice of OpenAI's response to a verbatim member, and the usage; ret->items[0] as answers(). */
 MUST_CHECK
 int openai_first_choice(const cJSON *root, struct arena *arena, struct codec_answers *ret);
 
-extern const char codec_vendor[]; /* the address of OpenAI itself, which needs no asking how it is */
+extern const char codec_continue[]; /* the instruction to continue a text, for who only answers */
+extern const char codec_vendor[];   /* the address of OpenAI itself, which needs no asking how it is */
 
 /* NULL for kinds that make no HTTP calls. */
 const struct codec *codec_for(enum provider_kind kind);

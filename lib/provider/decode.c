@@ -192,7 +192,7 @@ static int decode_verbatim(struct decoding *d, const struct codec *codec, const 
     struct slice made = {0};
     cJSON *made_root;
     struct err ignored;
-    int rc = codec->response(root, d->call, d->job.arena, &made);
+    int rc = root ? codec->response(root, body, d->call, d->job.arena, &made) : 0;
     if (rc)
         return rc;
     if (!made.p)

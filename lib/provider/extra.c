@@ -91,3 +91,14 @@ bool extra_next(struct slice object, size_t *at, struct extra_item *ret_item)
     *at = end;
     return true;
 }
+
+struct slice extra_get(struct slice object, const char *key)
+{
+    struct extra_item item;
+    if (!object.n || object.p[0] != '{')
+        return (struct slice){0};
+    for (size_t at = 0; extra_next(object, &at, &item);)
+        if (slice_is(item.key, key))
+            return slice_is(item.value, "null") ? (struct slice){0} : item.value;
+    return (struct slice){0};
+}

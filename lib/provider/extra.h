@@ -17,6 +17,9 @@ MUST_CHECK
 int extra_check(struct slice text, char bracket, const char *what, struct err *e);
 /* The next member of a checked object: begin with *at = 0. False at the end. */
 bool extra_next(struct slice object, size_t *at, struct extra_item *ret_item);
+/* The value under key of what is checked; absent when it is null or not there, or when object is no object.
+ */
+struct slice extra_get(struct slice object, const char *key);
 /* The next element of a checked array, likewise. */
 bool extra_element(struct slice array, size_t *at, struct slice *ret_element);
 /* The bytes between the brackets of a checked array or object. */

@@ -36,16 +36,6 @@ static int index_of(struct slice value)
     return value.n ? index : -1;
 }
 
-/* The value under key, absent when it is not there. */
-static struct slice value_of(struct slice object, const char *key)
-{
-    struct extra_item item;
-    for (size_t at = 0; extra_next(object, &at, &item);)
-        if (slice_is(item.key, key))
-            return item.value;
-    return (struct slice){0};
-}
-
 /* Texts that say the same in every piece in which they are. */
 static bool is_name(struct slice key)
 {
@@ -74,7 +64,7 @@ static int grow_array(struct gather *g, struct gather_node *n, struct slice arra
     struct slice element;
     int rc = 0;
     for (size_t at = 0; !rc && extra_element(array, &at, &element);) {
-        int index = element.p[0] == '{' ? index_of(value_of(element, "index")) : -1;
+        int index = index_of(extra_get(element, "index"));
         if (index >= 0) {
             struct gather_node *object;
             node_become(n, NODE_INDEXED);
@@ -127,7 +117,7 @@ static int add_choice(struct gather *g, struct gather_node *choices, struct slic
 {
     struct gather_node *n, *child;
     struct extra_item item;
-    struct slice told = value_of(choice, "index");
+    struct slice told = extra_get(choice, "index");
     int index = told.p ? index_of(told) : 0;
     if (index < 0)
         return ERR_INVAL;

@@ -6,25 +6,10 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "provider/codec.h"
-#include "provider/extra.h"
-#include "json/read.h"
-#include "json/write.h"
+#include "provider/gemini.h"
+#include "provider/option.h"
 
-#define BASE_URL    "https://generativelanguage.googleapis.com"
-#define MODEL_BYTES 200
-
-/* Parameters under OpenAI's names, and Gemini's. */
-static const struct {
-    const char *openai, *gemini;
-} parameters[] = {
-    {"top_p", "topP"},
-    {"top_k", "topK"},
-    {"seed", "seed"},
-    {"presence_penalty", "presencePenalty"},
-    {"frequency_penalty", "frequencyPenalty"},
-    {"stop", "stopSequences"},
-};
+#define BASE_URL "https://generativelanguage.googleapis.com"
 
 /* The name goes into the URL as it is, so nothing may be in it that means something there; curl would also
  * resolve "..". */
@@ -39,7 +24,7 @@ bool gemini_model_ok(struct slice model)
             return false;
         after_slash = c == '/';
     }
-    return model.n && model.n <= MODEL_BYTES && !after_slash;
+    return model.n && model.n <= GEMINI_MODEL_BYTES && !after_slash;
 }
 
 static bool begins(struct slice s, const char *prefix)
@@ -50,88 +35,17 @@ static bool begins(struct slice s, const char *prefix)
 
 static int make_url(const struct provider *p, struct slice model, struct provider_call *call, struct err *e)
 {
-    char path[MODEL_BYTES + 64];
+    const char *verb = call->streams ? "streamGenerateContent?alt=sse" : "generateContent";
+    char path[GEMINI_MODEL_BYTES + 64];
     if (!gemini_model_ok(model))
         return err_set(
             e, ERR_INVAL,
             "The model name must be 1 to %d characters of A-Z a-z 0-9 . _ - / and begin with a letter "
             "or digit, as must what follows a slash.",
-            MODEL_BYTES);
+            GEMINI_MODEL_BYTES);
     bool full = begins(model, "models/") || begins(model, "tunedModels/");
-    snprintf(path, sizeof(path), "/v1beta/%s%.*s:generateContent", full ? "" : "models/", (int)model.n,
-             model.p);
+    snprintf(path, sizeof(path), "/v1beta/%s%.*s:%s", full ? "" : "models/", (int)model.n, model.p, verb);
     return codec_url(p, BASE_URL, path, call, e);
-}
-
-static void write_part(struct json_writer *w, struct slice text)
-{
-    json_object_begin(w);
-    json_field_text(w, "text", text);
-    json_object_end(w);
-}
-
-enum role { ROLE_SYSTEM, ROLE_USER, ROLE_MODEL, ROLE_OTHER };
-
-static enum role role_of(const cJSON *message)
-{
-    struct slice role = codec_text(message, "role");
-    if (slice_is(role, "system") || slice_is(role, "developer"))
-        return ROLE_SYSTEM;
-    if (slice_is(role, "user"))
-        return ROLE_USER;
-    return slice_is(role, "assistant") ? ROLE_MODEL : ROLE_OTHER;
-}
-
-/* Every message must be of a known role and hold text only. */
-static int check_messages(const cJSON *messages, struct err *e)
-{
-    const cJSON *m, *part;
-    if (messages && !cJSON_IsArray(messages))
-        return err_set(e, ERR_INVAL, "messages must be a JSON array");
-    cJSON_ArrayForEach (m, messages) {
-        const cJSON *content = cJSON_GetObjectItemCaseSensitive(m, "content");
-        bool text = cJSON_IsString(content) || cJSON_IsArray(content);
-        if (cJSON_IsArray(content))
-            cJSON_ArrayForEach (part, content)
-                text = text && slice_is(codec_text(part, "type"), "text") && codec_text(part, "text").p;
-        if (role_of(m) == ROLE_OTHER || !text)
-            return err_set(
-                e, ERR_INVAL,
-                "messages: the gemini provider takes text of the roles system, user and assistant.");
-    }
-    return 0;
-}
-
-static void write_content_parts(struct json_writer *w, const cJSON *message)
-{
-    const cJSON *content = cJSON_GetObjectItemCaseSensitive(message, "content"), *part;
-    if (cJSON_IsString(content))
-        write_part(w, slice_of(content->valuestring));
-    else
-        cJSON_ArrayForEach (part, content)
-            write_part(w, codec_text(part, "text"));
-}
-
-static void write_system(struct json_writer *w, const struct provider_member *m, const cJSON *messages)
-{
-    const cJSON *message;
-    bool any = m->system_prompt.n > 0;
-    cJSON_ArrayForEach (message, messages)
-        any = any || role_of(message) == ROLE_SYSTEM;
-    if (!any)
-        return;
-    json_key(w, "systemInstruction");
-    json_object_begin(w);
-    json_key(w, "parts");
-    json_array_begin(w);
-    if (m->system_prompt.n)
-        write_part(w, m->system_prompt);
-    cJSON_ArrayForEach (message, messages) {
-        if (role_of(message) == ROLE_SYSTEM)
-            write_content_parts(w, message);
-    }
-    json_array_end(w);
-    json_object_end(w);
 }
 
 static void content_begin(struct json_writer *w, const char *role)
@@ -147,36 +61,6 @@ static void content_end(struct json_writer *w)
 {
     json_array_end(w);
     json_object_end(w);
-}
-
-static int write_plain(struct json_writer *w, const struct provider_member *m, struct err *e)
-{
-    cJSON *messages = NULL;
-    int rc = m->messages.n ? json_parse(m->messages, &messages, e) : 0;
-    if (!rc)
-        rc = check_messages(messages, e);
-    if (rc)
-        goto out;
-    write_system(w, m, messages);
-    json_key(w, "contents");
-    json_array_begin(w);
-    const cJSON *message;
-    cJSON_ArrayForEach (message, messages) {
-        if (role_of(message) == ROLE_SYSTEM)
-            continue;
-        content_begin(w, role_of(message) == ROLE_USER ? "user" : "model");
-        write_content_parts(w, message);
-        content_end(w);
-    }
-    if (m->prompt.n || !messages) {
-        content_begin(w, "user");
-        write_part(w, m->prompt);
-        content_end(w);
-    }
-    json_array_end(w);
-out:
-    cJSON_Delete(messages);
-    return rc;
 }
 
 static void write_combined(struct json_writer *w, const struct provider_member *members,
@@ -200,26 +84,9 @@ static void write_combined(struct json_writer *w, const struct provider_member *
     json_array_end(w);
 }
 
-static int write_parameter(struct json_writer *w, const struct extra_item *item, struct err *e)
-{
-    for (size_t i = 0; i < ARRAY_LEN(parameters); i++) {
-        if (!slice_is(item->key, parameters[i].openai))
-            continue;
-        json_key(w, parameters[i].gemini);
-        bool wrap = slice_is(item->key, "stop") && item->value.p[0] == '"';
-        if (wrap)
-            json_array_begin(w);
-        json_raw(w, item->value);
-        if (wrap)
-            json_array_end(w);
-        return 0;
-    }
-    return err_set(e, ERR_INVAL, "The gemini provider does not take the parameter \"%.*s\".",
-                   (int)(item->key.n > 64 ? 64 : item->key.n), item->key.p);
-}
-
-static int write_config(struct json_writer *w, const struct provider_member *members,
-                        const struct provider_call *call, struct err *e)
+static int write_config(struct json_writer *w, const struct provider *p,
+                        const struct provider_member *members, const struct provider_call *call,
+                        struct err *e)
 {
     const struct provider_member *m = &members[0];
     bool combined = call->mode == MODE_COMBINED;
@@ -237,11 +104,10 @@ static int write_config(struct json_writer *w, const struct provider_member *mem
         json_key(w, "responseSchema");
         codec_combined_schema(w, call, COMBINED_GEMINI);
     }
-    if (m->extra.n)
-        rc = extra_check(m->extra, '{', "extra", e);
-    struct extra_item item;
-    for (size_t at = 0; !rc && m->extra.n && extra_next(m->extra, &at, &item);)
-        rc = write_parameter(w, &item, e);
+    struct slice model = codec_model(p, m);
+    char name[GEMINI_MODEL_BYTES + 1];
+    snprintf(name, sizeof(name), "%.*s", (int)model.n, model.p);
+    rc = gemini_write_options(w, m, name, e);
     json_object_end(w);
     return rc;
 }
@@ -261,10 +127,74 @@ static int encode(const struct provider *p, const struct provider_member *member
     if (call->mode == MODE_COMBINED)
         write_combined(&w, members, call);
     else
-        rc = write_plain(&w, &members[0], e);
+        rc = gemini_write_contents(&w, &members[0], e);
     if (rc)
         return rc;
-    rc = write_config(&w, members, call, e);
+    rc = write_config(&w, p, members, call, e);
+    json_object_end(&w);
+    return rc;
+}
+
+/* A text to be continued, as the instruction says. */
+static int write_completion(struct json_writer *w, const struct provider_member *m,
+                            struct provider_call *call, struct err *e)
+{
+    struct slice prompt;
+    int rc = gemini_prompt(m->extra, &prompt, e);
+    if (rc)
+        return rc;
+    struct slice text = option_text(prompt);
+    bool escape = text.n > 1 && text.p[text.n - 2] == '\\';
+    call->ends_in_word =
+        text.n && text.p[text.n - 1] != ' ' && !(escape && strchr("nrt", text.p[text.n - 1]));
+    json_key(w, "systemInstruction");
+    content_begin(w, NULL);
+    json_object_begin(w);
+    json_field_cstr(w, "text", codec_continue);
+    json_object_end(w);
+    content_end(w);
+    json_key(w, "contents");
+    json_array_begin(w);
+    content_begin(w, "user");
+    json_object_begin(w);
+    json_key(w, "text");
+    json_raw(w, prompt);
+    json_object_end(w);
+    content_end(w);
+    json_array_end(w);
+    return 0;
+}
+
+static int write_verbatim(struct json_writer *w, const struct provider_member *m, struct provider_call *call,
+                          struct err *e)
+{
+    int rc = 0;
+    if (m->extra.n)
+        rc = extra_check(m->extra, '{', "extra", e);
+    if (!rc)
+        rc = m->completion ? write_completion(w, m, call, e) : gemini_write_contents(w, m, e);
+    if (rc)
+        return rc;
+    json_key(w, "generationConfig");
+    json_object_begin(w);
+    rc = gemini_write_options(w, m, call->model, e);
+    json_object_end(w);
+    return rc || m->completion ? rc : gemini_write_tools(w, slice_trim(m->extra), e);
+}
+
+static int encode_verbatim(const struct provider *p, const struct provider_member *m,
+                           struct provider_call *call, struct err *e)
+{
+    struct json_writer w;
+    call->streams = m->stream;
+    int rc = make_url(p, codec_model(p, m), call, e);
+    if (!rc)
+        rc = codec_headers(p, "x-goog-api-key", "", call, e);
+    if (rc)
+        return rc;
+    json_writer_init(&w, &call->body);
+    json_object_begin(&w);
+    rc = write_verbatim(&w, m, call, e);
     json_object_end(&w);
     return rc;
 }
@@ -276,21 +206,24 @@ static bool one_of(struct slice s, const char *const *words)
     return *words;
 }
 
-static void read_finish(struct slice reason, struct codec_answer *a)
+struct slice gemini_finish(struct slice reason, bool *ret_filtered)
 {
     static const char *const filters[] = {"SAFETY", "RECITATION", "BLOCKLIST",    "PROHIBITED_CONTENT",
                                           "SPII",   "LANGUAGE",   "IMAGE_SAFETY", NULL};
-    a->finish_reason = reason;
+    *ret_filtered = one_of(reason, filters);
+    if (*ret_filtered)
+        return SLICE_LITERAL("content_filter");
     if (slice_is(reason, "STOP") || slice_is(reason, "FINISH_REASON_UNSPECIFIED"))
-        a->finish_reason = SLICE_LITERAL("stop");
+        return SLICE_LITERAL("stop");
+    return slice_is(reason, "MAX_TOKENS") ? SLICE_LITERAL("length") : reason;
+}
+
+static void read_finish(struct slice reason, struct codec_answer *a)
+{
+    a->finish_reason = gemini_finish(reason, &a->filtered);
     a->truncated = slice_is(reason, "MAX_TOKENS");
-    if (a->truncated)
-        a->finish_reason = SLICE_LITERAL("length");
-    a->filtered = one_of(reason, filters);
-    if (a->filtered) {
+    if (a->filtered)
         a->refusal = reason;
-        a->finish_reason = SLICE_LITERAL("content_filter");
-    }
 }
 
 static int read_candidate(const cJSON *candidate, struct arena *arena, struct codec_answer *a)
@@ -372,5 +305,9 @@ static bool read_error(const cJSON *root, struct codec_error *ret_error)
     return true;
 }
 
-const struct codec codec_gemini = {
-    .default_base_url = BASE_URL, .encode = encode, .answers = answers, .error = read_error};
+const struct codec codec_gemini = {.default_base_url = BASE_URL,
+                                   .encode = encode,
+                                   .encode_verbatim = encode_verbatim,
+                                   .response = gemini_response,
+                                   .answers = answers,
+                                   .error = read_error};

@@ -91,8 +91,8 @@ static int read_extra(const struct provider_member *m, uint32_t *ret_tokens, str
         int64_t number = option_number(item.value, TOKENS_MAX);
         if (tokens && number > 0)
             *ret_tokens = (uint32_t)number;
-        else if (m->completion && slice_is(item.key, "prompt") && option_text(item.value).p)
-            *ret_prompt = item.value;
+        else if (m->completion && slice_is(item.key, "prompt") && option_prompt(item.value).p)
+            *ret_prompt = option_prompt(item.value);
         else if (!option_idle(&item) && !option_sampling(item.key) && !slice_is(item.key, "temperature"))
             rc = option_refuse(&item, "A model service", e);
     }
@@ -148,9 +148,10 @@ static int take_off_prompt(const struct provider_call *call, struct slice *text)
     return 0;
 }
 
-int model_service_response(const cJSON *root, const struct provider_call *call, struct arena *arena,
-                           struct slice *ret_response)
+int model_service_response(const cJSON *root, struct slice body, const struct provider_call *call,
+                           struct arena *arena, struct slice *ret_response)
 {
+    (void)body;
     struct made made = made_of(call);
     struct slice text = codec_text(root, "generated_text");
     int rc = 0;

@@ -25,6 +25,18 @@ struct slice option_text(struct slice value)
     return (struct slice){value.p + 1, value.n - 2};
 }
 
+struct slice option_prompt(struct slice value)
+{
+    struct slice first, second;
+    size_t at = 0;
+    if (value.n && value.p[0] == '[') {
+        if (!extra_element(value, &at, &first) || extra_element(value, &at, &second))
+            return (struct slice){0};
+        value = first;
+    }
+    return option_text(value).p ? value : (struct slice){0};
+}
+
 int64_t option_number(struct slice value, int64_t max)
 {
     int64_t number = 0;

@@ -18,6 +18,8 @@ int option_refuse(const struct extra_item *item, const char *who, struct err *e)
 bool option_is(struct slice value, const char *json);
 /* A string as it stands between its quotes; absent when the value is none. */
 struct slice option_text(struct slice value);
+/* The one text that a prompt is, as a JSON string; absent when it is several, or tokens. */
+struct slice option_prompt(struct slice value);
 /* A whole number of 0 .. max; -1 for anything else. */
 int64_t option_number(struct slice value, int64_t max);
 

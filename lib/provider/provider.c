@@ -141,9 +141,7 @@ static int make_ids(const struct provider_member *members, size_t n,
 static struct provider_member tell_to_continue(const struct provider_member *m)
 {
     struct provider_member told = *m;
-    told.system_prompt = SLICE_LITERAL(
-        "The user's message is the beginning of a text. Continue it: reply with what comes next "
-        "and nothing else, neither repeating the beginning nor commenting on it.");
+    told.system_prompt = slice_of(codec_continue);
     return told;
 }
 
@@ -151,9 +149,6 @@ static int encode_verbatim(const struct codec *codec, const struct provider *p,
                            const struct provider_member *m, struct provider_call *call, struct err *e)
 {
     struct slice model = codec_model(p, m);
-    if (!codec->encode_verbatim)
-        return err_set(e, ERR_INVAL, "A provider of kind %s takes plain prompts only.",
-                       conf_provider_name(p->kind));
     call->mode = MODE_CONCURRENT;
     call->verbatim = true;
     call->completion = m->completion;

@@ -63,6 +63,7 @@ struct provider_call {
     char id[PROVIDER_NAME_SIZE]; /* with verbatim, as the next two: what the member says */
     char *model;
     uint64_t created_s;
+    bool ends_in_word; /* a verbatim completion that is asked for in words: its prompt does */
     enum provider_mode mode;
     size_t members;
     bool logprobs;                 /* asked for */

@@ -9,6 +9,7 @@
 #include "provider/codec.h"
 #include "provider/extra.h"
 #include "provider/gather.h"
+#include "provider/gemini.h"
 #include "provider/outcome.h"
 #include "provider/sse.h"
 #include "json/read.h"
@@ -28,6 +29,7 @@ struct provider_stream {
     size_t prompt_bytes;
     struct sse sse;
     struct gather gather;
+    struct gemini_turn turn;
     void (*delta)(void *arg, struct slice chunk);
     void *arg;
     enum state state;
@@ -140,6 +142,29 @@ static void take_openai(struct provider_stream *s, struct slice event)
         fault(s, event);
 }
 
+static void take_gemini(struct provider_stream *s, struct slice event)
+{
+    struct buf chunk, usage;
+    struct contents c = {.choices = true};
+    if (extra_get(event, "error").p) {
+        fault(s, event);
+        return;
+    }
+    buf_init(&chunk, s->gather.max_bytes);
+    buf_init(&usage, s->gather.max_bytes);
+    int rc = gemini_turn_chunk(&s->turn, s->call, event, &chunk, &usage);
+    if (!rc && (buf_failed(&chunk) || buf_failed(&usage)))
+        rc = ERR_NOMEM;
+    if (!rc && usage.len)
+        rc = gather_set(&s->gather, "usage", buf_slice(&usage));
+    if (rc)
+        broken(s, rc, "an event in it is no response");
+    else if (chunk.len)
+        take_chunk(s, buf_slice(&chunk), &c);
+    buf_fini(&chunk);
+    buf_fini(&usage);
+}
+
 static void take_event(void *arg, bool is_error, struct slice data)
 {
     struct provider_stream *s = arg;
@@ -156,6 +181,8 @@ static void take_event(void *arg, bool is_error, struct slice data)
         fault(s, event);
     else if (rc || event.p[0] != '{')
         broken(s, rc, "an event in it is no JSON object");
+    else if (s->provider.kind == PROVIDER_GEMINI)
+        take_gemini(s, event);
     else
         take_openai(s, event);
 }

@@ -102,6 +102,7 @@ Test(verbatim_plain, a_service_is_asked_in_words)
                   "\"content\":\"c\"}]",
                   "{\"max_tokens\":9}", false,
                   "{\"prompt\":\"user: a\\n\\nassistant: b\\n\\nuser: c\\n\\n\",\"max_new_tokens\":9}");
+    check_service(NULL, "{\"prompt\":[\"Once\"]}", true, "{\"prompt\":\"Once\",\"max_new_tokens\":100}");
     check_service(NULL, "{\"prompt\":\"On\\u0063e\",\"suffix\":null,\"echo\":false}", true,
                   "{\"prompt\":\"Once\",\"max_new_tokens\":100}");
 }
@@ -127,7 +128,7 @@ Test(verbatim_plain, a_service_refuses_what_is_no_text)
         {"[{\"role\":\"user\",\"content\":null}]", NULL, "messages", false},
         {"[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"text\":\"x\"}]}]", NULL, "messages",
          false},
-        {NULL, "{\"prompt\":[\"a\"]}", "\"prompt\"", true},
+        {NULL, "{\"prompt\":[\"a\",\"b\"]}", "\"prompt\"", true},
         {NULL, "{}", "prompt:", true},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
