@@ -36,8 +36,7 @@ static int index_of(struct slice value)
     return value.n ? index : -1;
 }
 
-/* Texts that say the same in every piece in which they are. */
-static bool is_name(struct slice key)
+bool gather_is_name(struct slice key)
 {
     static const char *const names[] = {"role", "id", "type", "name", "format"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -51,7 +50,7 @@ static int grow_object(struct gather *g, struct gather_node *n, struct slice obj
 static int grow_text(struct gather *g, struct gather_node *n, struct slice value)
 {
     struct slice text = {value.p + 1, value.n - 2};
-    if (is_name(node_key(n)))
+    if (gather_is_name(node_key(n)))
         return text.n || !n->told ? node_replace(g, n, value) : 0;
     node_become(n, NODE_TEXT);
     g->said += text.n;
@@ -96,7 +95,7 @@ static int grow(struct gather *g, struct gather_node *n, struct slice value)
     return grow_object(g, n, value);
 }
 
-/* The index of what is one of several was taken already; a response does not tell it. */
+/* The index of what is one of several was taken already. */
 static int grow_object(struct gather *g, struct gather_node *n, struct slice object)
 {
     struct extra_item item;

@@ -25,6 +25,9 @@ void gather_init(struct gather *g, size_t max_bytes);
 /* NULL is allowed. */
 void gather_fini(struct gather *g);
 
+/* Whether texts of that key say the same in every piece in which they are, rather than grow. */
+bool gather_is_name(struct slice key);
+
 /* A chunk, checked to be a JSON object. What is missing from it, or null, leaves what was there. ERR_INVAL:
  * no chunk of OpenAI's. ERR_LIMIT, ERR_NOMEM. After a failure the rest is not to be added. */
 MUST_CHECK

@@ -124,18 +124,29 @@ static void write_message_rest(const struct gather_node *message, struct buf *ou
         buf_append_text(out, ",\"content\":null");
 }
 
-enum object_of { OBJECT_ANY, OBJECT_CHOICE, OBJECT_MESSAGE };
+enum object_of { OBJECT_ANY, OBJECT_CHOICE, OBJECT_MESSAGE, OBJECT_INDEXED };
+
+static void write_key(struct slice key, struct buf *out)
+{
+    buf_append_byte(out, '"');
+    buf_append_slice(out, key);
+    buf_append_text(out, "\":");
+}
+
+static bool is_message(const struct gather_node *n)
+{
+    return n->kind == NODE_OBJECT && slice_is(node_key(n), "message");
+}
 
 static void write_object(const struct gather_node *n, enum object_of of, struct buf *out)
 {
+    const bool choice = of == OBJECT_CHOICE;
     buf_append_byte(out, '{');
-    if (of == OBJECT_CHOICE)
+    if (choice || of == OBJECT_INDEXED)
         buf_printf(out, n->children ? "\"index\":%u," : "\"index\":%u", n->index);
     for (const struct gather_node *child = n->children; child; child = child->next) {
-        buf_append_byte(out, '"');
-        buf_append_slice(out, node_key(child));
-        buf_append_text(out, "\":");
-        if (of == OBJECT_CHOICE && child->kind == NODE_OBJECT && slice_is(node_key(child), "message"))
+        write_key(node_key(child), out);
+        if (choice && is_message(child))
             write_object(child, OBJECT_MESSAGE, out);
         else
             write_node(child, out);
@@ -144,6 +155,8 @@ static void write_object(const struct gather_node *n, enum object_of of, struct 
     }
     if (of == OBJECT_MESSAGE)
         write_message_rest(n, out);
+    if (choice && !node_find(n, SLICE_LITERAL("message")) && !node_find(n, SLICE_LITERAL("text")))
+        buf_append_text(out, ",\"message\":{\"role\":\"assistant\",\"content\":null}");
     buf_append_byte(out, '}');
 }
 
@@ -158,13 +171,19 @@ static void write_indexed(const struct gather_node *n, enum object_of of, struct
     buf_append_byte(out, ']');
 }
 
+/* The order of tool calls says enough, elsewhere than in a stream. */
+static bool tells_no_index(const struct gather_node *n)
+{
+    return slice_is(node_key(n), "tool_calls");
+}
+
 static void write_node(const struct gather_node *n, struct buf *out)
 {
     static const char brackets[][2] = {[NODE_TEXT] = {'"', '"'}, [NODE_LIST] = {'[', ']'}};
     if (n->kind == NODE_OBJECT)
         write_object(n, OBJECT_ANY, out);
     else if (n->kind == NODE_INDEXED)
-        write_indexed(n, OBJECT_ANY, out);
+        write_indexed(n, tells_no_index(n) ? OBJECT_ANY : OBJECT_INDEXED, out);
     else if (n->kind == NODE_RAW)
         buf_append_slice(out, n->bytes.len ? buf_slice(&n->bytes) : SLICE_LITERAL("null"));
     else {
@@ -178,9 +197,7 @@ void gather_write(const struct gather *g, struct buf *out)
 {
     buf_append_byte(out, '{');
     for (const struct gather_node *n = g->root ? g->root->children : NULL; n; n = n->next) {
-        buf_append_byte(out, '"');
-        buf_append_slice(out, node_key(n));
-        buf_append_text(out, "\":");
+        write_key(node_key(n), out);
         if (n->kind == NODE_INDEXED)
             write_indexed(n, OBJECT_CHOICE, out);
         else

@@ -3,6 +3,7 @@
  * nothing is parsed or escaped anew.
  */
 #include "provider/extra.h"
+#include "provider/gather.h"
 #include "provider/stream.h"
 
 #define WORD_MAX 4096 /* bytes of a word that is given on as one */
@@ -111,7 +112,7 @@ static void tell_text(struct replay *r, struct slice key, struct slice value)
 
 static bool is_text(const struct extra_item *item)
 {
-    return item->value.p[0] == '"' && !is(item, "role");
+    return item->value.p[0] == '"' && !gather_is_name(item->key);
 }
 
 static bool is_calls(const struct extra_item *item)
@@ -139,10 +140,12 @@ static int tell_calls(struct replay *r, struct slice calls)
     for (size_t at = 0; extra_element(calls, &at, &call); n++) {
         if (call.p[0] != '{')
             return ERR_CORRUPT;
-        struct slice inside = extra_inside(call);
+        struct extra_item item;
         begin(r);
-        buf_printf(&r->chunk, ",\"delta\":{\"tool_calls\":[{\"index\":%u%s", n, inside.n ? "," : "");
-        buf_append_slice(&r->chunk, inside);
+        buf_printf(&r->chunk, ",\"delta\":{\"tool_calls\":[{\"index\":%u", n);
+        for (size_t i = 0; extra_next(call, &i, &item);)
+            if (!is(&item, "index"))
+                append_member(&r->chunk, item.key, item.value);
         buf_append_text(&r->chunk, "}]}");
         end(r, (struct slice){0});
     }
@@ -169,17 +172,14 @@ static int tell_message(struct replay *r, struct slice message)
 static int tell_choice(struct replay *r, struct slice choice, struct buf *rest)
 {
     struct extra_item item;
-    bool told = false;
     int rc = 0;
     r->index = SLICE_LITERAL("0");
-    for (size_t at = 0; extra_next(choice, &at, &item);)
-        if (is(&item, "index"))
-            r->index = item.value;
+    if (extra_get(choice, "index").p)
+        r->index = extra_get(choice, "index");
     buf_clear(rest);
     buf_append_text(rest, r->completion ? ",\"text\":\"\"" : ",\"delta\":{}");
     for (size_t at = 0; !rc && extra_next(choice, &at, &item);) {
         bool words = is(&item, r->completion ? "text" : "message");
-        told = told || words;
         if (words && r->completion && item.value.p[0] == '"')
             tell_text(r, item.key, item.value);
         else if (words)
@@ -187,8 +187,8 @@ static int tell_choice(struct replay *r, struct slice choice, struct buf *rest)
         else if (!is(&item, "index"))
             append_member(rest, item.key, item.value);
     }
-    if (rc || !told)
-        return ERR_CORRUPT;
+    if (rc)
+        return rc;
     r->failed = r->failed || buf_failed(rest);
     begin(r);
     end(r, buf_slice(rest));
@@ -210,8 +210,7 @@ static int write_head(struct replay *r, struct slice response, struct slice *ret
     size_t start = 0;
     if (!choices.p || choices.p[0] != '[' || !extra_element(choices, &start, &first) || first.p[0] != '{')
         return ERR_CORRUPT;
-    for (size_t at = 0; extra_next(first, &at, &item);)
-        r->completion = r->completion || is(&item, "text");
+    r->completion = extra_get(first, "text").p && !extra_get(first, "message").p;
     append_member(&r->head, SLICE_LITERAL("object"),
                   r->completion ? SLICE_LITERAL("\"text_completion\"")
                                 : SLICE_LITERAL("\"chat.completion.chunk\""));

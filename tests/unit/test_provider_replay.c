@@ -81,11 +81,11 @@ Test(replay, what_is_no_response)
         "{\"choices\":7}",
         "{\"choices\":[]}",
         "{\"choices\":[7]}",
-        "{\"choices\":[{}]}",
+
         "{\"choices\":[{\"message\":7}]}",
         "{\"choices\":[{\"text\":7}]}",
         "{\"choices\":[{\"message\":{\"tool_calls\":[7]}}]}",
-        "{\"choices\":[{\"message\":{}},{\"text\":\"\"}]}",
+
         "{\"choices\":[{\"message\":{}},7]}",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)

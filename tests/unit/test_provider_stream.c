@@ -149,6 +149,26 @@ Test(stream, a_text_completion)
     test_stream_close(&t);
 }
 
+Test(stream, what_else_has_an_index_keeps_it)
+{
+    struct test_stream t;
+    test_stream_run(
+        &t, &local,
+        slice_of(
+            "data: "
+            "{\"choices\":[{\"delta\":{\"details\":[{\"index\":0,\"format\":\"f\",\"text\":\"a\"}]}}]}\n\n"
+            "data: {\"choices\":[{\"delta\":{\"details\":[{\"index\":0,\"format\":\"f\",\"text\":\"b\"},"
+            "{\"index\":1}]}}]}\n\ndata: {\"choices\":[{\"index\":1,\"finish_reason\":\"stop\"}]}\n\ndata: "
+            "[DONE]\n\n"),
+        5, 50, TRANSPORT_COMPLETE);
+    test_same_json(t.outcome.parts[0].response, "{\"choices\":[{\"index\":0,\"message\":{\"role\":"
+                                                "\"assistant\",\"content\":null,\"details\":[{\"index\":0,"
+                                                "\"format\":\"f\",\"text\":\"ab\"},{\"index\":1}]}},{"
+                                                "\"index\":1,\"finish_reason\":\"stop\",\"message\":"
+                                                "{\"role\":\"assistant\",\"content\":null}}]}");
+    test_stream_close(&t);
+}
+
 #define SAID "data: " A "\n\ndata: " B "\n\n"
 
 Test(stream, how_it_may_end)
