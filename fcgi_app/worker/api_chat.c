@@ -93,15 +93,6 @@ static void write_outcome(struct json_writer *w, const struct query *q, const st
     json_object_end(w);
 }
 
-/* Of several prompts the longest of each phase. */
-static void stretch(struct wire_timing *all, const struct wire_timing *one)
-{
-    uint64_t *to[] = {&all->queue_us, &all->upstream_us, &all->split_us, &all->commit_us};
-    uint64_t from[] = {one->queue_us, one->upstream_us, one->split_us, one->commit_us};
-    for (size_t i = 0; i < ARRAY_LEN(to); i++)
-        *to[i] = from[i] > *to[i] ? from[i] : *to[i];
-}
-
 static void respond(struct exchange *x, const struct query *queries, const struct prompt_outcome *outcomes,
                     size_t n, uint64_t accept_us)
 {
@@ -110,7 +101,7 @@ static void respond(struct exchange *x, const struct query *queries, const struc
     size_t answered = 0;
     for (size_t i = 0; i < n; i++) {
         answered += outcomes[i].answered;
-        stretch(&all.timing, &outcomes[i].timing);
+        prompt_timing_stretch(&all.timing, &outcomes[i].timing);
     }
     answer_headers(x, &all);
     json_writer_init(&w, &x->response.body);

@@ -13,11 +13,11 @@
 #include "worker/api.h"
 #include "worker/exchange.h"
 #include "worker/fields.h"
+#include "worker/models.h"
 #include "worker/prompt.h"
 #include "worker/state.h"
 #include "json/read.h"
 
-#define MODEL_MAX      128
 #define MAX_TOKENS_MAX 1000000
 #define KEY_MAX        500 /* bytes of a caller's key */
 #define KEY_FIELD      "openai_api_key"
@@ -50,23 +50,6 @@ static bool get_key(struct exchange *x, const cJSON *root, struct slice *ret_key
         return false;
     }
     *ret_key = key;
-    return true;
-}
-
-static bool get_model(struct exchange *x, const cJSON *root, struct slice *ret_model)
-{
-    struct err e = {0};
-    bool present = false, good = true;
-    if (json_get_text(root, "model", MODEL_MAX, ret_model, &present, &e)) {
-        problem_respond(x, PROBLEM_INVALID_MODEL, "model", "%s", e.text);
-        return false;
-    }
-    for (size_t i = 0; present && i < ret_model->n; i++)
-        good = good && (unsigned char)ret_model->p[i] >= ' ' && ret_model->p[i] != 0x7f;
-    if (present && (!good || field_is_blank(*ret_model))) {
-        problem_respond(x, PROBLEM_INVALID_MODEL, "model", "model must be the name of a model.");
-        return false;
-    }
     return true;
 }
 
@@ -166,23 +149,10 @@ static bool get_messages(struct exchange *x, const cJSON *root, struct buf *out,
 static bool get_all(struct exchange *x, const cJSON *root, struct buf *history, struct wire_submit *m)
 {
     return field_request_id(x, root, &m->request_id) && field_prompt(x, root, "user_prompt", &m->prompt) &&
-           get_key(x, root, &m->caller_key) && get_model(x, root, &m->model) && get_sampling(x, root, m) &&
+           get_key(x, root, &m->caller_key) && field_model(x, root, &m->model) && get_sampling(x, root, m) &&
            get_system_prompt(x, root, &m->system_prompt) && get_messages(x, root, history, m) &&
            field_priority(x, root, &m->priority) && field_username(x, root, &m->username) &&
            field_metadata(x, root, &m->metadata) && field_created_now(x, &m->created_at);
-}
-
-/* The next name of provider.models. */
-static bool next_model(const char **at, struct slice *ret_model)
-{
-    while (**at) {
-        size_t n = strcspn(*at, ",");
-        *ret_model = slice_trim((struct slice){*at, n});
-        *at += n + ((*at)[n] == ',');
-        if (ret_model->n)
-            return true;
-    }
-    return false;
 }
 
 static bool is_offered(const struct settings *s, const char *models, struct slice model)
@@ -191,7 +161,7 @@ static bool is_offered(const struct settings *s, const char *models, struct slic
     bool any = false;
     if (s->provider != PROVIDER_OPENAI && s->provider != PROVIDER_MOCK)
         return provider_model_ok(s->provider, model);
-    while (next_model(&models, &name)) {
+    while (models_next(&models, &name)) {
         any = true;
         if (slice_equal(name, model))
             return true;
@@ -223,7 +193,7 @@ static void refuse_model(struct exchange *x, const struct settings *s)
     json_object_begin(&w);
     json_key(&w, "supported_models");
     json_array_begin(&w);
-    while (s->provider != PROVIDER_GEMINI && next_model(&models, &name)) {
+    while (s->provider != PROVIDER_GEMINI && models_next(&models, &name)) {
         json_text(&w, name);
         listed = listed || slice_is(name, s->model);
     }

@@ -8,6 +8,7 @@
 #include "json/read.h"
 
 #define USERNAME_MAX   128
+#define MODEL_MAX      128
 #define METADATA_MAX   (8 * 1024)
 #define CREATED_AT_MAX 64
 
@@ -152,6 +153,23 @@ bool field_metadata(struct exchange *x, const cJSON *root, struct slice *ret_jso
         return false;
     }
     *ret_json = json;
+    return true;
+}
+
+bool field_model(struct exchange *x, const cJSON *root, struct slice *ret_model)
+{
+    struct err e = {0};
+    bool present = false, good = true;
+    if (json_get_text(root, "model", MODEL_MAX, ret_model, &present, &e)) {
+        problem_respond(x, PROBLEM_INVALID_MODEL, "model", "%s", e.text);
+        return false;
+    }
+    for (size_t i = 0; present && i < ret_model->n; i++)
+        good = good && (unsigned char)ret_model->p[i] >= ' ' && ret_model->p[i] != 0x7f;
+    if (present && (!good || field_is_blank(*ret_model))) {
+        problem_respond(x, PROBLEM_INVALID_MODEL, "model", "model must be the name of a model.");
+        return false;
+    }
     return true;
 }
 

@@ -25,6 +25,8 @@ bool field_priority(struct exchange *x, const cJSON *root, enum priority *ret_pr
 /* The exchange has it as its own from then on, so that what is wrong with the rest is told under it. Absent:
  * left alone, as with those below. */
 bool field_request_id(struct exchange *x, const cJSON *root, struct slice *ret_id);
+/* The name of a model, under "model". */
+bool field_model(struct exchange *x, const cJSON *root, struct slice *ret_model);
 bool field_username(struct exchange *x, const cJSON *root, struct slice *ret_name);
 /* A date-time of RFC 3339; absent: field_created_now(). */
 bool field_created_at(struct exchange *x, const cJSON *root, struct slice *ret_text);

@@ -39,24 +39,31 @@ static const char *skip_value(const char *at, const char *end)
     return end;
 }
 
+bool json_span_next(struct slice object, size_t *at, struct slice *ret_key, struct slice *ret_value)
+{
+    const char *end = object.p + object.n, *p = skip_space(object.p + *at, end);
+    if (p == end || *p != (*at ? ',' : '{'))
+        return false;
+    p = skip_space(p + 1, end);
+    if (p == end || *p != '"')
+        return false;
+    const char *name = p + 1, *after = skip_string(p, end);
+    p = skip_space(after, end);
+    if (p == end || *p != ':')
+        return false;
+    const char *value = skip_space(p + 1, end);
+    p = skip_value(value, end);
+    *ret_key = (struct slice){name, (size_t)(after - 1 - name)};
+    *ret_value = (struct slice){value, (size_t)(p - value)};
+    *at = (size_t)(p - object.p);
+    return true;
+}
+
 struct slice json_member_span(struct slice text, const char *key)
 {
-    const char *end = text.p + text.n, *at = skip_space(text.p, end);
-    size_t length = strlen(key);
-    if (at == end || *at++ != '{')
-        return (struct slice){0};
-    while ((at = skip_space(at, end)) < end && *at == '"') {
-        const char *name = at + 1, *after = skip_string(at, end);
-        at = skip_space(after, end);
-        if (at == end || *at++ != ':')
-            break;
-        const char *value = skip_space(at, end);
-        at = skip_value(value, end);
-        if ((size_t)(after - name) == length + 1 && !memcmp(name, key, length))
-            return (struct slice){value, (size_t)(at - value)};
-        at = skip_space(at, end);
-        if (at == end || *at++ != ',')
-            break;
-    }
+    struct slice name, value;
+    for (size_t at = 0; json_span_next(text, &at, &name, &value);)
+        if (slice_is(name, key))
+            return value;
     return (struct slice){0};
 }

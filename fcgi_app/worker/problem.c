@@ -11,6 +11,7 @@
 #include "base/redact.h"
 #include "worker/answer.h"
 #include "worker/exchange.h"
+#include "worker/openai_error.h"
 #include "worker/state.h"
 
 #define LOG_503_PER_S  10   /* of a process */
@@ -92,6 +93,19 @@ static void write_body(struct exchange *x, const struct wire_refusal *r, struct 
     json_object_end(&w);
 }
 
+static void write_openai_body(struct exchange *x, const struct wire_refusal *r)
+{
+    struct json_writer w;
+    x->response.status = openai_error_status(r);
+    if (r->retry_after_ms)
+        response_header(&x->response, "retry-after-ms", "%u", r->retry_after_ms);
+    if (openai_error_final(r))
+        response_header(&x->response, "x-should-retry", "false");
+    buf_clear(&x->response.body);
+    json_writer_init(&w, &x->response.body);
+    openai_error_write(&w, r);
+}
+
 /* Overload refuses thousands a second; a few lines of that say as much. */
 static bool may_log(int status)
 {
@@ -116,6 +130,8 @@ static void respond(struct exchange *x, const struct wire_refusal *r, struct sli
         response_header(&x->response, "WWW-Authenticate", "Bearer realm=\"carpool\"");
     if (x->shape == ERROR_CHAT)
         write_chat_body(x, r);
+    else if (x->shape == ERROR_OPENAI)
+        write_openai_body(x, r);
     else
         write_body(x, r, details);
     if (r->status >= 500 && may_log(r->status))

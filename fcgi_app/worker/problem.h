@@ -35,6 +35,7 @@ struct exchange;
     X(INVALID_MAX_TOKENS, 400, "validation_error")                                                           \
     X(INVALID_SYSTEM_PROMPT, 400, "validation_error")                                                        \
     X(INVALID_MESSAGES, 400, "validation_error")                                                             \
+    X(INVALID_IDEMPOTENCY_KEY, 400, "validation_error")                                                      \
     X(DOUBLED_HEADER, 400, "validation_error")                                                               \
     X(INCOMPLETE_BODY, 400, "validation_error")                                                              \
     X(KEY_MISSING, 401, "authentication_error")                                                              \
@@ -45,6 +46,7 @@ struct exchange;
     X(ADMIN_ONLY, 403, "permission_error")                                                                   \
     X(NOT_FOUND, 404, "not_found_error")                                                                     \
     X(REQUEST_NOT_FOUND, 404, "not_found_error")                                                             \
+    X(MODEL_NOT_FOUND, 404, "not_found_error")                                                               \
     X(METHOD_NOT_ALLOWED, 405, "method_error")                                                               \
     X(REQUEST_ID_REUSED, 409, "conflict_error")                                                              \
     X(REQUEST_DELETED, 410, "gone_error")                                                                    \
@@ -62,8 +64,8 @@ struct exchange;
 enum problem { PROBLEM_LIST(PROBLEM_ENUM) PROBLEMS };
 #undef PROBLEM_ENUM
 
-/* How the body of an error looks: api.md's own shape, or source 5's {"chat_id", "error"}. */
-enum error_shape { ERROR_NATIVE, ERROR_CHAT };
+/* How the body of an error looks: api.md's own shape, source 5's {"chat_id", "error"}, or OpenAI's. */
+enum error_shape { ERROR_NATIVE, ERROR_CHAT, ERROR_OPENAI };
 
 const char *problem_code(enum problem p);
 const char *problem_type(enum problem p);

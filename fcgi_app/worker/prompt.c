@@ -127,6 +127,15 @@ static void refuse_late(struct exchange *x)
 /* The coordinator drops it if it was not sent yet, else finishes it and keeps the answer. */
 static void refuse_leaving(struct exchange *x)
 {
+    if (x->shape == ERROR_OPENAI) {
+        /* Without an id of its own it would be bought anew. */
+        if (!x->request.idempotency_key.p)
+            response_header(&x->response, "x-should-retry", "false");
+        problem_respond(x, PROBLEM_SHUTTING_DOWN, NULL,
+                        "The web server stops this program before the answer came, which may have been "
+                        "charged. With an Idempotency-Key, asking again gives it.");
+        return;
+    }
     problem_respond(x, PROBLEM_SHUTTING_DOWN, NULL,
                     "The web server stops this program before the answer came. Ask again under the same "
                     "request_id: nothing is paid for twice. If it was on its way to the provider, "

@@ -1,6 +1,7 @@
 /* Many prompts at once; see prompt_many.h. */
 #include "worker/prompt_many.h"
 
+#include <sodium.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -109,6 +110,7 @@ static void take(struct crowd *c, const struct wire_frame *frame)
              !chat_decode(answer.chat, &o->chat)) {
         o->answered = true;
         o->timing = answer.timing;
+        o->replayed = (answer.flags & ANSWER_REPLAYED) != 0;
     } else if (frame->type != WIRE_REFUSAL || wire_refusal_decode(payload, &o->refusal))
         o->refusal = unreadable;
     settle(c, o);
@@ -171,6 +173,23 @@ static bool run(struct crowd *c)
     return true;
 }
 
+void prompt_timing_stretch(struct wire_timing *all, const struct wire_timing *one)
+{
+    uint64_t *to[] = {&all->queue_us, &all->upstream_us, &all->split_us, &all->commit_us};
+    uint64_t from[] = {one->queue_us, one->upstream_us, one->split_us, one->commit_us};
+    for (size_t i = 0; i < ARRAY_LEN(to); i++)
+        *to[i] = from[i] > *to[i] ? from[i] : *to[i];
+}
+
+static void cover(struct wire_submit *m, struct slice whole)
+{
+    crypto_generichash_state h;
+    crypto_generichash_init(&h, NULL, 0, REQUEST_KEY_SIZE);
+    crypto_generichash_update(&h, m->fingerprint, REQUEST_KEY_SIZE);
+    crypto_generichash_update(&h, (const unsigned char *)whole.p, whole.n);
+    crypto_generichash_final(&h, m->fingerprint, REQUEST_KEY_SIZE);
+}
+
 bool prompt_run_many(struct exchange *x, struct prompt_outcome *outcomes, size_t n, uint64_t *ret_accept_us)
 {
     struct crowd c = {.x = x, .outcomes = outcomes, .n = n};
@@ -181,6 +200,8 @@ bool prompt_run_many(struct exchange *x, struct prompt_outcome *outcomes, size_t
             continue;
         if (!prompt_identify(x, m))
             return false;
+        if (outcomes[i].whole.p)
+            cover(m, outcomes[i].whole);
         uint32_t own_ms = worker_latency_ms(x->worker, m->priority);
         latency_ms = own_ms > latency_ms ? own_ms : latency_ms;
         c.waiting++;

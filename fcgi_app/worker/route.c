@@ -17,7 +17,8 @@ struct route {
     enum error_shape errors;
 };
 
-/* Pattern, method, role, endpoint, shape of errors. A row that leaves the role out does not compile. The
+/* Pattern, method, role, endpoint, shape of errors. A path that is there as it is comes before a pattern that
+ * it would fit, which then does not count for it. A row that leaves the role out does not compile. The
  * tests hold the list against web/openapi.json. */
 #define ROUTE_LIST(X)                                                                                        \
     X("/health", GET, OPEN, api_health_get, NATIVE)                                                          \
@@ -27,6 +28,10 @@ struct route {
     X("/invoke", POST, CLIENT, api_invoke_post, NATIVE)                                                      \
     X("/chat", POST, CLIENT, api_chat_post, CHAT)                                                            \
     X("/chat/batched", POST, CLIENT, api_chat_batched_post, CHAT)                                            \
+    X("/v1/chat/completions", POST, CLIENT, api_chat_completions_post, OPENAI)                               \
+    X("/v1/completions", POST, CLIENT, api_completions_post, OPENAI)                                         \
+    X("/v1/models", GET, CLIENT, api_models_get, OPENAI)                                                     \
+    X("/v1/models/{id}", GET, CLIENT, api_models_one_get, OPENAI)                                            \
     X("/v1/requests/{id}", GET, CLIENT, api_requests_get, NATIVE)                                            \
     X("/v1/chat", GET, ADMIN, api_chats_get, NATIVE)                                                         \
     X("/v1/chat/{id}", DELETE, ADMIN, api_chats_delete, NATIVE)                                              \
@@ -64,10 +69,12 @@ static const struct route *find(struct exchange *x, unsigned *ret_allowed)
     enum method method = x->request.method == METHOD_HEAD ? METHOD_GET : x->request.method;
     const struct route *found = NULL;
     unsigned allowed = 0;
+    bool literal = false;
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         struct slice id;
-        if (!path_match(routes[i].pattern, x->path, &id))
+        if (!path_match(routes[i].pattern, x->path, &id) || (literal && id.p))
             continue;
+        literal = literal || !id.p;
         allowed |= routes[i].method;
         x->shape = routes[i].errors;
         if (routes[i].method == method) {

@@ -12,12 +12,13 @@ const { useStack, openapi, until, ROOT } = require('./harness');
 const { createKey, rotateKey, revokeKey } = require('./carpoolctl');
 
 const SOURCE = fs.readFileSync(path.join(ROOT, 'fcgi_app', 'worker', 'route.c'), 'utf8');
-const ROUTES = [...SOURCE.matchAll(/^ {4}X\("([^"]+)", (\w+), (\w+), (\w+), (\w+)\)/gm)].map(([, pattern, method, role]) => ({
+const ROUTES = [...SOURCE.matchAll(/^ {4}X\("([^"]+)", (\w+), (\w+), (\w+), (\w+)\)/gm)].map(([, pattern, method, role, , errors]) => ({
     name: `${method} ${pattern}`,
     pattern,
     path: pattern.replace('{id}', 'nobody'),
     method,
     role: role.toLowerCase(),
+    errors,
 }));
 
 /* What a request without anything in it gets from the endpoint itself: the sign that it was let in. */
@@ -28,6 +29,9 @@ const SERVED = {
     'POST /invoke': 400,
     'POST /chat': 400,
     'POST /chat/batched': 400,
+    'POST /v1/chat/completions': 400,
+    'POST /v1/completions': 400,
+    'GET /v1/models/{id}': 404,
     'GET /v1/requests/{id}': 404,
     'DELETE /v1/chat/{id}': 404,
 };
@@ -45,9 +49,13 @@ function ask(s, route, headers = {}, { method = route.method, query = '' } = {})
 
 /* "200", or the status and code of an error, in any shape. */
 const said = (res) => {
-    const code = res.json?.error?.error_code ?? res.json?.error_code;
+    const code = res.json?.error?.error_code ?? res.json?.error_code ?? res.json?.error?.code;
     return [401, 403, 503].includes(res.status) ? `${res.status} ${code}` : String(res.status);
 };
+
+/* The same in the words of OpenAI's API, where a route speaks them. */
+const worded = (route, wanted) =>
+    !/OPENAI/.test(route.errors) ? wanted : wanted.startsWith('401') ? '401 invalid_api_key' : wanted.toLowerCase();
 
 /* What a browser is told with every answer. */
 function assertGuarded(route, res) {
@@ -66,7 +74,7 @@ async function expectOn(s, who, headers, wanted, { query = '' } = {}) {
     for (const route of ROUTES) {
         const expected = (route.role === 'open' ? null : wanted[route.role]) ?? String(served(route));
         const res = await ask(s, route, headers, { query });
-        assert.equal(said(res), expected, `${who}, ${route.name}: ${res.text.slice(0, 300)}`);
+        assert.equal(said(res), worded(route, expected), `${who}, ${route.name}: ${res.text.slice(0, 300)}`);
         assertGuarded(route, res);
         if (route.method !== 'GET') continue;
         const head = await ask(s, route, headers, { method: 'HEAD', query });

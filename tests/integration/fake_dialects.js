@@ -321,7 +321,11 @@ const completions = {
             logprobs: null,
             finish_reason: finish,
         }));
-        return { id: `cmpl-${call.n}`, object: 'text_completion', created: 1, model: call.model, choices };
+        const promptTokens = tokensOf(call.userText);
+        const completionTokens = tokensOf(choices.map((choice) => choice.text).join(''));
+        call.tokens = promptTokens + completionTokens;
+        const usage = { prompt_tokens: promptTokens, completion_tokens: completionTokens, total_tokens: call.tokens };
+        return { id: `cmpl-${call.n}`, object: 'text_completion', created: 1, model: call.model, choices, usage };
     },
 };
 

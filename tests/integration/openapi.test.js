@@ -29,6 +29,10 @@ describe('the document', () => {
             'POST /invoke',
             'POST /chat',
             'POST /chat/batched',
+            'POST /v1/chat/completions',
+            'POST /v1/completions',
+            'GET /v1/models',
+            'GET /v1/models/{id}',
             'GET /v1/requests/{request_id}',
             'GET /v1/chat',
             'DELETE /v1/chat/{request_id}',
@@ -113,7 +117,12 @@ describe('the service', () => {
         await s.post('/invoke', { user_prompt: 'documented?', model: 'none' });
         await s.post('/chat', { chat_id: '1', user_prompt: 'documented?' });
         await s.post('/chat/batched', { queries: [{ chat_id: '1', user_prompt: 'documented?' }, {}] });
+        await s.post('/v1/chat/completions', { messages: [{ role: 'user', content: 'documented?' }] });
+        await s.post('/v1/completions', { prompt: ['documented', 'indeed'] });
         for (const path of [
+            '/v1/models',
+            '/v1/models/mock',
+            '/v1/models/none',
             '/v1/requests/doc-2?wait=5',
             '/v1/requests/nobody',
             '/v1/chat',

@@ -1,5 +1,6 @@
 /* LINK: fcgi_app/worker/auth.c fcgi_app/worker/keyless.c fcgi_app/worker/state.c */
-/* LINK: fcgi_app/worker/problem.c fcgi_app/worker/answer.c fcgi_app/worker/response.c */
+/* LINK: fcgi_app/worker/problem.c fcgi_app/worker/openai_error.c */
+/* LINK: fcgi_app/worker/answer.c fcgi_app/worker/response.c */
 /* auth_admit() over a real store: keys as they come, are replaced and go. */
 #include <sodium.h>
 #include <sys/stat.h>

@@ -35,3 +35,22 @@ Test(json_span, absent)
     expect("[1]", "m", NULL);
     expect("", "m", NULL);
 }
+
+Test(json_span, members_in_their_order)
+{
+    struct slice text = slice_of(" { \"a\" : [1, {\"x\":\",\"}] ,\n\"\\u0062\":\"}\",\"c\":1.50 } "), key,
+                 value;
+    static const char *const members[][2] = {
+        {"a", "[1, {\"x\":\",\"}]"}, {"\\u0062", "\"}\""}, {"c", "1.50"}};
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        cr_assert(json_span_next(text, &at, &key, &value), "member %zu", i);
+        cr_assert(slice_is(key, members[i][0]), "%.*s", (int)key.n, key.p);
+        cr_assert(slice_is(value, members[i][1]), "%.*s", (int)value.n, value.p);
+    }
+    cr_assert(!json_span_next(text, &at, &key, &value));
+    for (size_t i = 0; i < 2; i++) {
+        at = 0;
+        cr_assert(!json_span_next(slice_of(i ? "{ }" : "[1]"), &at, &key, &value));
+    }
+}
