@@ -10,6 +10,7 @@
 #include "worker/openai_answer.h"
 #include "worker/openai_error.h"
 #include "worker/openai_request.h"
+#include "worker/openai_stream.h"
 #include "worker/prompt_many.h"
 
 static void run_one(struct exchange *x, struct openai_request *r)
@@ -90,6 +91,8 @@ static void run(struct exchange *x, enum endpoint endpoint)
     if (openai_request_read(x, root, endpoint, &r)) {
         if (r.prompts)
             run_many(x, &r);
+        else if (r.stream)
+            openai_stream_run(x, &r.m, r.include_usage);
         else
             run_one(x, &r);
     }

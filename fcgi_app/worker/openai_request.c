@@ -148,6 +148,13 @@ static bool plain_extra(const cJSON *root, const struct openai_request *r)
     return !member(root, "seed") && provider_combinable(&m, MODE_COMBINED);
 }
 
+/* What the prompts of an array have in common is handed in with each: no more of it than a body may have. */
+static bool divisible(const struct exchange *x, const struct openai_request *r)
+{
+    size_t n = r->prompts ? (size_t)cJSON_GetArraySize(r->prompts) : 1;
+    return n == 1 || n * (r->m.extra.n + r->m.metadata.n) <= x->request.body.max;
+}
+
 /* *ret_plain: r->m is ready. False: no memory, answered. */
 static bool read_plain(struct exchange *x, const cJSON *root, const cJSON *subject, struct openai_request *r,
                        bool *ret_plain)
@@ -162,7 +169,7 @@ static bool read_plain(struct exchange *x, const cJSON *root, const cJSON *subje
     if (*ret_plain) {
         if (!write_extra(x, root, placed, ARRAY_LEN(placed), false, r))
             return false;
-        *ret_plain = plain_extra(root, r);
+        *ret_plain = plain_extra(root, r) && divisible(x, r);
     }
     if (!*ret_plain) {
         r->m = as_it_was;

@@ -52,6 +52,7 @@ struct exchange;
     X(REQUEST_DELETED, 410, "gone_error")                                                                    \
     X(BODY_TOO_LARGE, 413, "validation_error")                                                               \
     X(UNSUPPORTED_MEDIA_TYPE, 415, "validation_error")                                                       \
+    X(OUTCOME_UNKNOWN, 424, "outcome_unknown")                                                               \
     X(INTERNAL, 500, "internal_error")                                                                       \
     X(TOO_MANY_WAITING, 503, "unavailable_error")                                                            \
     X(COORDINATOR_DOWN, 503, "unavailable_error")                                                            \

@@ -15,8 +15,10 @@
 struct handing {
     struct exchange *x;
     struct wire_submit *m;
-    uint64_t deadline_us; /* monotonic */
-    uint64_t id;          /* of the question in the link */
+    uint64_t deadline_us;         /* monotonic */
+    uint64_t id;                  /* of the question in the link */
+    const struct prompt_ear *ear; /* NULL: only the end is waited for */
+    bool heard;                   /* pieces of the answer */
 };
 
 bool prompt_recorded_refusal(const struct request_record *r, struct wire_refusal *ret_refusal)
@@ -169,13 +171,41 @@ static enum link_result hand_in(struct handing *h, bool *ret_refused)
     return link_send(&x->link, h->deadline_us);
 }
 
+/* The last word, with what comes before it going to the ear. */
+static enum link_result receive(struct handing *h, struct wire_frame *ret_frame)
+{
+    struct exchange *x = h->x;
+    uint64_t silence_us = clock_mono_us() + PROMPT_SILENCE_US;
+    for (;;) {
+        uint64_t until_us = h->deadline_us + PROMPT_GRACE_US;
+        bool pings = h->ear && silence_us < until_us;
+        enum link_result r =
+            link_receive(&x->link, h->id, x->request.fd, pings ? silence_us : until_us, ret_frame);
+        bool here = true;
+        if (r == LINK_LATE && pings)
+            here = h->ear->silence(h->ear->arg);
+        else if (r == LINK_OK && ret_frame->type == WIRE_DELTA && h->ear) {
+            h->heard = true;
+            unsigned next = link_next(&x->link);
+            here = h->ear->delta(h->ear->arg, ret_frame->payload, next == WIRE_DELTA || next == WIRE_ANSWER);
+            /* The coordinator knows how long the provider may be silent. This is for one that hangs. */
+            h->deadline_us =
+                clock_mono_us() + x->worker->conf->provider.timeout_ms * US_PER_MS + WAIT_BASE_MS * US_PER_MS;
+        } else
+            return r;
+        if (!here)
+            return LINK_CLIENT_GONE;
+        silence_us = clock_mono_us() + PROMPT_SILENCE_US;
+    }
+}
+
 /* Sends it and waits, again for as long as coordinators die. True: *ret_frame is the last word. */
 static bool hand_in_until_answered(struct handing *h, struct prompt_result *ret, struct wire_frame *ret_frame)
 {
     struct exchange *x = h->x;
     enum link_result r = LINK_LOST;
     bool refused = false;
-    for (int attempt = 0; r == LINK_LOST && attempt < PROMPT_HAND_INS_MAX; attempt++) {
+    for (int attempt = 0; r == LINK_LOST && !h->heard && attempt < PROMPT_HAND_INS_MAX; attempt++) {
         if (attempt) {
             /* The one that died may have known this id. */
             h->m->flags &= ~(unsigned)SUBMIT_FRESH_ID;
@@ -191,7 +221,7 @@ static bool hand_in_until_answered(struct handing *h, struct prompt_result *ret,
                 return false;
         }
         if (r == LINK_OK)
-            r = link_receive(&x->link, h->id, x->request.fd, h->deadline_us + PROMPT_GRACE_US, ret_frame);
+            r = receive(h, ret_frame);
     }
     if (r == LINK_CLIENT_GONE || r == LINK_LATE || r == LINK_LEAVING)
         link_cancel(&x->link, h->id);
@@ -203,6 +233,10 @@ static bool hand_in_until_answered(struct handing *h, struct prompt_result *ret,
         refuse_leaving(x);
     else if (r == LINK_NO_MEMORY)
         problem_respond(x, PROBLEM_OUT_OF_MEMORY, NULL, "There is no memory for this request now.");
+    else if (r == LINK_LOST && h->heard)
+        problem_respond(
+            x, PROBLEM_OUTCOME_UNKNOWN, NULL,
+            "The coordinator went away in the middle of this answer, which may have been charged.");
     else if (r == LINK_LOST)
         problem_respond(x, PROBLEM_COORDINATOR_DOWN, NULL,
                         "The coordinator went away each time this request was handed to it; see its log.");
@@ -241,11 +275,12 @@ void prompt_refuse_waiting(struct exchange *x)
                     x->worker->waiting.max);
 }
 
-static bool wait_for_answer(struct exchange *x, struct wire_submit *m, struct prompt_result *ret)
+static bool wait_for_answer(struct exchange *x, struct wire_submit *m, const struct prompt_ear *ear,
+                            struct prompt_result *ret)
 {
     struct wire_frame frame;
     uint64_t wait_us = (worker_latency_ms(x->worker, m->priority) + (uint64_t)WAIT_BASE_MS) * US_PER_MS;
-    struct handing h = {.x = x, .m = m, .deadline_us = x->request.accepted_us + wait_us};
+    struct handing h = {.x = x, .m = m, .deadline_us = x->request.accepted_us + wait_us, .ear = ear};
     if (!waiting_enter(&x->worker->waiting)) {
         prompt_refuse_waiting(x);
         return false;
@@ -280,6 +315,12 @@ bool prompt_identify(struct exchange *x, struct wire_submit *m)
 
 bool prompt_run(struct exchange *x, struct wire_submit *m, struct prompt_result *ret_result)
 {
+    return prompt_run_heard(x, m, NULL, ret_result);
+}
+
+bool prompt_run_heard(struct exchange *x, struct wire_submit *m, const struct prompt_ear *ear,
+                      struct prompt_result *ret_result)
+{
     struct prompt_result result = {0};
     if (!prompt_identify(x, m))
         return false;
@@ -291,7 +332,7 @@ bool prompt_run(struct exchange *x, struct wire_submit *m, struct prompt_result 
         result.replayed = true;
         result.accept_us = clock_mono_us() - x->request.accepted_us;
         counts_add_replay(&x->worker->counts, result.chat.prompt_tokens + result.chat.completion_tokens);
-    } else if (!wait_for_answer(x, m, &result))
+    } else if (!wait_for_answer(x, m, ear, &result))
         return false;
     *ret_result = result;
     return true;

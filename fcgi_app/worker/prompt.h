@@ -16,6 +16,7 @@ struct exchange;
 #define PROMPT_GRACE_US        2000000ull /* for the coordinator's own refusal at the deadline to arrive */
 #define PROMPT_HAND_INS_MAX    20         /* of one prompt to coordinators that die */
 #define PROMPT_HAND_IN_WAIT_US 25000ull
+#define PROMPT_SILENCE_US      10000000ull
 
 #define WAIT_BASE_MS 30000 /* a prompt waits this long and the latency target of its priority */
 
@@ -46,6 +47,19 @@ MUST_CHECK
 bool prompt_identify(struct exchange *x, struct wire_submit *m);
 /* Answers that as many prompts wait as are let in. */
 void prompt_refuse_waiting(struct exchange *x);
+
+/* Who hears an answer as it comes. Each returns false when nobody is there any more. */
+struct prompt_ear {
+    /* A piece, one of OpenAI's chunk objects; lent. more: the next one, or the answer, is there already. */
+    bool (*delta)(void *arg, struct slice chunk, bool more);
+    bool (*silence)(void *arg); /* nothing came for PROMPT_SILENCE_US */
+    void *arg;
+};
+/* The same as prompt_run(), for m with SUBMIT_STREAM. The wait is for the first piece; after it, an answer
+ * may take as long as pieces come. A refusal may come after pieces: x->response.begun tells. */
+MUST_CHECK
+bool prompt_run_heard(struct exchange *x, struct wire_submit *m, const struct prompt_ear *ear,
+                      struct prompt_result *ret_result);
 
 struct request_record;
 

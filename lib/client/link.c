@@ -156,6 +156,14 @@ enum link_result link_receive(struct link *l, uint64_t id, int client_fd, uint64
     return link_receive_any(l, id, id, client_fd, deadline_us, ret_frame);
 }
 
+unsigned link_next(const struct link *l)
+{
+    struct slice rest = {l->in.data + l->taken, l->in.len - l->taken};
+    struct wire_frame frame;
+    size_t size;
+    return rest.n && wire_frame_parse(rest, &frame, &size) > 0 ? frame.type : 0;
+}
+
 enum link_result link_receive_any(struct link *l, uint64_t first, uint64_t last, int client_fd,
                                   uint64_t deadline_us, struct wire_frame *ret_frame)
 {

@@ -84,7 +84,9 @@ enum link_result link_send(struct link *l, uint64_t deadline_us);
 MUST_CHECK
 enum link_result link_receive(struct link *l, uint64_t id, int client_fd, uint64_t deadline_us,
                               struct wire_frame *ret_frame);
-/* The same for any of the questions first .. last. */
+/* The type of the next frame if it is here whole, so that receiving it waits for nobody; else 0. */
+unsigned link_next(const struct link *l);
+/* The same as link_receive() for any of the questions first .. last. */
 MUST_CHECK
 enum link_result link_receive_any(struct link *l, uint64_t first, uint64_t last, int client_fd,
                                   uint64_t deadline_us, struct wire_frame *ret_frame);

@@ -88,6 +88,9 @@ function holdsKey(value, name) {
 const contentText = (content) =>
     typeof content === 'string' ? content : (content || []).map((part) => part.text ?? '').join('');
 
+/* The tokens of a text, as a stream brings them. */
+const piecesOf = (text) => text.match(/\s*\S+(\s+$)?/g) ?? [];
+
 /* Every word a token that the model was 95 % sure of. */
 const logprobsOf = (text) => ({
     content: (text.match(/\s*\S+/g) ?? []).map((token) => ({
@@ -107,7 +110,8 @@ const openai = {
     }),
 
     read(body) {
-        const schema = body.response_format?.json_schema?.schema;
+        const { name, schema: wanted } = body.response_format?.json_schema ?? {};
+        const schema = name === 'answers' ? wanted : undefined; /* another one is the caller's own */
         const users = (body.messages || []).filter((m) => m.role === 'user');
         const system = (body.messages || []).filter((m) => m.role === 'system' || m.role === 'developer');
         const userText = contentText(users.at(-1)?.content);
@@ -130,7 +134,7 @@ const openai = {
         if (![undefined, true, false].includes(body.logprobs)) return "invalid type for 'logprobs'";
         if (body.top_logprobs !== undefined && !body.logprobs) return "'top_logprobs' needs 'logprobs'";
         const format = body.response_format;
-        if (!format) return null;
+        if (!format || format.type === 'json_object') return null;
         if (format.type !== 'json_schema') return `unexpected response_format.type ${format.type}`;
         if (!format.json_schema?.name) return "Missing required parameter: 'response_format.json_schema.name'";
         return format.json_schema.strict ? strictSchemaFault(format.json_schema.schema) : null;
@@ -146,20 +150,43 @@ const openai = {
             object: 'chat.completion',
             created: Math.floor(Date.now() / 1000),
             model: call.model,
-            choices: [
-                {
-                    index: 0,
-                    message: { role: 'assistant', content: text, refusal: null },
-                    logprobs: call.body.logprobs ? logprobsOf(text) : null,
-                    finish_reason: reason,
-                },
-            ],
+            choices: Array.from({ length: call.body.n ?? 1 }, (_, index) => ({
+                index,
+                message: { role: 'assistant', content: index ? `${text} (${index})` : text, refusal: null },
+                logprobs: call.body.logprobs ? logprobsOf(text) : null,
+                finish_reason: reason,
+            })),
             usage: {
                 prompt_tokens: promptTokens,
                 completion_tokens: completionTokens,
                 total_tokens: promptTokens + completionTokens,
             },
         };
+    },
+
+    /* The events of the same answer as a stream: the choices take turns. */
+    events(call, text, finish) {
+        const { id, created, model, choices, usage } = this.answer(call, text, finish);
+        const rest = call.body.stream_options?.include_usage ? { usage: null } : {};
+        const chunk = (index, delta, reason = null) => ({
+            id,
+            object: 'chat.completion.chunk',
+            created,
+            model,
+            choices: [{ index, delta, logprobs: null, finish_reason: reason }],
+            ...rest,
+        });
+        const each = choices.map(({ index, message, finish_reason }) => [
+            chunk(index, { role: 'assistant', content: '', refusal: null }),
+            ...piecesOf(message.content).map((content) => chunk(index, { content })),
+            chunk(index, {}, finish_reason),
+        ]);
+        const events = [];
+        for (let i = 0; each.some((list) => i < list.length); i++)
+            events.push(...each.filter((list) => i < list.length).map((list) => list[i]));
+        if (call.body.stream_options?.include_usage)
+            events.push({ id, object: 'chat.completion.chunk', created, model, choices: [], usage });
+        return [...events.map((event) => JSON.stringify(event)), '[DONE]'];
     },
 
     error(status, message, code) {
@@ -257,6 +284,23 @@ const gemini = {
         };
     },
 
+    events(call, text, finish) {
+        const { candidates, ...rest } = this.answer(call, text, finish);
+        const pieces = piecesOf(text);
+        return pieces.map((piece, i) =>
+            JSON.stringify({
+                candidates: [
+                    {
+                        ...candidates[0],
+                        content: { role: 'model', parts: [{ text: piece }] },
+                        finishReason: i < pieces.length - 1 ? undefined : candidates[0].finishReason,
+                    },
+                ],
+                ...rest,
+            }),
+        );
+    },
+
     error(status, message, code, retryAfter) {
         const word =
             {
@@ -327,6 +371,16 @@ const completions = {
         const usage = { prompt_tokens: promptTokens, completion_tokens: completionTokens, total_tokens: call.tokens };
         return { id: `cmpl-${call.n}`, object: 'text_completion', created: 1, model: call.model, choices, usage };
     },
+
+    events(call, text, finish) {
+        const { choices, usage, ...rest } = this.answer(call, text, finish);
+        const events = choices.flatMap(({ index, text: whole }) => [
+            ...piecesOf(whole).map((piece) => ({ ...rest, choices: [{ index, text: piece, logprobs: null, finish_reason: null }] })),
+            { ...rest, choices: [{ index, text: '', logprobs: null, finish_reason: finish }] },
+        ]);
+        if (call.body.stream_options?.include_usage) events.push({ ...rest, choices: [], usage });
+        return [...events.map((event) => JSON.stringify(event)), '[DONE]'];
+    },
 };
 
 /* POST /generate_batch and POST /generate of a service with one model and one kind of prompt. */
@@ -363,4 +417,4 @@ const modelService = {
     filtered: () => ({ status: 400, body: { detail: 'no' } }),
 };
 
-module.exports = { openai, gemini, completions, modelService, echoOf, answerTo, continuationOf, tokensOf };
+module.exports = { openai, gemini, completions, modelService, echoOf, answerTo, continuationOf, piecesOf, tokensOf };

@@ -7,6 +7,9 @@
  *   fake.next('missing')                        the next call misbehaves
  *   fake.next({ do: 'status', status: 429 }, 2) the next two do
  *   fake.next({ do: 'say', text: '…' })         what the model says, word for word; finish: 'stop', 'length', 'filter'
+ *   fake.next({ pieceMs: 5, after: 3, then: 'reset' })   a stream: pauses between pieces; what comes after three of them
+ *                                               ('reset', 'end', 'stall', 'error')
+ *   fake.next({ do: 'raw', text: '…' })         a body word for word; type: its Content-Type
  *   fake.when((call) => …, 'hang')              every call that fits, until reset(); (call) => … chooses anew each time
  *   await fake.down(); await fake.up()          nobody listens; and again, on the same port
  *   fake.keys = ['sk-…']                       the keys that are accepted; null: any
@@ -56,10 +59,37 @@ const send = (res, status, body, headers = {}) => {
     res.end(text);
 };
 
+/* An answer as a stream, a piece at a time, never more at once than the other side reads. call.streamed counts them. */
+async function stream(call, res, { pieceMs = 0, after = Infinity, then }, events) {
+    res.writeHead(200, { 'Content-Type': 'text/event-stream' });
+    call.streamed = 0;
+    for (const event of events) {
+        if (call.streamed === after) return STREAM_ENDS[then](res);
+        if (!res.write(`data: ${event}\n\n`)) await new Promise((resolve) => res.once('drain', resolve).once('close', resolve));
+        if (res.destroyed) return;
+        call.streamed++;
+        if (pieceMs) await new Promise((resolve) => setTimeout(resolve, pieceMs));
+    }
+    res.end();
+}
+const STREAM_ENDS = {
+    reset: (res) => setTimeout(() => res.socket?.resetAndDestroy(), 20),
+    end: (res) => res.end(),
+    stall: () => {},
+    error: (res) =>
+        res.end(`data: ${JSON.stringify({ error: { message: 'the model has fallen over', type: 'server_error' } })}\n\n`),
+};
+
+function answer(call, res, o, dialect, text, finish) {
+    if (call.streams) stream(call, res, o, dialect.events(call, text, finish));
+    else send(res, 200, dialect.answer(call, text, finish));
+}
+
 /* Behaviours of the whole response. Each gets (call, res, options, dialect). */
 const RESPONSES = {
-    ok: (call, res, o, dialect) => send(res, 200, dialect.answer(call, fullText(call), 'stop')),
-    say: (call, res, { text, finish = 'stop' }, dialect) => send(res, 200, dialect.answer(call, text, finish)),
+    ok: (call, res, o, dialect) => answer(call, res, o, dialect, fullText(call), 'stop'),
+    say: (call, res, o, dialect) => answer(call, res, o, dialect, o.text, o.finish ?? 'stop'),
+    raw: (call, res, { text, type }) => send(res, 200, text, type ? { 'Content-Type': type } : {}),
     truncated: (call, res, o, dialect) => {
         const text = fullText(call);
         send(res, 200, dialect.answer(call, text.slice(0, Math.ceil(text.length * 0.7)), 'length'));
@@ -259,7 +289,7 @@ class FakeProvider {
                   ? completions
                   : path === '/generate_batch' || path === '/generate'
                     ? modelService
-                    : /^\/v1beta\/models\/[^/:]+:generateContent(\?|$)/.test(path)
+                    : /^\/v1beta\/models\/[^/:]+:(generateContent(\?|$)|streamGenerateContent\?alt=sse$)/.test(path)
                       ? gemini
                       : null;
         if (req.method !== 'POST' || !dialect)
@@ -280,6 +310,7 @@ class FakeProvider {
             raw,
             body,
             dialect: dialect.name,
+            streams: body.stream === true || path.includes(':streamGenerateContent'),
             ...dialect.read(body, path),
         };
         call.fault =

@@ -56,6 +56,51 @@ test('plain calls come back with their prompt', async () => {
     assert.deepEqual(fake.prompts, ['canary-1']);
 });
 
+const eventsOf = async (res) =>
+    (await res.text())
+        .split('\n\n')
+        .filter(Boolean)
+        .map((event) => event.replace(/^data: /, ''));
+
+test('streams, in every dialect, and what may become of them', async () => {
+    const messages = [{ role: 'user', content: 'one two' }];
+    const ask = (more) => post('/v1/chat/completions', { model: 'm', messages, stream: true, ...more });
+    const text = (events) => events.map((e) => JSON.parse(e).choices[0]?.delta?.content ?? '').join('');
+    const plain = await eventsOf(await ask());
+    assert.equal(plain.pop(), '[DONE]');
+    assert.equal(text(plain), 'Answer to: one two');
+    const usage = await eventsOf(await ask({ stream_options: { include_usage: true } }));
+    assert.ok(JSON.parse(usage.at(-2)).usage.total_tokens > 0);
+    assert.equal(JSON.parse(usage[0]).usage, null);
+    const gemini = await eventsOf(
+        await post('/v1beta/models/m:streamGenerateContent?alt=sse', { contents: [{ parts: [{ text: 'one two' }] }] }),
+    );
+    const parts = gemini.map((e) => JSON.parse(e).candidates[0]);
+    assert.equal(parts.map((c) => c.content.parts[0].text).join(''), 'Answer to: one two');
+    assert.deepEqual(
+        parts.map((c) => c.finishReason),
+        [undefined, undefined, undefined, 'STOP'],
+    );
+    const texts = await eventsOf(await post('/v1/completions', { model: 'm', prompt: 'one', stream: true }));
+    assert.equal(
+        texts
+            .slice(0, -1)
+            .map((e) => JSON.parse(e).choices[0].text)
+            .join(''),
+        ', and so on after: one',
+    );
+    for (const [then, kept] of [
+        ['end', 2],
+        ['error', 3],
+    ]) {
+        fake.next({ after: 2, then });
+        assert.equal((await eventsOf(await ask())).length, kept, then);
+    }
+    fake.next({ after: 2, then: 'reset' });
+    await assert.rejects(eventsOf(await ask()));
+    assert.equal(fake.calls.at(-1).streamed, 2);
+});
+
 test('combined calls are answered by id, for both dialects', async () => {
     const questions = { aa: 'What is one plus one?', bb: 'Name "two" {colours}' };
     for (const text of [await openaiText(await askOpenai(questions)), await geminiText(await askGemini(questions))]) {

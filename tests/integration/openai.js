@@ -1,6 +1,8 @@
 'use strict';
 /* What the tests of OpenAI's API have in common: requests, and its answers and errors, key for key. */
 const assert = require('node:assert/strict');
+const http = require('node:http');
+const { performance } = require('node:perf_hooks');
 
 const user = (content) => ({ role: 'user', content });
 const chat = (s, body, options) =>
@@ -9,6 +11,60 @@ const complete = (s, body, options) =>
     s.post('/v1/completions', typeof body === 'string' ? body : { model: 'fake-model', ...body }, options);
 const ask = (s, text, more = {}, options = {}) => chat(s, { messages: [user(text)], ...more }, options);
 const idempotent = (key) => ({ headers: { 'Idempotency-Key': key } });
+
+/*
+ * An answer as a stream: {status, headers, events, at, comments, text, whole}. events: what stood behind "data: ", at: when each
+ * came, in ms; whole: the response came to its end. read: gets (data, n, req) for each event as it comes.
+ */
+function listen(s, body, { headers = {}, path = '/v1/chat/completions', read = () => {}, pause } = {}) {
+    const payload = JSON.stringify({ model: 'fake-model', stream: true, ...body });
+    const start = performance.now();
+    return new Promise((resolve, reject) => {
+        const req = http.request({
+            host: '127.0.0.1',
+            port: s.port,
+            method: 'POST',
+            path,
+            agent: false,
+            headers: { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(payload), ...headers },
+        });
+        req.on('response', (res) => {
+            const result = { status: res.statusCode, headers: res.headers, events: [], at: [], comments: 0, text: '' };
+            let rest = '';
+            pause?.(res);
+            res.setEncoding('utf8');
+            res.on('data', (text) => {
+                result.text += text.length < 1e6 && result.text.length < 1e6 ? text : '';
+                if (!/event-stream/.test(res.headers['content-type'])) return;
+                const lines = (rest + text).split('\n\n');
+                rest = lines.pop();
+                for (const line of lines) {
+                    if (line.startsWith(':')) result.comments++;
+                    else {
+                        assert.match(line, /^data: [^\n]+$/);
+                        result.events.push(line.slice(6));
+                        result.at.push(performance.now() - start);
+                        read(line.slice(6), result.events.length, req);
+                    }
+                }
+            });
+            const done = () => resolve({ ...result, whole: res.complete && rest === '' });
+            res.on('error', done);
+            res.on('close', done);
+        });
+        req.on('error', (e) => (req.res ? undefined : reject(e)));
+        req.end(payload);
+    });
+}
+/* The objects of a stream that came to its end. */
+function chunksOf(result) {
+    assert.equal(result.status, 200, result.text);
+    assert.match(result.headers['content-type'], /^text\/event-stream/);
+    assert.equal(result.events.at(-1), '[DONE]', result.text.slice(-500));
+    assert.ok(result.whole);
+    return result.events.slice(0, -1).map((event) => JSON.parse(event));
+}
+const textOf = (chunks) => chunks.map((c) => c.choices[0]?.delta?.content ?? c.choices[0]?.text ?? '').join('');
 
 /* An error in OpenAI's words. */
 function assertError(res, status, { type, code, param = null, message, retry } = {}) {
@@ -49,4 +105,4 @@ function assertCompletion(res, text, { model = 'fake-model', finish = 'stop' } =
     assert.equal(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens);
 }
 
-module.exports = { user, chat, complete, ask, idempotent, assertError, assertCompletion };
+module.exports = { user, chat, complete, ask, listen, chunksOf, textOf, idempotent, assertError, assertCompletion };

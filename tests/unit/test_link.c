@@ -35,3 +35,38 @@ Test(link, cancels_only_what_was_asked)
     link_fini(&l);
     close(pair[1]);
 }
+
+Test(link, says_what_comes_next_without_waiting)
+{
+    struct link l;
+    struct wire_frame frame;
+    struct link_host host = {.leave_fd = -1};
+    struct buf both;
+    int pair[2];
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    link_init(&l, &host);
+    l.fd = pair[0];
+    cr_assert_eq(link_next(&l), 0);
+    buf_init(&both, 1024);
+    size_t mark = wire_frame_begin(&both, WIRE_DELTA, 1);
+    buf_append_text(&both, "{}");
+    wire_frame_end(&both, mark);
+    mark = wire_frame_begin(&both, WIRE_QUEUED, 1);
+    wire_frame_end(&both, mark);
+    /* A whole frame and half of another. */
+    cr_assert_eq(send(pair[1], both.data, both.len - 3, 0), (ssize_t)(both.len - 3));
+    cr_assert_eq(link_receive(&l, 1, -1, UINT64_MAX, &frame), LINK_OK);
+    cr_assert_eq(frame.type, WIRE_DELTA);
+    cr_assert_eq(link_next(&l), 0);
+    cr_assert_eq(send(pair[1], both.data + both.len - 3, 3, 0), 3);
+    cr_assert_eq(link_receive(&l, 1, -1, UINT64_MAX, &frame), LINK_OK);
+    cr_assert_eq(frame.type, WIRE_QUEUED);
+    cr_assert_eq(link_next(&l), 0);
+    cr_assert_eq(send(pair[1], both.data, both.len, 0), (ssize_t)both.len);
+    cr_assert_eq(link_receive(&l, 1, -1, UINT64_MAX, &frame), LINK_OK);
+    cr_assert_eq(link_next(&l), WIRE_QUEUED);
+    cr_assert_eq(frame.type, WIRE_DELTA, "it is only looked at");
+    buf_fini(&both);
+    link_fini(&l);
+    close(pair[1]);
+}
