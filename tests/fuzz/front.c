@@ -108,8 +108,10 @@ static int fill(struct store_write *w, void *arg, struct err *e)
         rc = put_record(w, FAMILY_QUERY, "done", REQUEST_DONE, &c.id, e);
     if (rc == 0)
         rc = put_record(w, FAMILY_INVOKE, "done", REQUEST_DONE, &c.id, e);
+    if (rc == 0)
+        rc = put_record(w, FAMILY_OPENAI, "done", REQUEST_DONE, &c.id, e);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(records); i++)
-        for (enum family f = FAMILY_QUERY; rc == 0 && f <= FAMILY_INVOKE; f++)
+        for (enum family f = FAMILY_QUERY; rc == 0 && f <= FAMILY_OPENAI; f++)
             rc = put_record(w, f, records[i].id, records[i].state, &nowhere, e);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(counters); i++)
         rc = counters_add(w, slice_of(counters[i]), 20260201 + (uint32_t)i % 3, 7 + i, e);
@@ -216,8 +218,9 @@ enum wire_type front_expected(struct slice uri)
     static const struct {
         const char *part;
         enum wire_type type;
-    } answers[] = {{"/query", WIRE_ANSWER},  {"/invoke", WIRE_ANSWER}, {"/requests/", WIRE_PROGRESS},
-                   {"/health", WIRE_STATUS}, {"/stats", WIRE_STATUS},  {"/metrics", WIRE_STATUS}};
+    } answers[] = {{"/query", WIRE_ANSWER},       {"/completions", WIRE_ANSWER}, {"/invoke", WIRE_ANSWER},
+                   {"/requests/", WIRE_PROGRESS}, {"/health", WIRE_STATUS},      {"/stats", WIRE_STATUS},
+                   {"/metrics", WIRE_STATUS}};
     for (size_t i = 0; i < ARRAY_LEN(answers); i++)
         if (fuzz_holds(uri, slice_of(answers[i].part)))
             return answers[i].type;

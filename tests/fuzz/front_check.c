@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "provider/provider.h"
 #include "store/audit.h"
 #include "worker/path.h"
 #include "json/read.h"
@@ -24,7 +25,9 @@ static void check_hashes(const struct wire_submit *m)
     wire_request_key(m->trust_group, m->family, m->request_id, key);
     wire_submit_fingerprint(m, fingerprint);
     FUZZ_CHECK(memcmp(key, m->key, sizeof(key)) == 0, "the key is of another id");
-    FUZZ_CHECK(memcmp(fingerprint, m->fingerprint, sizeof(fingerprint)) == 0,
+    /* That of a text of an array covers the array, too. */
+    FUZZ_CHECK(m->endpoint == ENDPOINT_COMPLETIONS ||
+                   memcmp(fingerprint, m->fingerprint, sizeof(fingerprint)) == 0,
                "the fingerprint is of another body");
 }
 
@@ -74,6 +77,40 @@ static void check_invocation(const struct wire_submit *m)
         FUZZ_CHECK(m->caller_key.p[i] > ' ' && m->caller_key.p[i] < 0x7f, "a key that breaks a header");
 }
 
+/* What has its own place in the call is not among the rest of it. */
+static void check_extra(const struct wire_submit *m)
+{
+    static const char *const apart[] = {"model", "stream", "stream_options", "messages"};
+    cJSON *root = NULL;
+    struct err e = {0};
+    if (!m->extra.p)
+        return;
+    check_text("extra", m->extra, 2 * FRONT_BODY_MAX);
+    FUZZ_CHECK(json_parse(m->extra, &root, &e) == 0 && cJSON_IsObject(root), "extra is no object: %s",
+               e.text);
+    for (size_t i = 0; i < ARRAY_LEN(apart) - (m->endpoint == ENDPOINT_COMPLETIONS); i++)
+        FUZZ_CHECK(!cJSON_GetObjectItemCaseSensitive(root, apart[i]), "%s is among the rest", apart[i]);
+    cJSON_Delete(root);
+}
+
+static void check_openai(const struct wire_submit *m)
+{
+    bool verbatim = m->flags & SUBMIT_VERBATIM, chat = m->endpoint == ENDPOINT_CHAT_COMPLETIONS;
+    struct provider_member plain = {.prompt = m->prompt, .extra = m->extra};
+    struct json_fault fault;
+    FUZZ_CHECK(m->family == FAMILY_OPENAI && !m->caller_key.p && !(m->flags & SUBMIT_ASYNC), "a bad submit");
+    FUZZ_CHECK(!(m->flags & SUBMIT_COMPLETION) == chat, "a text to be continued is no chat");
+    FUZZ_CHECK(verbatim == !!(m->flags & SUBMIT_ALONE), "only what goes through goes alone");
+    FUZZ_CHECK(verbatim || provider_combinable(&plain, MODE_COMBINED), "a prompt that could share no call");
+    FUZZ_CHECK(verbatim ? isnan(m->temperature) && !m->system_prompt.p
+                        : isnan(m->temperature) || (m->temperature >= 0 && m->temperature <= 2),
+               "temperature %g", m->temperature);
+    FUZZ_CHECK(!!m->messages.p == (verbatim && chat), "messages are handed in as they stand, or not at all");
+    FUZZ_CHECK(!m->messages.p || (json_scan(m->messages, &fault) == 0 && m->messages.p[0] == '['),
+               "messages are no array");
+    check_extra(m);
+}
+
 static void check_submit(struct slice payload)
 {
     struct wire_submit m;
@@ -84,17 +121,18 @@ static void check_submit(struct slice payload)
     check_text("the prompt", m.prompt, FRONT_BODY_MAX);
     check_text("the username", m.username, 128);
     check_text("created_at", m.created_at, 64);
-    FUZZ_CHECK(slice_trim(m.prompt).n, "a blank prompt is handed in");
+    FUZZ_CHECK(m.flags & SUBMIT_VERBATIM || slice_trim(m.prompt).n, "a blank prompt is handed in");
     FUZZ_CHECK(clock_parse_rfc3339(m.created_at, &us), "created_at is no time");
     bool generates = m.endpoint == ENDPOINT_GENERATE;
     if (m.endpoint == ENDPOINT_INVOKE)
         check_invocation(&m);
+    else if (m.endpoint >= ENDPOINT_CHAT_COMPLETIONS)
+        check_openai(&m);
     else
-        FUZZ_CHECK(m.family == FAMILY_QUERY && isnan(m.temperature) &&
+        FUZZ_CHECK(m.family == FAMILY_QUERY && !m.extra.p && isnan(m.temperature) &&
                        (generates ? m.max_tokens - 1 < 200 : !m.max_tokens) && !m.messages.p &&
                        !m.caller_key.p && !m.model.p && !(m.flags & SUBMIT_ALONE),
                    "something is handed in that these endpoints do not take");
-    FUZZ_CHECK(!m.extra.p, "no endpoint takes extra parameters");
     if (m.metadata.p) {
         check_text("metadata", m.metadata, 8192);
         FUZZ_CHECK(json_scan(m.metadata, &fault) == 0 && m.metadata.p[0] == '{',
@@ -168,7 +206,7 @@ void front_check_questions(struct slice questions, struct front_asked *ret_asked
 static bool status_known(int status)
 {
     static const int known[] = {200, 202, 204, 400, 401, 403, 404, 405, 409,
-                                410, 413, 415, 424, 429, 500, 503, 504};
+                                410, 413, 415, 422, 424, 429, 500, 503, 504};
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (status == known[i])
             return true;
@@ -201,6 +239,17 @@ static bool is_chat_error(const cJSON *root)
            cJSON_GetArraySize(root) == 3;
 }
 
+/* OpenAI's. */
+static bool is_openai_error(const cJSON *root, const cJSON *error)
+{
+    const cJSON *param = cJSON_GetObjectItemCaseSensitive(error, "param");
+    return cJSON_GetArraySize(root) == 1 && cJSON_GetArraySize(error) == 4 &&
+           cJSON_IsString(cJSON_GetObjectItemCaseSensitive(error, "message")) &&
+           cJSON_IsString(cJSON_GetObjectItemCaseSensitive(error, "type")) &&
+           cJSON_IsString(cJSON_GetObjectItemCaseSensitive(error, "code")) &&
+           (cJSON_IsString(param) || cJSON_IsNull(param));
+}
+
 /* Native endpoints answer errors in one shape. */
 static void check_error(struct slice body)
 {
@@ -208,7 +257,7 @@ static void check_error(struct slice body)
     struct err e = {0};
     FUZZ_CHECK(json_parse(body, &root, &e) == 0, "%s", e.text);
     const cJSON *error = cJSON_GetObjectItemCaseSensitive(root, "error");
-    if (is_chat_error(root)) {
+    if (is_chat_error(root) || is_openai_error(root, error)) {
         cJSON_Delete(root);
         return;
     }

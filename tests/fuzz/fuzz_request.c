@@ -1,10 +1,10 @@
 /* ROOMS: fcgi_app/worker tests/fuzz/front.c tests/fuzz/front_check.c tests/fuzz/reference.c */
 /*
  * What a client's JSON and query strings can do. The first byte says what the rest is: the text of a body
- * (alone, for POST /query, POST /v1/query, POST /invoke, PUT /v1/settings) or what follows a path. Bodies go
- * through the strict scan, cJSON and a reference first, which must agree, and then through the endpoint. The
- * second byte says what the coordinator replies; from 'a' on, the request has been on its way for longer than
- * it may wait.
+ * (alone, for POST /query, POST /v1/query, POST /invoke, OpenAI's API, PUT /v1/settings) or what follows a
+ * path. Bodies go through the strict scan, cJSON and a reference first, which must agree, and then through
+ * the endpoint. The second byte says what the coordinator replies; from 'a' on, the request has been on its
+ * way for longer than it may wait.
  */
 #include <string.h>
 
@@ -20,15 +20,17 @@ struct entry {
 };
 
 static const struct entry entries[] = {
-    {0, NULL, NULL, true},                         /* 0 */
-    {METHOD_POST, "POST", "/query", true},         /* 1 */
-    {METHOD_POST, "POST", "/v1/query", true},      /* 2 */
-    {METHOD_PUT, "PUT", "/v1/settings", true},     /* 3 */
-    {METHOD_GET, "GET", "/v1/chat?", false},       /* 4 */
-    {METHOD_GET, "GET", "/v1/requests/", false},   /* 5 */
-    {METHOD_DELETE, "DELETE", "/v1/chat/", false}, /* 6 */
-    {METHOD_GET, "GET", "/v1/analytics?", false},  /* 7 */
-    {METHOD_POST, "POST", "/invoke", true},        /* 8 */
+    {0, NULL, NULL, true},                               /* 0 */
+    {METHOD_POST, "POST", "/query", true},               /* 1 */
+    {METHOD_POST, "POST", "/v1/query", true},            /* 2 */
+    {METHOD_PUT, "PUT", "/v1/settings", true},           /* 3 */
+    {METHOD_GET, "GET", "/v1/chat?", false},             /* 4 */
+    {METHOD_GET, "GET", "/v1/requests/", false},         /* 5 */
+    {METHOD_DELETE, "DELETE", "/v1/chat/", false},       /* 6 */
+    {METHOD_GET, "GET", "/v1/analytics?", false},        /* 7 */
+    {METHOD_POST, "POST", "/invoke", true},              /* 8 */
+    {METHOD_POST, "POST", "/v1/chat/completions", true}, /* 9 */
+    {METHOD_POST, "POST", "/v1/completions", true},      /* : */
 };
 
 void fuzz_start(void)
@@ -50,7 +52,9 @@ static void hand_in(const struct entry *entry, struct slice input, const char *u
                           .uri = slice_of(uri),
                           .remote_addr = SLICE_LITERAL("127.0.0.1"),
                           .host = SLICE_LITERAL("localhost")};
-    if (async)
+    if (async && strstr(uri, "/completions"))
+        r->idempotency_key = SLICE_LITERAL("done");
+    else if (async)
         r->prefer = SLICE_LITERAL("respond-async");
     if (!entry->body)
         return;
@@ -59,15 +63,16 @@ static void hand_in(const struct entry *entry, struct slice input, const char *u
         buf_append_slice(&r->body, input);
 }
 
-/* exchange_run() without libfcgi. Lists of chats end after the first piece, as if the client had left. */
-static void run(bool lists)
+/* exchange_run() without libfcgi. Lists of chats and streams end after the first piece, as if the client had
+ * left. */
+static void run(bool pieces)
 {
     struct exchange *x = &front.x;
     x->id[0] = 0;
     x->prompt_id = x->path = x->query = x->path_id = (struct slice){0};
     x->caller = (struct caller){0};
     response_reset(&x->response, NULL, x->id, false);
-    x->response.gone = lists;
+    x->response.gone = pieces;
     route_run(x);
     exchange_id(x);
 }
@@ -76,7 +81,8 @@ static void check(const struct entry *entry, const struct front_asked *asked, bo
 {
     const struct response *r = &front.x.response;
     struct slice body = r->content_type ? buf_slice(&r->body) : (struct slice){0};
-    bool cut = r->gone && r->status == 200; /* the first piece of a list */
+    bool stream = r->content_type && strstr(r->content_type, "event-stream");
+    bool cut = r->gone && r->status == 200 && (!entry->body || stream); /* the first piece of a list */
     FUZZ_CHECK(!buf_failed(&r->body) && !buf_failed(&r->headers), "an answer without memory");
     front_check_response(r->status, buf_slice(&r->headers), body, !cut);
     FUZZ_CHECK(r->status != 500 || fuzz_holds(body, SLICE_LITERAL("cannot be read.")), "status 500: %.*s",
@@ -107,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
              input.p);
     front_begin(FRONT_KEYLESS, reply, front_expected(slice_of(entry->path)));
     hand_in(entry, input, uri, reply == FRONT_FINISHED, choice >= 'a');
-    run(entry->method == METHOD_GET);
+    run(entry->method == METHOD_GET || strstr(entry->path, "/completions"));
     front_end(&asked);
     check(entry, &asked, acceptable);
     arena_reset(&front.x.arena);
