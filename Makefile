@@ -208,6 +208,7 @@ simulate: $(SCENARIO) ## random lives of the coordinator with faults of all kind
 .PHONY: bench
 bench: $(PROGRAMS) $(BENCH) ## compare with a bare FastCGI echo (needs wrk), and with LLAMA_SERVER, LLAMA_MODEL
 	@BUILD=$(BUILD) node tests/bench/bench.js
+	@BUILD=$(BUILD) node tests/bench/streams.js
 
 .PHONY: lint
 lint: ## formatting, clang-tidy, layers, configuration, scripts
