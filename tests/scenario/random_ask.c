@@ -10,6 +10,7 @@
 
 #define LARGE_BYTES (31u << 20) /* of a prompt, nearly as many as a frame may have */
 #define LARGE_N     10
+#define MUCH        150000 /* bytes, more than a client may leave unread */
 
 bool random_chance(struct world *w, unsigned percent)
 {
@@ -140,7 +141,7 @@ static void compose_oddly(struct life *life, struct wire_submit *m)
 /* So long that nobody takes it in one go. */
 static void talk_on(struct life *life, struct wire_submit *m)
 {
-    size_t n = 150000 + world_random(life->w, 150000);
+    size_t n = MUCH + 1 + world_random(life->w, MUCH);
     char *text = arena_alloc(&life->w->arena, n);
     if (!text)
         return;
@@ -247,7 +248,9 @@ void random_arrive(struct life *life)
         REACH("a prompt that is not to be answered from the cache");
     }
     submit(life, c);
-    if (random_chance(w, 3) && w->clients_n + 300 < WORLD_CLIENTS_MAX && !(m->flags & SUBMIT_FRESH_ID))
+    if (m->prompt.n > MUCH && random_chance(w, 60))
+        listen_stall(c);
+    if (random_chance(w, 6) && w->clients_n + 300 < WORLD_CLIENTS_MAX && !(m->flags & SUBMIT_FRESH_ID))
         insist(life, c);
     world_turn(w);
 }
