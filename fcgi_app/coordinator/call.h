@@ -33,7 +33,7 @@ enum call_state {
 struct call {
     struct list node;       /* in core.ready_calls while READY */
     struct list all_node;   /* in core.calls */
-    struct heap_node timer; /* DELAYED; RUNNING when the provider is the mock */
+    struct heap_node timer; /* DELAYED; RUNNING when the provider is the mock, or has said all of a stream */
     enum call_state state;
     struct batch *batch;
     struct provider_ref *provider;

@@ -307,6 +307,7 @@ void core_called(struct core *c, struct call *call, const struct provider_respon
 {
     call_release_slot(c, call);
     list_remove(&call->held_node);
+    heap_remove(&c->timers, &call->timer);
     outcome_settle(c, call, response, now_us);
 }
 

@@ -395,6 +395,8 @@ void dispatch_timer(struct core *c, struct call *call, uint64_t now_us)
 {
     if (call->state == CALL_DELAYED)
         call_make_ready(c, call);
+    else if (call->stream)
+        stream_close(c, call, now_us);
     else
         core_called(c, call, NULL, now_us);
 }

@@ -48,6 +48,7 @@ struct waiter {
     uint64_t id;  /* of the frame to answer */
     bool watches; /* WATCH: gets PROGRESS */
     bool joined;  /* came when the job was there already */
+    bool told;    /* pieces of an answer that streams: from then on it waits for as long as it reads */
     bool fetches; /* asynchronous, of an answer given again: gets QUEUED */
     bool keeps;   /* asynchronous: waits to hear that it is kept; while ASKING and ACCEPTING */
 };

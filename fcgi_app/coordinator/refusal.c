@@ -30,6 +30,9 @@ static const struct wire_refusal refusals[] = {
     [REFUSAL_DEADLINE] = ENTRY(504, 0, "timeout_error", "DEADLINE_PASSED",
                                "No answer in the time this priority allows. GET /v1/requests/{request_id} "
                                "has it if it still arrives."),
+    [REFUSAL_NOT_READ] = ENTRY(504, 0, "timeout_error", "NOT_READ",
+                               "Nothing of this answer was read for as long as a call may take "
+                               "(provider.timeout_ms), so the rest of it is not told."),
     [REFUSAL_STORE_DOWN] =
         ENTRY(503, 5000, "unavailable_error", "STORE_UNAVAILABLE",
               "The store cannot be written (see /health), so the prompt was not sent. Ask again later."),

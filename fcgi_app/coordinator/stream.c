@@ -1,9 +1,11 @@
 /* Answers told while they are being written; see stream.h. */
 #include "coordinator/stream.h"
 
+#include "base/clock.h"
 #include "provider/stream.h"
 
 #define RESPONSE_MAX (8u << 20)  /* put together: its text is kept a second time beside it */
+#define END_MS       1000        /* from the last event to the end of the response */
 #define UNREAD_MAX   (64u << 10) /* bytes that a client has not read: the provider waits beyond */
 
 /* The client that hears j as it comes; NULL: it left. */
@@ -39,33 +41,69 @@ int stream_begin(struct core *c, struct call *call)
     return provider_stream_open(&speaker, &call->request, RESPONSE_MAX, tell, c, &call->stream);
 }
 
-bool core_streamed(struct core *c, struct call *call, struct slice bytes, uint64_t now_us)
+/* It has not read what it was told before: the call waits, and so does it not for ever. */
+static void hold(struct core *c, struct call *call, struct waiter *w, uint64_t now_us)
 {
-    struct waiter *w = hearer_of(call->members[0]);
-    (void)now_us;
-    if (w && w->link->out.len > UNREAD_MAX) {
-        list_append(&w->link->held, &call->held_node);
-        core_count(c, "streams.held", NULL, 1);
-        return false;
-    }
+    list_append(&w->link->held, &call->held_node);
+    if (w->told)
+        heap_move(&c->deadlines, &w->deadline, now_us + c->conf->provider.timeout_ms * US_PER_MS);
+    core_count(c, "streams.held", NULL, 1);
+}
+
+static void feed(struct core *c, struct call *call, struct waiter *w, struct slice bytes)
+{
     bool heard = provider_stream_heard(call->stream);
     c->hearing = w;
     provider_stream_feed(call->stream, bytes);
     c->hearing = NULL;
     if (heard || !provider_stream_heard(call->stream))
-        return true;
+        return;
     core_count(c, "streams", NULL, 1);
-    if (w)
-        heap_remove(&c->deadlines, &w->deadline); /* what it waited for is there */
+    if (!w)
+        return;
+    w->told = true;
+    heap_move(&c->deadlines, &w->deadline, UINT64_MAX); /* what it waited for is there */
+}
+
+/* Nothing of use comes any more, so the response is to end as well. */
+static void expect_end(struct core *c, struct call *call, uint64_t now_us)
+{
+    call->timer.at_us = now_us + END_MS * US_PER_MS;
+    if (heap_push(&c->timers, &call->timer) < 0)
+        return; /* then it ends by itself, or with the time that it may take */
+}
+
+bool core_streamed(struct core *c, struct call *call, struct slice bytes, uint64_t now_us)
+{
+    struct waiter *w = hearer_of(call->members[0]);
+    if (w && w->link->out.len > UNREAD_MAX) {
+        hold(c, call, w, now_us);
+        return false;
+    }
+    feed(c, call, w, bytes);
+    if (provider_stream_over(call->stream) && !call->timer.index)
+        expect_end(c, call, now_us);
     return true;
+}
+
+void stream_close(struct core *c, struct call *call, uint64_t now_us)
+{
+    struct provider_response response = {.transport = TRANSPORT_LOST,
+                                         .transport_error = "it went on after its end"};
+    c->ports.abort(c->ports.arg, call);
+    core_called(c, call, &response, now_us);
 }
 
 void core_link_flows(struct core *c, struct core_link *l)
 {
     struct list *first;
     while (l->out.len <= UNREAD_MAX && (first = list_first(&l->held))) {
+        struct call *call = LIST_ENTRY(first, struct call, held_node);
+        struct waiter *w = hearer_of(call->members[0]);
         list_remove(first);
-        c->ports.resume(c->ports.arg, LIST_ENTRY(first, struct call, held_node));
+        if (w && w->told)
+            heap_move(&c->deadlines, &w->deadline, UINT64_MAX);
+        c->ports.resume(c->ports.arg, call);
     }
 }
 

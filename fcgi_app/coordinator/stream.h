@@ -17,6 +17,8 @@ int stream_begin(struct core *c, struct call *call);
 void stream_left(struct core *c, struct job *j, uint64_t now_us);
 /* Whether the call is of a stream that nobody hears, and nobody could ask for again: not worth sending. */
 bool stream_is_given_up(const struct call *call);
+/* All is said that may be of use, and the provider has not ended its response: the core does. Takes it. */
+void stream_close(struct core *c, struct call *call, uint64_t now_us);
 /* What came of it in the end. response is only lent. ERR_NOMEM. */
 MUST_CHECK
 int stream_end(struct call *call, const struct provider_response *response, struct arena *arena,

@@ -108,9 +108,10 @@ void intake_deadline(struct core *c, struct waiter *w, uint64_t now_us)
     if (w->watches)
         tell_progress(c, w->link, w->id, w->job, now_us);
     else {
-        core_refuse(c, w->link, w->id, refusal_get(REFUSAL_DEADLINE));
+        const struct wire_refusal *late = refusal_get(w->told ? REFUSAL_NOT_READ : REFUSAL_DEADLINE);
+        core_refuse(c, w->link, w->id, late);
         if (c->ports.publish)
-            publish_error(c, w->job, refusal_get(REFUSAL_DEADLINE));
+            publish_error(c, w->job, late);
     }
     intake_leave(c, w, now_us);
 }

@@ -79,6 +79,13 @@ void heap_remove(struct heap *h, struct heap_node *n)
         sift_down(h, place, last);
 }
 
+void heap_move(struct heap *h, struct heap_node *n, uint64_t at_us)
+{
+    heap_remove(h, n);
+    n->at_us = at_us;
+    sift_up(h, h->len++, n); /* where there was room for it */
+}
+
 struct heap_node *heap_peek(const struct heap *h)
 {
     return h->len ? h->nodes[0] : NULL;

@@ -25,6 +25,8 @@ void heap_fini(struct heap *h);
 /* at_us is set on the node by the caller before. ERR_NOMEM. */
 MUST_CHECK
 int heap_push(struct heap *h, struct heap_node *n);
+/* Gives n, which is in the heap, another time. */
+void heap_move(struct heap *h, struct heap_node *n, uint64_t at_us);
 /* Harmless on a node that is in no heap. */
 void heap_remove(struct heap *h, struct heap_node *n);
 /* The earliest node, left in place; NULL when empty. */

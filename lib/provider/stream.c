@@ -197,6 +197,11 @@ void provider_stream_feed(struct provider_stream *s, struct slice bytes)
         broken(s, rc, NULL);
 }
 
+bool provider_stream_over(const struct provider_stream *s)
+{
+    return s->state != RUNNING;
+}
+
 bool provider_stream_heard(const struct provider_stream *s)
 {
     return s->heard;

@@ -25,6 +25,8 @@ void provider_stream_free(struct provider_stream *s);
  * error event, a chunk over max_bytes or without memory, the rest is ignored: provider_stream_end() says what
  * happened. */
 void provider_stream_feed(struct provider_stream *s, struct slice bytes);
+/* Whether whatever else may come is of no use: it said that it was done, or it cannot be understood. */
+bool provider_stream_over(const struct provider_stream *s);
 /* Whether any chunk was given on: from then on the call has been heard. */
 bool provider_stream_heard(const struct provider_stream *s);
 /* Estimated tokens (bytes / 3) of what was said so far, for a stream that is given up. */

@@ -63,7 +63,8 @@ void listen_take(struct world *w, struct client *c, struct slice chunk)
 void listen_end(struct world *w, struct client *c, const struct chat *chat)
 {
     bool verbatim = c->submit.flags & SUBMIT_VERBATIM;
-    if (!chat->text.p && c->deltas && (c->status != 424 || strcmp(c->code, "OUTCOME_UNKNOWN") != 0))
+    bool given_up = strcmp(c->code, "NOT_READ") == 0 && c->late;
+    if (!chat->text.p && c->deltas && strcmp(c->code, "OUTCOME_UNKNOWN") != 0 && !given_up)
         world_blame(w, "%s was told a part, and then %u %s", c->name, c->status, c->code);
     if (!chat->text.p)
         return;

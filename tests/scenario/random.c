@@ -123,7 +123,7 @@ static void order_something(struct life *life)
         snprintf(o.retry_after, sizeof(o.retry_after), "%u", (unsigned)world_random(w, 4));
     random_id(life, o.who);
     o.slow_us = random_chance(w, 30) ? world_random(w, 5 * US_PER_S) : 0;
-    o.after = (unsigned)world_random(w, 6);
+    o.after = random_chance(w, 30) ? SPEECH_ALL : (unsigned)world_random(w, 6);
     for (unsigned n = 1 + (unsigned)world_random(w, 3); n && w->orders_n < WORLD_ORDERS_MAX; n--)
         w->orders[w->orders_n++] = o;
 }
@@ -171,7 +171,7 @@ static void stall(struct life *life)
 
 static void change_latency(struct life *life)
 {
-    life->w->gap_us = world_random(life->w, random_chance(life->w, 30) ? US_PER_S : 20 * US_PER_MS);
+    life->w->gap_us = world_random(life->w, random_chance(life->w, 30) ? 3 * US_PER_S : 20 * US_PER_MS);
     life->w->latency_us = world_random(life->w, random_chance(life->w, 20) ? 3 * US_PER_S : 300 * US_PER_MS);
 }
 

@@ -37,7 +37,7 @@ static void say(struct buf *b, const char *answer, const struct order *o, unsign
         step = WORD_MAX;
     for (size_t at = 0; at < n && events; at += step, events--)
         add_delta(b, answer + at, n - at < step ? n - at : step);
-    if (events < WORDS_N)
+    if (events < SPEECH_ALL - WORDS_N - 1)
         return;
     buf_printf(b, CHUNK "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"%s\"}]}\n\n",
                o->conduct == CONDUCT_TRUNCATED ? "length" : "stop");
@@ -140,11 +140,15 @@ void speech_port_abort(void *arg, struct call *call)
         world_blame(w, "a call is ended that does not run, or does not stream");
         return;
     }
-    REACH("a stream is ended since its client left");
     world_say(w, "call of %.*s is ended", (int)call->members[0]->submit.request_id.n,
               call->members[0]->submit.request_id.p);
-    rules_ended(w, call);
-    money_ended(w, f);
+    if (f->speech && f->speech->said == f->speech->n)
+        REACH("a stream is ended that goes on after its end");
+    else {
+        REACH("a stream is ended since its client left");
+        rules_ended(w, call);
+        money_ended(w, f);
+    }
     list_remove(&f->node);
     upstream_free(f);
 }

@@ -9,6 +9,8 @@
 #include "script.h"
 #include "upstream.h"
 
+#define SPEECH_ALL 100 /* as order.after: a short answer to its end */
+
 /* Invariants: 0 .. said was taken by the core, said .. n waits; held: until the core says that it goes on. */
 struct speech {
     char *text;

@@ -214,7 +214,7 @@ static enum verdict fate(const struct call *call, size_t i, const struct order *
         return fate_of_status(call, o->status);
     case CONDUCT_RESET:
     case CONDUCT_TIMEOUT:
-        return VERDICT_UNKNOWN;
+        return call->request.streams && o->after >= SPEECH_ALL ? VERDICT_ANSWERED : VERDICT_UNKNOWN;
     case CONDUCT_REFUSED:
     case CONDUCT_UNSENT:
         return VERDICT_FAILED;

@@ -27,6 +27,21 @@ Test(heap, gives_the_earliest_first)
     heap_fini(&h);
 }
 
+Test(heap, a_node_gets_another_time)
+{
+    struct heap_node a = {.at_us = 1}, b = {.at_us = 2};
+    struct heap h;
+    heap_init(&h);
+    cr_assert_eq(heap_push(&h, &a), 0);
+    cr_assert_eq(heap_push(&h, &b), 0);
+    heap_move(&h, &a, 3);
+    cr_assert_eq(heap_peek(&h), &b);
+    heap_move(&h, &a, 0);
+    cr_assert_eq(heap_peek(&h), &a);
+    cr_assert_eq(h.len, 2);
+    heap_fini(&h);
+}
+
 Test(heap, removing_what_is_not_in_is_harmless)
 {
     struct heap_node in = {.at_us = 1}, out = {.at_us = 2};
