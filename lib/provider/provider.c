@@ -71,7 +71,9 @@ static uint64_t text_bytes(struct slice text)
 {
     static const struct slice mark = SLICE_LITERAL(";base64,");
     uint64_t bytes = text.n;
-    const char *end = text.p + text.n, *at = text.n ? text.p : end;
+    const char *at = text.p, *end = text.p + text.n;
+    if (!text.n)
+        return 0;
     while ((at = memmem(at, (size_t)(end - at), mark.p, mark.n))) {
         const char *quote = memchr(at, '"', (size_t)(end - at)), *past = quote ? quote : end;
         bytes += 3 * PICTURE_TOKENS;
