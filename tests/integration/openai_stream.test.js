@@ -242,6 +242,7 @@ describe('streams', () => {
 
 for (const [provider, answer] of [
     ['mock', 'Processed: '],
+    ['gemini', 'Answer to: '],
     ['model_service', 'Answer to: '],
 ])
     describe(`streams with ${provider}`, () => {
