@@ -140,3 +140,48 @@ describe('what goes through as it stands', () => {
         assert.equal(s.fake.calls.length, 2);
     });
 });
+
+/* What a provider of another kind cannot give is refused by name; what it has to know nothing of is no hindrance. */
+for (const [provider, refused, answer] of [
+    ['mock', ['n'], 'Processed: '],
+    ['gemini', ['logit_bias', 'mirostat'], 'Answer to: '],
+    ['model_service', ['tools', 'n', 'response_format'], 'Answer to: '],
+])
+    describe(`the same with ${provider}`, () => {
+        const s = useStack({ provider, env: WINDOWS });
+        const VALUES = {
+            tools: [TOOL],
+            n: 3,
+            response_format: { type: 'json_object' },
+            logit_bias: { 50256: -100 },
+            mirostat: 2,
+        };
+
+        s.test('a question, and who asks', async () => {
+            const res = await chat(s, { messages: [{ role: 'system', content: 'Be brief.' }, user('Why?')], user: 'anna', temperature: 0.5, max_tokens: 50 });
+            assert.equal(res.status, 200, res.text);
+            assert.ok(res.json.choices[0].message.content.endsWith('Why?'), res.text);
+            assert.equal((await s.chats('?username=anna')).length, 1);
+            const [first, second] = (await complete(s, { prompt: ['One', 'Two'] })).json.choices;
+            assert.ok(first.text && second.text);
+        });
+
+        s.test('what it cannot give is refused by name', async () => {
+            for (const name of refused)
+                assertError(await chat(s, { messages: [user('x')], [name]: VALUES[name] }), 400, {
+                    type: 'invalid_request_error',
+                    param: '*',
+                    message: new RegExp(`"${name}"`),
+                });
+        });
+
+        s.test('what it can, it gives', async () => {
+            if (provider === 'model_service') return;
+            const res = await chat(s, { messages: HISTORY });
+            assert.equal(res.status, 200, res.text);
+            assert.equal(res.json.object, 'chat.completion');
+            assert.equal(res.json.choices[0].message.content, `${answer}And in one word?`);
+            assert.equal(res.json.choices[0].finish_reason, 'stop');
+            assert.ok(res.json.usage.total_tokens > 0);
+        });
+    });
