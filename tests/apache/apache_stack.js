@@ -18,7 +18,7 @@ const asNobody = process.getuid() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
 const HTACCESS = `Options +ExecCGI
 AddHandler fcgid-script .fcgi
 RewriteEngine On
-RewriteRule ^(health|stats|metrics|v1/(settings|analytics|chat(/.*)?|requests/.*))$ manage.fcgi [L]
+RewriteRule ^(health|stats|metrics|v1/(settings|analytics|chat(/(?!completions$).*)?|requests/.*))$ manage.fcgi [L]
 RewriteRule !\\.fcgi$ carpool.fcgi [L]
 SetEnvIf Authorization "(.*)" HTTP_AUTHORIZATION=$1
 `;

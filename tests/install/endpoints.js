@@ -14,6 +14,8 @@ async function everyEndpoint(s) {
         '/generate': { prompt: 'Once', max_new_tokens: 20 },
         '/invoke': { user_prompt: 'And?' },
         '/chat': { chat_id: '1', user_prompt: 'What?' },
+        '/v1/chat/completions': { messages: [{ role: 'user', content: 'What is AI?' }] },
+        '/v1/completions': { prompt: ['One', 'Two'] },
         '/chat/batched': { queries: [{ chat_id: '1', user_prompt: 'Two?' }] },
     };
     await Promise.all(
@@ -22,7 +24,7 @@ async function everyEndpoint(s) {
             assert.equal(res.status, 200, `${name}: ${res.text}`);
         }),
     );
-    for (const name of ['/health', '/stats', '/metrics', '/docs', '/openapi.json', '/v1/settings', '/v1/analytics', '/v1/chat', `/v1/requests/${bodies['/v1/query'].request_id}`]) {
+    for (const name of ['/health', '/stats', '/metrics', '/docs', '/openapi.json', '/v1/settings', '/v1/analytics', '/v1/models', '/v1/models/gpt-4o', '/v1/chat', `/v1/requests/${bodies['/v1/query'].request_id}`]) {
         const res = await s.ask('GET', name, { headers: s.asAdmin });
         assert.equal(res.status, 200, `${name}: ${res.text}`);
     }

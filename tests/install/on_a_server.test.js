@@ -10,6 +10,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { Installed, until, STRETCH, asNobody } = require('./site');
 const { ROOT, cleanEnvironment } = require('../integration/harness');
+const { user, listen, chunksOf, textOf } = require('../integration/openai');
 const { everyEndpoint, makeKeys, keysInEachWay, pages, noOtherFile, bodyOf } = require('./endpoints');
 
 const QUICK = '[batch_high]\nwindow_ms = 50\n[batch_medium]\nwindow_ms = 100\n';
@@ -33,6 +34,12 @@ for (const front of ['proxy', 'fcgid', 'lighttpd'])
             });
 
         it('all endpoints', () => everyEndpoint(s));
+        it('a stream comes piece by piece', async () => {
+            s.fake.next({ pieceMs: 100 });
+            const result = await listen(s, { messages: [user('a b c d e f')] }, { path: '/carpool/v1/chat/completions' });
+            assert.equal(textOf(chunksOf(result)), 'Answer to: a b c d e f');
+            assert.ok(result.at.at(-1) - result.at[0] > 500, `all within ${result.at.at(-1) - result.at[0]} ms`);
+        });
         it('pages come with their headers, and no other file comes', async () => {
             await pages(s);
             const plain = await s.request('GET', '/carpool', { check: false });
