@@ -270,14 +270,16 @@ void auth_cors(struct exchange *x)
     else
         return;
     response_header(&x->response, "Access-Control-Expose-Headers",
-                    "X-Request-Id, Server-Timing, Location, Retry-After, Idempotent-Replayed, "
+                    "X-Request-Id, Server-Timing, Location, Retry-After, retry-after-ms, x-should-retry, "
+                    "Idempotent-Replayed, "
                     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
                     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens");
     if (!x->request.preflight_method.p || x->request.method != METHOD_OPTIONS)
         return;
     response_header(&x->response, "Access-Control-Allow-Methods", "GET, POST, PUT, DELETE");
+    /* OpenAI's SDKs say with headers of their own (X-Stainless-…) what they are. */
     response_header(
         &x->response, "Access-Control-Allow-Headers",
-        "Content-Type, Authorization, X-API-Key, X-Priority, Prefer, Cache-Control, Idempotency-Key");
+        "Content-Type, Authorization, X-API-Key, X-Priority, Prefer, Cache-Control, Idempotency-Key, *");
     response_header(&x->response, "Access-Control-Max-Age", "600");
 }

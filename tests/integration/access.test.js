@@ -83,7 +83,7 @@ describe('with keys', () => {
         assert.equal(preflight.headers['access-control-allow-origin'], '*');
         for (const method of ['GET', 'POST', 'PUT', 'DELETE'])
             assert.ok(preflight.headers['access-control-allow-methods'].includes(method), method);
-        for (const header of ['content-type', 'x-api-key', 'authorization'])
+        for (const header of ['content-type', 'x-api-key', 'authorization', '*'])
             assert.ok(preflight.headers['access-control-allow-headers'].toLowerCase().includes(header), header);
         const res = await s.ask('cross', {}, { headers: { ...client, ...origin } });
         assert.equal(res.headers['access-control-allow-origin'], '*');

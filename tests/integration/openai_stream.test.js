@@ -240,6 +240,22 @@ describe('streams', () => {
     });
 });
 
+describe('streams and the time a provider may take', () => {
+    const s = useStack({ provider: 'openai', env: { ...WINDOWS, CARPOOL_PROVIDER_TIMEOUT_MS: String(1500 * STRETCH) } });
+
+    s.test('is for its silence, not for the whole', async () => {
+        s.fake.next({ pieceMs: 250 * STRETCH });
+        const result = await listen(s, question('a b c d e f g h i j'));
+        assert.equal(textOf(chunksOf(result)), 'Answer to: a b c d e f g h i j');
+        assert.ok(result.at.at(-1) - result.at[0] > 2000 * STRETCH);
+        s.fake.next({ after: 4, then: 'stall' });
+        const stalled = await listen(s, question('a b c d'));
+        assertBroken(stalled);
+        assert.equal(textOf(stalled.events.slice(0, -1).map((e) => JSON.parse(e))), 'Answer to: a');
+        await until('the call was ended', () => s.fake.calls[1].clientLeft);
+    });
+});
+
 for (const [provider, answer] of [
     ['mock', 'Processed: '],
     ['gemini', 'Answer to: '],
