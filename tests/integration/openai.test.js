@@ -151,6 +151,18 @@ describe('Idempotency-Key', () => {
         assert.equal(plain.headers['x-request-id'], 'order-18');
     });
 
+    s.test('409 while it runs', async () => {
+        s.fake.latencyMs = 400;
+        const [first, second] = await Promise.all([
+            ask(s, 'Twice at once?', {}, idempotent('twice-1')),
+            s.fake.waitForCalls(1).then(() => ask(s, 'Twice at once?', {}, idempotent('twice-1'))),
+        ]);
+        assertCompletion(first, 'Answer to: Twice at once?');
+        assertError(second, 409, { type: 'invalid_request_error', code: 'request_running', retry: true });
+        assert.ok(Number(second.headers['retry-after-ms']) >= 1);
+        assert.equal(s.fake.calls.length, 1);
+    });
+
     s.test('another body is 422', async () => {
         await ask(s, 'First?', {}, idempotent('body-1'));
         for (const other of [
