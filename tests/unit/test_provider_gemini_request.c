@@ -262,6 +262,8 @@ Test(gemini_request, messages_that_cannot_be_said)
         "[" CALLED ",{\"role\":\"tool\",\"content\":\"x\"}]",
         "[" CALLED ",{\"role\":\"tool\",\"tool_call_id\":\"c\",\"content\":[{\"type\":\"image_url\"}]}]",
         "[" CALLED ",{\"role\":\"tool\",\"tool_call_id\":\"c\"}]",
+        "[" CALLED ",{\"role\":\"user\",\"content\":\"y\"},{\"role\":\"tool\",\"tool_call_id\":\"c\","
+                   "\"content\":\"x\"}]",
         "[" CALLED ",{\"role\":\"assistant\",\"content\":\"y\"},{\"role\":\"tool\",\"tool_call_id\":\"c\","
         "\"content\":\"x\"}]",
     };

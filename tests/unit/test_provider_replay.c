@@ -40,6 +40,28 @@ Test(replay, word_by_word)
                       "\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}]}\n");
 }
 
+Test(replay, calls_and_all_else_a_message_has)
+{
+    cr_assert_eq(
+        replay("{\"choices\":[{\"message\":{\"content\":null,\"tool_calls\":[{\"index\":7,\"id\":\"a\",\r\n"
+               "\"function\":{\n\"name\":\"f\"}},{}],\"x\":{\"y\":\n1},\"name\":\"n "
+               "m\"},\"index\":3,\"z\":[\n2]}]}",
+               0),
+        0);
+    assert_slice(
+        buf_slice(&told),
+        "{\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":3,\"delta\":{\"content\":null,\"x\":{"
+        "\"y\": 1},"
+        "\"name\":\"n m\"},\"logprobs\":null,\"finish_reason\":null}]}\n"
+        "{\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":3,\"delta\":{\"tool_calls\":[{"
+        "\"index\":0,"
+        "\"id\":\"a\",\"function\":{ \"name\":\"f\"}}]},\"logprobs\":null,\"finish_reason\":null}]}\n"
+        "{\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":3,\"delta\":{\"tool_calls\":[{"
+        "\"index\":1}]},"
+        "\"logprobs\":null,\"finish_reason\":null}]}\n"
+        "{\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":3,\"delta\":{},\"z\":[ 2]}]}\n");
+}
+
 Test(replay, in_pieces_that_break_no_character)
 {
     cr_assert_eq(replay("{\"choices\":[{\"message\":{\"content\":"

@@ -37,7 +37,8 @@ Test(stream, however_it_is_cut_and_its_lines_end)
 {
     static const char *const forms[] = {
         "data: " A "\n\ndata: " B "\n\ndata: " C "\n\ndata: " D "\n\ndata: " USAGE "\n\ndata: [DONE]\n\n",
-        "\xef\xbb\xbf: ping\r\n\r\ndata:" A "\r\n\r\nid: 7\r\ndata: " B "\r\n\r\nevent: message\r\ndata: " C
+        "\xef\xbb\xbf"
+        "data:" A "\r\n\r\nid: 7\r\ndata: " B "\r\n\r\nevent: message\r\ndata: " C
         "\r\n\r\ndata\r\n\r\ndata: " D "\r\n\r\nretry: 9\r\n\r\ndata: " USAGE "\r\n\r\ndata: [DONE]\r\n",
         "data: " A "\r\r:\rdata: " B "\r\rdata: " C "\r\rdata: null\r\rdata: " D "\r\rdata: " USAGE
         "\r\rdata: [DONE]",
@@ -53,7 +54,27 @@ Test(stream, however_it_is_cut_and_its_lines_end)
     }
 }
 
+#define LINES(end)                                                                                           \
+    "data: {\"choices\":[{\"delta\":" end "data: {\"content\":" end "data:" end "data: \"x\"}," end          \
+    ": half way" end "data: \"finish_reason\":\"stop\",\"message\":{\"content\":\"y\"}}]}" end end
+
 Test(stream, an_event_of_several_lines)
+{
+    static const char *const forms[] = {LINES("\n"), LINES("\r\n"), LINES("\r")};
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++)
+        for (size_t step = 1; step < 9; step++) {
+            struct test_stream t;
+            test_stream_run(&t, &local, slice_of(forms[i]), step, step, TRANSPORT_COMPLETE);
+            assert_slice(t.outcome.parts[0].text, "x");
+            test_same_json(
+                t.outcome.parts[0].response,
+                "{\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"x\"},"
+                "\"finish_reason\":\"stop\"}]}");
+            test_stream_close(&t);
+        }
+}
+
+Test(stream, usage_that_nobody_told_is_estimated)
 {
     struct test_stream t;
     test_stream_run(&t, &local,
