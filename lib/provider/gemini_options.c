@@ -40,11 +40,6 @@ static const char *renamed(const struct extra_item *item, bool verbatim)
     return NULL;
 }
 
-static bool is_number(struct slice value)
-{
-    return value.p[0] == '-' || (value.p[0] >= '0' && value.p[0] <= '9');
-}
-
 /* Gemini 3 has levels of thinking; before, there was a budget in tokens, for which Google's own translation
  * of OpenAI's words takes these. */
 static bool write_effort(struct json_writer *w, struct slice effort, const char *model)
@@ -104,7 +99,7 @@ static bool write_option(struct json_writer *w, const struct extra_item *item,
                          const struct provider_member *m, const char *model)
 {
     const char *name = renamed(item, m->verbatim);
-    if (name && is_number(item->value)) {
+    if (name && option_is_number(item->value)) {
         field_raw(w, name, item->value);
         return true;
     }

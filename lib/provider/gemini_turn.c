@@ -171,7 +171,7 @@ static void write_token(struct json_writer *w, struct slice token)
     json_key(w, "token");
     json_raw(w, option_text(text).p ? text : SLICE_LITERAL("\"\""));
     json_key(w, "logprob");
-    json_raw(w, likely.p ? likely : SLICE_LITERAL("0")); /* what is 0 is left out */
+    json_raw(w, option_is_number(likely) ? likely : SLICE_LITERAL("0")); /* what is 0 is left out */
     json_key(w, "bytes");
     json_null(w);
 }

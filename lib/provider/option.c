@@ -18,6 +18,11 @@ bool option_is(struct slice value, const char *json)
     return !*json;
 }
 
+bool option_is_number(struct slice value)
+{
+    return value.n && (value.p[0] == '-' || (value.p[0] >= '0' && value.p[0] <= '9'));
+}
+
 struct slice option_text(struct slice value)
 {
     if (!value.n || value.p[0] != '"')

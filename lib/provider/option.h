@@ -16,6 +16,7 @@ int option_refuse(const struct extra_item *item, const char *who, struct err *e)
 
 /* Whether the value is JSON of these bytes, white space between them aside. */
 bool option_is(struct slice value, const char *json);
+bool option_is_number(struct slice value);
 /* A string as it stands between its quotes; absent when the value is none. */
 struct slice option_text(struct slice value);
 /* The one text that a prompt is, as a JSON string; absent when it is several, or tokens. */

@@ -15,9 +15,9 @@ struct replay {
     void (*each)(void *arg, struct slice chunk);
     void *arg;
     struct slice index; /* of the choice that is being told */
-    bool completion;
-    bool breaks; /* the response has line breaks between its values */
-    bool failed; /* no memory: nothing more is told */
+    bool completion;    /* the choice is a text rather than a message */
+    bool breaks;        /* the response has line breaks between its values */
+    bool failed;        /* no memory: nothing more is told */
 };
 
 static bool is(const struct extra_item *item, const char *key)
@@ -168,6 +168,11 @@ static int tell_message(struct replay *r, struct slice message)
     return rc;
 }
 
+static bool is_completion(struct slice choice)
+{
+    return extra_get(choice, "text").p && !extra_get(choice, "message").p;
+}
+
 /* Its words, then all else it says. */
 static int tell_choice(struct replay *r, struct slice choice, struct buf *rest)
 {
@@ -176,6 +181,7 @@ static int tell_choice(struct replay *r, struct slice choice, struct buf *rest)
     r->index = SLICE_LITERAL("0");
     if (extra_get(choice, "index").p)
         r->index = extra_get(choice, "index");
+    r->completion = is_completion(choice);
     buf_clear(rest);
     buf_append_text(rest, r->completion ? ",\"text\":\"\"" : ",\"delta\":{}");
     for (size_t at = 0; !rc && extra_next(choice, &at, &item);) {
@@ -210,10 +216,9 @@ static int write_head(struct replay *r, struct slice response, struct slice *ret
     size_t start = 0;
     if (!choices.p || choices.p[0] != '[' || !extra_element(choices, &start, &first) || first.p[0] != '{')
         return ERR_CORRUPT;
-    r->completion = extra_get(first, "text").p && !extra_get(first, "message").p;
     append_member(&r->head, SLICE_LITERAL("object"),
-                  r->completion ? SLICE_LITERAL("\"text_completion\"")
-                                : SLICE_LITERAL("\"chat.completion.chunk\""));
+                  is_completion(first) ? SLICE_LITERAL("\"text_completion\"")
+                                       : SLICE_LITERAL("\"chat.completion.chunk\""));
     *ret_choices = choices;
     return buf_failed(&r->head) ? ERR_NOMEM : 0;
 }
