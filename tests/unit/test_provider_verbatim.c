@@ -195,4 +195,6 @@ Test(verbatim, pictures_are_not_counted_by_the_byte)
     cr_assert_geq(provider_estimate_tokens(&m), 1000 + 100);
     m = test_verbatim("[\"123456789\"]", "{\"n\":1}");
     cr_assert_eq(provider_estimate_tokens(&m), (13 + 7 + 2) / 3 + 100); /* not the prompt of the record */
+    m.extra = (struct slice){0};
+    cr_assert_eq(provider_estimate_tokens(&m), (13 + 2) / 3 + 100);
 }
