@@ -68,6 +68,24 @@ const MUTANTS = [
         sees: /^I3 /m,
     },
     {
+        name: 'who leaves a stream goes on paying for it',
+        edits: [['fcgi_app/worker/prompt.c', '        link_cancel(&x->link, h->id);\n', '        r = LINK_CLIENT_GONE;\n']],
+        check: { run: node('--test', '--test-name-pattern=who leaves', 'tests/integration/openai_stream.test.js') },
+        sees: /^# fail [1-9]/m,
+    },
+    {
+        name: 'a stream that broke off says that it is done',
+        edits: [['fcgi_app/worker/openai_stream.c', '        put_error(x);\n        return;\n', '        put_error(x);\n        include_usage = false;\n']],
+        check: { run: node('--test', '--test-name-pattern=goes wrong later', 'tests/integration/openai_stream.test.js') },
+        sees: /^# fail [1-9]/m,
+    },
+    {
+        name: 'SDKs ask again for what may have been charged',
+        edits: [['fcgi_app/worker/openai_error.c', 'return r->status == 424 || r->status == 500 ||', 'return r->status == 500 ||']],
+        check: { run: node('--test', '--test-name-pattern=with the provider', 'tests/integration/openai.test.js') },
+        sees: /^# fail [1-9]/m,
+    },
+    {
         name: 'another body joins what runs (coordinator)',
         edits: [
             [
