@@ -190,6 +190,16 @@ describe('Idempotency-Key', () => {
             assertError(await complete(s, { prompt }, idempotent('list-1')), 422, { code: 'idempotency_key_reused' });
     });
 
+    s.test('whose answer was deleted is used up', async () => {
+        assertCompletion(await ask(s, 'Forget me?', {}, idempotent('gone-1')), 'Answer to: Forget me?');
+        assert.equal((await s.delete('/v1/chat/gone-1')).status, 200);
+        assertError(await ask(s, 'Forget me?', {}, idempotent('gone-1')), 410, {
+            type: 'invalid_request_error',
+            code: 'request_deleted',
+            message: /Idempotency-Key/,
+        });
+    });
+
     s.test('is one of its own beside the ids of other endpoints', async () => {
         await s.ask('Native?', { request_id: 'family-1' });
         assertCompletion(await ask(s, 'OpenAI?', {}, idempotent('family-1')), 'Answer to: OpenAI?');
