@@ -32,6 +32,9 @@ const ROUTES = [
     ['POST', '/invoke', { user_prompt: 'x' }],
     ['POST', '/chat', { chat_id: '1', user_prompt: 'x' }],
     ['POST', '/chat/batched', { queries: [{ chat_id: '1', user_prompt: 'x' }] }],
+    ['POST', '/v1/chat/completions', { messages: [{ role: 'user', content: 'x' }] }],
+    ['POST', '/v1/completions', { prompt: 'x' }],
+    ['GET', '/v1/models'],
 ];
 const OPEN = ['/health', '/openapi.json'];
 
@@ -159,6 +162,8 @@ describe('headers with keys', () => {
                 ['/invoke', { user_prompt: 'x', request_id: value, model: value }],
                 ['/chat', { chat_id: value, user_prompt: 'x' }],
                 ['/chat/batched', { queries: [{ chat_id: value, user_prompt: 'x' }] }],
+                ['/v1/chat/completions', { messages: [{ role: 'user', content: 'x' }], model: value, user: value }],
+                ['/v1/chat/completions', { messages: [{ role: 'user', content: value }], stream: true }],
             ]) {
                 const text = JSON.stringify(body);
                 for (const more of [[], ['Prefer: respond-async']]) {
@@ -168,6 +173,10 @@ describe('headers with keys', () => {
                     );
                 }
             }
+            injected(
+                await conversation(s.port, post('/v1/completions', [`X-API-Key: ${KEY}`, `Idempotency-Key: v${/[\r\n]/.test(at) ? '%0d%0aX-Injected:1' : at}`], '{"prompt":"x"}'), { waitMs: 5000 }),
+                'Idempotency-Key',
+            );
             for (const header of ['X-Request-Id', 'X-Priority', 'Prefer', 'Idempotency-Key', 'Access-Control-Request-Headers', 'Content-Type', 'Accept'])
                 injected(
                     await conversation(s.port, bytesOf('GET', '/v1/requests/none', ['Host: 127.0.0.1', `X-API-Key: ${KEY}`, `${header}: v${/[\r\n]/.test(at) ? '%0d%0aX-Injected: 1' : at}`])),

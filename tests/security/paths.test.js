@@ -121,9 +121,9 @@ describe('paths', () => {
                 const res = await s.raw(request(target));
                 assert.ok([400, 401, 404, 405].includes(res.status), `${target}: ${res.status} ${res.text.slice(0, 100)}`);
             }
-        for (const route of ['v1/query', 'query', 'generate', 'invoke', 'chat', 'chat/batched'])
+        for (const route of ['v1/query', 'query', 'generate', 'invoke', 'chat', 'chat/batched', 'v1/chat/completions', 'v1/completions', 'v1/models'])
             for (const target of spellings(route)) {
-                const body = JSON.stringify({ prompt: 'in', query: 'in', user_prompt: 'in', chat_id: '1', queries: [] });
+                const body = JSON.stringify({ prompt: 'in', query: 'in', user_prompt: 'in', chat_id: '1', queries: [], messages: [{ role: 'user', content: 'in' }] });
                 const head = `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n`;
                 const res = await s.raw(request(target, { method: 'POST', head, body }));
                 assert.ok([400, 401, 404, 405].includes(res.status), `${target}: ${res.status} ${res.text.slice(0, 100)}`);
