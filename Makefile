@@ -185,8 +185,8 @@ check: ## test, then lint and check-extra
 
 # LANES=2 runs two at a time, which takes three quarters of the time where nothing else needs the machine.
 LANES ?= 1
-EXTRA_SUITES := asan torture crash apache install-test redis kafka machines security openai browser prism fuzz crash-points faults \
-    mutants powercut valgrind simulate
+EXTRA_SUITES := asan torture crash apache install-test redis kafka machines security openai genai browser prism fuzz crash-points \
+    faults mutants powercut valgrind simulate
 
 .PHONY: check-extra
 check-extra: ## what check adds to test and lint: sanitizers, valgrind, faults, kills, power cuts, fuzzing

@@ -211,21 +211,55 @@ const openai = {
     },
 };
 
-const GEMINI_GENERATION = new Set([
-    'responseMimeType',
-    'responseSchema',
-    'responseJsonSchema',
-    'maxOutputTokens',
-    'temperature',
-    'topP',
-    'topK',
-    'stopSequences',
-    'seed',
-    'candidateCount',
-    'thinkingConfig',
-    'responseLogprobs',
-    'logprobs',
-]);
+/* The members of Gemini's messages that carpool or a client of Google's may send: it refuses all others. */
+const GEMINI_NAMES = {
+    '': ['contents', 'systemInstruction', 'generationConfig', 'tools', 'toolConfig', 'safetySettings'],
+    contents: ['role', 'parts'],
+    systemInstruction: ['role', 'parts'],
+    parts: ['text', 'inlineData', 'functionCall', 'functionResponse', 'thought', 'thoughtSignature'],
+    inlineData: ['mimeType', 'data'],
+    functionCall: ['id', 'name', 'args'],
+    functionResponse: ['id', 'name', 'response'],
+    tools: ['functionDeclarations'],
+    functionDeclarations: ['name', 'description', 'parameters', 'parametersJsonSchema'],
+    toolConfig: ['functionCallingConfig'],
+    functionCallingConfig: ['mode', 'allowedFunctionNames'],
+    generationConfig: [
+        'responseMimeType', 'responseSchema', 'responseJsonSchema', 'maxOutputTokens', 'temperature', 'topP', 'topK', 'stopSequences',
+        'seed', 'candidateCount', 'presencePenalty', 'frequencyPenalty', 'thinkingConfig', 'responseLogprobs', 'logprobs',
+    ],
+    thinkingConfig: ['thinkingBudget', 'thinkingLevel', 'includeThoughts'],
+};
+
+/* The first name that a message may not have, with where it stands. */
+function unknownName(value, at) {
+    if (Array.isArray(value)) return value.map((v) => unknownName(v, at)).find(Boolean);
+    if (!value || typeof value !== 'object' || !GEMINI_NAMES[at]) return undefined;
+    const name = Object.keys(value).find((key) => !GEMINI_NAMES[at].includes(key));
+    if (name) return { name, at };
+    return Object.keys(value).map((key) => unknownName(value[key], key)).find(Boolean);
+}
+
+/* What each content must be made of. */
+function contentsFault(contents) {
+    for (const { role, parts } of contents) {
+        if (role !== undefined && role !== 'user' && role !== 'model') return 'Please use a valid role: user, model.';
+        if (!parts?.length) return 'contents.parts must not be empty';
+        if (parts.some((part) => !Object.keys(part).some((key) => !key.startsWith('thought')))) return 'part: required oneof field data';
+    }
+    const calls = contents.flatMap(({ parts }) => parts.filter((part) => part.functionCall));
+    const results = contents.flatMap(({ parts }) => parts.filter((part) => part.functionResponse));
+    if (results.length && results.length !== calls.length)
+        return 'the number of function response parts must be that of function call parts';
+    return null;
+}
+
+/* As logprobsOf: every word a token. */
+function geminiLogprobs(text, top = 0) {
+    const tokens = logprobsOf(text).content.map(({ token, logprob }) => ({ token, tokenId: 7, logProbability: logprob }));
+    const topCandidates = tokens.map((token) => ({ candidates: Array.from({ length: top }, () => token) }));
+    return { chosenCandidates: tokens, ...(top ? { topCandidates } : {}) };
+}
 
 const gemini = {
     name: 'gemini',
@@ -239,7 +273,7 @@ const gemini = {
 
     read(body, path) {
         const config = body.generationConfig || {};
-        const schema = config.responseSchema || config.responseJsonSchema;
+        const schema = config.responseSchema; /* responseJsonSchema is the caller's own */
         const userText = contentText((body.contents || []).filter((c) => (c.role ?? 'user') === 'user').at(-1)?.parts);
         return {
             model: /\/models\/([^:]+):/.exec(path)?.[1],
@@ -256,8 +290,11 @@ const gemini = {
         if (/[?&]key=/.test(path)) return 'the key stands in the URL';
         if (!Array.isArray(body.contents) || !body.contents.length) return 'contents is not specified';
         const config = body.generationConfig || {};
-        const unknown = Object.keys(config).find((key) => !GEMINI_GENERATION.has(key));
-        if (unknown) return `Invalid JSON payload received. Unknown name "${unknown}" at 'generation_config'`;
+        const unknown = unknownName(body, '');
+        if (unknown) return `Invalid JSON payload received. Unknown name "${unknown.name}" at '${unknown.at}'`;
+        const fault = contentsFault(body.contents);
+        if (fault) return fault;
+        if (config.logprobs !== undefined && !config.responseLogprobs) return 'logprobs needs responseLogprobs';
         if (config.responseSchema && holdsKey(config.responseSchema, 'additionalProperties')) {
             return 'Invalid JSON payload received. Unknown name "additionalProperties" at \'generation_config.response_schema\'';
         }
@@ -272,8 +309,14 @@ const gemini = {
         const completionTokens = tokensOf(text);
         call.tokens = promptTokens + completionTokens;
         const reason = { stop: 'STOP', length: 'MAX_TOKENS', filter: 'SAFETY' }[finish];
+        const { candidateCount = 1, responseLogprobs, logprobs } = call.body.generationConfig ?? {};
         return {
-            candidates: [{ content: { role: 'model', parts: [{ text }] }, finishReason: reason, index: 0 }],
+            candidates: Array.from({ length: candidateCount }, (_, index) => ({
+                content: { role: 'model', parts: [{ text: index ? `${text} (${index})` : text }] },
+                finishReason: reason,
+                index,
+                ...(responseLogprobs ? { logprobsResult: geminiLogprobs(text, logprobs) } : {}),
+            })),
             usageMetadata: {
                 promptTokenCount: promptTokens,
                 candidatesTokenCount: completionTokens,
