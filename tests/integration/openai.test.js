@@ -152,7 +152,7 @@ describe('Idempotency-Key', () => {
     });
 
     s.test('409 while it runs', async () => {
-        s.fake.latencyMs = 400;
+        s.fake.latencyMs = 3000;
         const [first, second] = await Promise.all([
             ask(s, 'Twice at once?', {}, idempotent('twice-1')),
             s.fake.waitForCalls(1).then(() => ask(s, 'Twice at once?', {}, idempotent('twice-1'))),

@@ -97,7 +97,7 @@ describe('streams', () => {
     });
 
     s.test('409 while it runs, 422 for another body', async () => {
-        s.fake.next({ pieceMs: 100 });
+        s.fake.next({ pieceMs: 300 });
         const running = listen(s, question('Running a b c d e f g h i j?'), keyed('run-1'));
         await s.fake.waitForCalls(1);
         const second = await chat(s, question('Running a b c d e f g h i j?', { stream: true }), keyed('run-1'));
