@@ -80,8 +80,11 @@ static void show_running(struct buf *out, const struct status *s)
     append_duration(out, running_number(r, NULL, "uptime_s"));
     buf_append_text(out, "\n");
     show_queues(out, r);
-    buf_printf(out, LABEL "%llu calls; %llu prompts without an outcome; %.1f prompts a second\n", "running",
-               (unsigned long long)running_number(r, NULL, "running"),
+    buf_printf(out,
+               LABEL
+               "%llu calls, %llu of them streams; %llu prompts without an outcome; %.1f prompts a second\n",
+               "running", (unsigned long long)running_number(r, NULL, "running"),
+               (unsigned long long)running_number(r, NULL, "streams"),
                (unsigned long long)running_number(r, NULL, "prompts"),
                cJSON_IsNumber(rate) ? rate->valuedouble : 0.0);
     buf_printf(out, LABEL "%llu requests wait", "workers",

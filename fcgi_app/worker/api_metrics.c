@@ -266,6 +266,15 @@ static void trouble(struct metrics *m)
             "Records that the event log had no room for.");
 }
 
+static void streams(struct metrics *m)
+{
+    counter(m, "carpool_streams_total", "streams", "Answers told while they were written.");
+    counter(m, "carpool_streams_held_total", "streams.held",
+            "Times one of them waited for its client to read.");
+    counter(m, "carpool_streams_aborted_total", "streams.aborted",
+            "Those ended at the provider, since their client had left.");
+}
+
 static void live_figures(struct metrics *m)
 {
     const struct live *l = &m->live;
@@ -279,6 +288,8 @@ static void live_figures(struct metrics *m)
     gauge(m, "carpool_prompts_in_flight", "Prompts that have come in and have no outcome yet.",
           (double)l->prompts);
     gauge(m, "carpool_provider_calls_in_flight", "Calls at the provider.", (double)l->calls);
+    gauge(m, "carpool_streams_in_flight", "Of them, those whose answer is told while it is written.",
+          (double)l->streams);
     for (int age = 0; age <= 1; age++) {
         exposition_family(&m->out, age ? "carpool_queue_oldest_age_seconds" : "carpool_queue_depth",
                           METRIC_GAUGE,
@@ -315,6 +326,7 @@ static int render(struct metrics *m)
     calls(m);
     tokens(m);
     saved(m);
+    streams(m);
     trouble(m);
     return m->report.rc;
 }

@@ -35,6 +35,7 @@ static void read_status(struct live *l, const cJSON *status)
         l->prompts_per_second = 0;
     l->prompts = number(status, "prompts");
     l->calls = number(status, "running");
+    l->streams = number(status, "streams");
     for (int p = 0; p < PRIORITIES; p++) {
         const cJSON *of = member(queue, report_priority((enum priority)p));
         l->waiting[p] = number(of, "waiting");

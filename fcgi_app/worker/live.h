@@ -25,6 +25,7 @@ struct live {
     uint64_t uptime_s;
     double prompts_per_second;
     uint64_t prompts, calls; /* under way */
+    uint64_t streams;        /* of the calls: told while they are written */
     uint64_t waiting[PRIORITIES], oldest_ms[PRIORITIES];
     unsigned breaker; /* index of live_breaker_states */
     uint64_t breaker_failures;

@@ -169,6 +169,24 @@ describe('streams', () => {
         assert.equal(s.fake.calls.length, 2);
     });
 
+    s.test('they are counted, and those that run are shown', async () => {
+        const value = async (name) => {
+            const res = await s.get('/metrics');
+            return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(res.text)[1]);
+        };
+        const names = ['carpool_streams_total', 'carpool_streams_aborted_total', 'carpool_streams_in_flight'];
+        const before = await Promise.all(names.map(value));
+        s.fake.when(() => true, { pieceMs: 100 });
+        let req;
+        const left = listen(s, question('a b c d e f g h i j k l m n o p'), { read: (event, n, r) => (req = r) });
+        await until('it runs', async () => req && (await value(names[2])) === 1);
+        req.destroy();
+        await left.catch(() => {});
+        await until('it ended', async () => (await value(names[2])) === 0);
+        await until('both are counted', async () => (await value(names[1])) === before[1] + 1);
+        assert.equal(await value(names[0]), before[0] + 1);
+    });
+
     s.test('who does not read holds the provider back, and loses nothing', async (t) => {
         /* Little text in many pieces: far more than what all sockets on the way hold. */
         const pieces = 100000;
