@@ -223,14 +223,14 @@ static bool encode(struct core *c, struct call *call, uint64_t now_us)
         cached_note_call(c, call);
         return true;
     }
-    /* What goes through as it is, is its client's. */
-    bool verbatim = call->members[0]->submit.flags & SUBMIT_VERBATIM;
-    struct wire_refusal refusal = *refusal_get(rc == ERR_NOMEM   ? REFUSAL_NO_MEMORY
-                                               : rc != ERR_INVAL ? REFUSAL_TOO_LARGE
-                                               : verbatim        ? REFUSAL_NOT_TAKEN
-                                                                 : REFUSAL_MISCONFIGURED);
-    if (rc == ERR_INVAL)
+    struct wire_refusal refusal = *refusal_get(rc == ERR_NOMEM       ? REFUSAL_NO_MEMORY
+                                               : rc == ERR_NOT_FOUND ? REFUSAL_NOT_TAKEN
+                                               : rc == ERR_INVAL     ? REFUSAL_MISCONFIGURED
+                                                                     : REFUSAL_TOO_LARGE);
+    if (rc == ERR_INVAL || rc == ERR_NOT_FOUND)
         refusal.message = slice_of(e.text);
+    if (rc == ERR_NOT_FOUND)
+        refusal.field = (struct slice){e.text, strcspn(e.text, ":")};
     outcome_refuse_call(c, call, &refusal, now_us);
     return false;
 }

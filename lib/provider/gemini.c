@@ -33,16 +33,17 @@ static bool begins(struct slice s, const char *prefix)
     return s.n >= n && memcmp(s.p, prefix, n) == 0;
 }
 
-static int make_url(const struct provider *p, struct slice model, struct provider_call *call, struct err *e)
+static int make_url(const struct provider *p, const struct provider_member *m, struct provider_call *call,
+                    struct err *e)
 {
+    struct slice model = codec_model(p, m);
     const char *verb = call->streams ? "streamGenerateContent?alt=sse" : "generateContent";
     char path[GEMINI_MODEL_BYTES + 64];
     if (!gemini_model_ok(model))
-        return err_set(
-            e, ERR_INVAL,
-            "The model name must be 1 to %d characters of A-Z a-z 0-9 . _ - / and begin with a letter "
-            "or digit, as must what follows a slash.",
-            GEMINI_MODEL_BYTES);
+        return err_set(e, m->model.n ? ERR_NOT_FOUND : ERR_INVAL,
+                       "model: the name must be 1 to %d characters of A-Z a-z 0-9 . _ - / and begin with a "
+                       "letter or digit, as must what follows a slash.",
+                       GEMINI_MODEL_BYTES);
     bool full = begins(model, "models/") || begins(model, "tunedModels/");
     snprintf(path, sizeof(path), "/v1beta/%s%.*s:%s", full ? "" : "models/", (int)model.n, model.p, verb);
     return codec_url(p, BASE_URL, path, call, e);
@@ -116,7 +117,7 @@ static int encode(const struct provider *p, const struct provider_member *member
                   struct provider_call *call, struct err *e)
 {
     (void)n;
-    int rc = make_url(p, codec_model(p, &members[0]), call, e);
+    int rc = make_url(p, &members[0], call, e);
     if (!rc)
         rc = codec_headers(p, "x-goog-api-key", "", call, e);
     if (rc)
@@ -187,7 +188,7 @@ static int encode_verbatim(const struct provider *p, const struct provider_membe
 {
     struct json_writer w;
     call->streams = m->stream;
-    int rc = make_url(p, codec_model(p, m), call, e);
+    int rc = make_url(p, m, call, e);
     if (!rc)
         rc = codec_headers(p, "x-goog-api-key", "", call, e);
     if (rc)

@@ -12,22 +12,22 @@
 
 #define GEMINI_MODEL_BYTES 200
 #define GEMINI_CHOICES_MAX 8 /* candidateCount's maximum */
-#define GEMINI_WHO         "The gemini provider"
+#define GEMINI_WHO         "the gemini provider"
 
 /* systemInstruction and contents: the system prompt, messages and prompt of a member, or the messages of a
- * verbatim one. ERR_INVAL: a sentence that begins with "messages"; ERR_NOMEM. */
+ * verbatim one. ERR_NOT_FOUND, ERR_INVAL, ERR_NOMEM. */
 MUST_CHECK
 int gemini_write_contents(struct json_writer *w, const struct provider_member *m, struct err *e);
 
 /* Into generationConfig: what a member's extra asks for; of a verbatim one temperature and the like, too. The
- * rest is in gemini_write_tools(). ERR_INVAL names what has no counterpart. ERR_NOMEM. */
+ * rest is in gemini_write_tools(). ERR_NOT_FOUND: what has no counterpart; ERR_INVAL, ERR_NOMEM. */
 MUST_CHECK
 int gemini_write_options(struct json_writer *w, const struct provider_member *m, const char *model,
                          struct err *e);
 /* tools and toolConfig, if extra (checked by gemini_write_options) has any. */
 MUST_CHECK
 int gemini_write_tools(struct json_writer *w, struct slice extra, struct err *e);
-/* The prompt of a completion, a JSON string; ERR_INVAL where it is anything but one text. */
+/* The prompt of a completion, a JSON string; ERR_NOT_FOUND where it is anything but one text. */
 MUST_CHECK
 int gemini_prompt(struct slice extra, struct slice *ret_prompt, struct err *e);
 

@@ -53,7 +53,7 @@ static int write_data_url(struct json_writer *w, struct slice url, const char *w
     const char *at = url.n ? memmem(url.p, url.n, mark.p, mark.n) : NULL;
     if (!at || url.n < scheme.n || memcmp(url.p, scheme.p, scheme.n) != 0)
         return err_set(
-            e, ERR_INVAL,
+            e, ERR_NOT_FOUND,
             "messages: the gemini provider takes %s as a data: URL in base64 only, since it fetches "
             "none.",
             what);
@@ -70,14 +70,14 @@ static int write_audio(struct json_writer *w, const cJSON *audio, struct err *e)
     struct slice format = codec_text(audio, "format"), data = codec_text(audio, "data");
     bool wav = slice_is(format, "wav");
     if (!data.p || (!wav && !slice_is(format, "mp3")))
-        return err_set(e, ERR_INVAL, "messages: input_audio needs data and a format of wav or mp3.");
+        return err_set(e, ERR_NOT_FOUND, "messages: input_audio needs data and a format of wav or mp3.");
     write_data(w, wav ? SLICE_LITERAL("audio/wav") : SLICE_LITERAL("audio/mp3"), data);
     return 0;
 }
 
 static int refuse_part(struct slice type, struct err *e)
 {
-    return err_set(e, ERR_INVAL, "messages: the gemini provider takes no content of type \"%.*s\" there.",
+    return err_set(e, ERR_NOT_FOUND, "messages: the gemini provider takes no content of type \"%.*s\" there.",
                    (int)(type.n > WORD_MAX ? WORD_MAX : type.n), type.n ? type.p : "");
 }
 
@@ -129,7 +129,7 @@ static int write_parts(struct json_writer *w, const cJSON *message, enum role ro
     }
     if (role == ROLE_MODEL && absent && cJSON_IsArray(get(message, "tool_calls")))
         return 0;
-    return err_set(e, ERR_INVAL, "messages: each needs a role and content that is a text or an array.");
+    return err_set(e, ERR_NOT_FOUND, "messages: each needs a role and content that is a text or an array.");
 }
 
 /* The object that a model called a function with, or that a function gave back; anything else under key. A
@@ -144,7 +144,7 @@ static int write_object(struct json_writer *w, struct slice json, const char *ke
     if (rc != ERR_INVAL)
         return rc;
     if (refused)
-        return err_set(e, ERR_INVAL, "messages: the arguments of a tool call must be a JSON object.");
+        return err_set(e, ERR_NOT_FOUND, "messages: the arguments of a tool call must be a JSON object.");
     json_object_begin(w);
     if (key)
         json_field_text(w, key, json);
@@ -158,7 +158,7 @@ static int write_call(struct json_writer *w, const cJSON *call, struct err *e)
     struct slice name = codec_text(function, "name"), arguments = codec_text(function, "arguments");
     struct slice signature = codec_text(get(get(call, "extra_content"), "google"), "thought_signature");
     if (!name.n || name.n > NAME_MAX_BYTES || !slice_is(codec_text(call, "type"), "function"))
-        return err_set(e, ERR_INVAL,
+        return err_set(e, ERR_NOT_FOUND,
                        "messages: tool_calls must be of type function and have a name of at most %d bytes.",
                        NAME_MAX_BYTES);
     json_object_begin(w);
@@ -182,9 +182,10 @@ static int write_model(struct json_writer *w, const cJSON *message, struct err *
     bool any;
     int rc = write_parts(w, message, ROLE_MODEL, &any, e);
     if (get(message, "function_call") && !cJSON_IsNull(get(message, "function_call")))
-        rc = err_set(e, ERR_INVAL, "messages: the gemini provider takes tool_calls, but no function_call.");
+        rc = err_set(e, ERR_NOT_FOUND,
+                     "messages: the gemini provider takes tool_calls, but no function_call.");
     if (cJSON_GetArraySize(calls) > CALLS_MAX)
-        rc = err_set(e, ERR_INVAL, "messages: at most %d tool_calls may be in one.", CALLS_MAX);
+        rc = err_set(e, ERR_NOT_FOUND, "messages: at most %d tool_calls may be in one.", CALLS_MAX);
     if (cJSON_IsArray(calls))
         cJSON_ArrayForEach (call, calls) {
             rc = rc ? rc : write_call(w, call, e);
@@ -215,7 +216,7 @@ static int read_text(const cJSON *content, struct buf *text, struct err *e)
         return 0;
     }
     if (!cJSON_IsArray(content))
-        return err_set(e, ERR_INVAL, "messages: what a tool says must be a text.");
+        return err_set(e, ERR_NOT_FOUND, "messages: what a tool says must be a text.");
     cJSON_ArrayForEach (part, content) {
         if (!slice_is(codec_text(part, "type"), "text") || !codec_text(part, "text").p)
             return refuse_part(codec_text(part, "type"), e);
@@ -232,7 +233,7 @@ static int write_result(struct json_writer *w, const cJSON *message, const cJSON
     struct slice name = role_of(message) == ROLE_TOOL ? name_of_call(calls, id) : codec_text(message, "name");
     if (!name.n)
         return err_set(
-            e, ERR_INVAL,
+            e, ERR_NOT_FOUND,
             "messages: what a tool says must name, with tool_call_id, a call of the assistant's message "
             "before it.");
     buf_init(&text, w->out->max);
@@ -281,7 +282,7 @@ static int write_content(struct json_writer *w, const cJSON **message, const cJS
     enum role role = role_of(*message);
     int rc = 0;
     if (role == ROLE_OTHER)
-        return err_set(e, ERR_INVAL,
+        return err_set(e, ERR_NOT_FOUND,
                        "messages: the gemini provider takes the roles system, developer, user, "
                        "assistant and tool.");
     content_begin(w, role == ROLE_MODEL ? "model" : "user");
@@ -348,7 +349,7 @@ static int write_all(struct json_writer *w, const struct provider_member *m, con
     }
     json_array_end(w);
     if (!rc && !any)
-        rc = err_set(e, ERR_INVAL, "messages: the gemini provider needs one that is not the system's.");
+        rc = err_set(e, ERR_NOT_FOUND, "messages: the gemini provider needs one that is not the system's.");
     return rc;
 }
 

@@ -255,7 +255,7 @@ int gemini_prompt(struct slice extra, struct slice *ret_prompt, struct err *e)
 {
     struct slice prompt = option_prompt(extra_get(slice_trim(extra), "prompt"));
     if (!prompt.p)
-        return err_set(e, ERR_INVAL, "prompt: the gemini provider takes one text.");
+        return err_set(e, ERR_NOT_FOUND, "prompt: the gemini provider takes one text.");
     *ret_prompt = prompt;
     return 0;
 }

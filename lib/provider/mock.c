@@ -44,9 +44,8 @@ static bool asks_for_several(const struct provider_member *m, const struct extra
 
 static int refuse(const struct extra_item *item, struct arena *arena, struct provider_outcome *out)
 {
-    char *message =
-        arena_printf(arena, "The mock provider gives one answer at a time; \"%.*s\" asks for more.",
-                     (int)item->key.n, item->key.p);
+    char *message = arena_printf(arena, "%.*s: the mock provider gives one answer at a time.",
+                                 (int)item->key.n, item->key.p);
     char *param = arena_copy(arena, item->key);
     if (!message || !param)
         return ERR_NOMEM;

@@ -24,7 +24,7 @@ static int write_history(struct buf *text, struct slice messages, struct err *e)
     cJSON_ArrayForEach (message, history) {
         struct slice role = codec_text(message, "role"), content = codec_text(message, "content");
         if (!content.p) {
-            rc = err_set(e, ERR_INVAL, "A model service takes histories of texts only.");
+            rc = err_set(e, ERR_NOT_FOUND, "messages: a model service takes histories of texts only.");
             break;
         }
         buf_append_slice(text, role.p ? role : SLICE_LITERAL("user"));

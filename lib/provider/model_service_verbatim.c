@@ -11,7 +11,7 @@
 
 static int refuse_message(struct err *e)
 {
-    return err_set(e, ERR_INVAL,
+    return err_set(e, ERR_NOT_FOUND,
                    "messages: a model service takes texts of the roles system, developer, user "
                    "and assistant only.");
 }
@@ -94,7 +94,7 @@ static int read_extra(const struct provider_member *m, uint32_t *ret_tokens, str
         else if (m->completion && slice_is(item.key, "prompt") && option_prompt(item.value).p)
             *ret_prompt = option_prompt(item.value);
         else if (!option_idle(&item) && !option_sampling(item.key) && !slice_is(item.key, "temperature"))
-            rc = option_refuse(&item, "A model service", e);
+            rc = option_refuse(&item, "a model service", e);
     }
     return rc;
 }
@@ -112,7 +112,7 @@ int model_service_encode_verbatim(const struct provider *p, const struct provide
     if (!rc)
         rc = read_extra(m, &tokens, &prompt, e);
     if (!rc && m->completion && !prompt.p)
-        rc = err_set(e, ERR_INVAL, "prompt: a model service takes one text.");
+        rc = err_set(e, ERR_NOT_FOUND, "prompt: a model service takes one text.");
     if (rc)
         return rc;
     buf_init(&text, call->body.max);

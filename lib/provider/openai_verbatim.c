@@ -14,7 +14,7 @@ static int check_members(struct slice extra, bool completion, struct err *e)
     int rc = extra_check(extra, '{', "extra", e);
     for (size_t at = 0; !rc && extra_next(extra, &at, &item);) {
         if (memchr(item.key.p, '\\', item.key.n))
-            return err_set(e, ERR_INVAL, "A parameter's name has an escape in it.");
+            return err_set(e, ERR_NOT_FOUND, "extra: a parameter's name has an escape in it.");
         for (size_t i = 0; i < ARRAY_LEN(written) - completion; i++)
             if (slice_is(item.key, written[i]))
                 return err_set(e, ERR_INVAL, "extra: \"%s\" has a place of its own.", written[i]);

@@ -119,6 +119,6 @@ bool option_idle(const struct extra_item *item)
 
 int option_refuse(const struct extra_item *item, const char *who, struct err *e)
 {
-    return err_set(e, ERR_INVAL, "%s does not take the parameter \"%.*s\", or not with this value.", who,
-                   (int)(item->key.n > NAME_BYTES ? NAME_BYTES : item->key.n), item->key.p);
+    return err_set(e, ERR_NOT_FOUND, "%.*s: %s does not take it, or not with this value.",
+                   (int)(item->key.n > NAME_BYTES ? NAME_BYTES : item->key.n), item->key.p, who);
 }

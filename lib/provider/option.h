@@ -11,7 +11,7 @@
 bool option_idle(const struct extra_item *item);
 /* Whether it only colours an answer that is otherwise the same (top_p, seed): what a shared call may have. */
 bool option_sampling(struct slice key);
-/* The refusal of a parameter; ERR_INVAL. who: "The mock provider". */
+/* The refusal of a parameter; ERR_NOT_FOUND. who: "the gemini provider". */
 int option_refuse(const struct extra_item *item, const char *who, struct err *e);
 
 /* Whether the value is JSON of these bytes, white space between them aside. */

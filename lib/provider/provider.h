@@ -91,9 +91,10 @@ bool provider_combinable(const struct provider_member *m, enum provider_mode mod
  * two exceptions while the provider is not known to lack it: a continuation takes the provider's text
  * completion where it has one (and is asked for in words where it has not), and to a model service, which
  * knows one kind of prompt only, one prompt in array mode is an array of one. random fills bytes (libsodium
- * in production, a seeded generator in tests). ERR_LIMIT: larger than max_body_bytes. ERR_INVAL, with a
- * sentence in e: a header value with CR or LF, a base_url or a model name that makes no URL, messages or
- * extra the provider does not take, several members in concurrent mode or with one that is not combinable, a
+ * in production, a seeded generator in tests). ERR_LIMIT: larger than max_body_bytes. ERR_NOT_FOUND: the
+ * provider has no counterpart of what a member asks for; the sentence in e is "name: …" with the name of the
+ * parameter ("messages", "tools", …). ERR_INVAL, with a sentence in e: a header value with CR or LF, a
+ * base_url or a model name that makes no URL, messages or extra that are no such JSON, several members in concurrent mode or with one that is not combinable, a
  * kind that makes no calls. ERR_NOMEM.
  */
 MUST_CHECK

@@ -135,7 +135,8 @@ static void check_request(const struct test *t)
     m.stream = t->seed & 1;
     int rc = provider_encode(&t->provider, MODE_DEFAULT, &m, 1, BODY_MAX, fuzz_random, &random, &call, &e);
     if (rc) {
-        FUZZ_CHECK((rc == ERR_INVAL || rc == ERR_LIMIT) && e.text[0], "encode: %d \"%s\"", rc, e.text);
+        FUZZ_CHECK((rc == ERR_INVAL || rc == ERR_NOT_FOUND || rc == ERR_LIMIT) && e.text[0],
+                   "encode: %d \"%s\"", rc, e.text);
         return;
     }
     FUZZ_CHECK(call.streams == (m.stream && t->provider.kind != PROVIDER_MODEL_SERVICE), "streams: %d",

@@ -185,7 +185,8 @@ describe('what is sent', () => {
         for (const [name, value] of Object.entries({ logit_bias: { 1: 1 }, parallel_tool_calls: false, modalities: ['audio'], prediction: {} })) {
             const { status, json } = await ask(s, { messages: hello, [name]: value });
             assert.equal(status, 400, name);
-            assert.match(json.error.message, new RegExp(`"${name}"`));
+            assert.match(json.error.message, new RegExp(`^${name}: `));
+            assert.equal(json.error.param, name);
             assert.equal(json.error.type, 'invalid_request_error');
         }
         assert.equal(s.fake.calls.length, 0);

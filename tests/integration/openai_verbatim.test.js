@@ -170,8 +170,8 @@ for (const [provider, refused, answer] of [
             for (const name of refused)
                 assertError(await chat(s, { messages: [user('x')], [name]: VALUES[name] }), 400, {
                     type: 'invalid_request_error',
-                    param: '*',
-                    message: new RegExp(`"${name}"`),
+                    param: name,
+                    message: new RegExp(`^${name}: `),
                 });
         });
 

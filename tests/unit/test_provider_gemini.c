@@ -59,7 +59,7 @@ Test(gemini, plain_request_with_everything)
         uint64_t seed = 1;
         m.messages = slice_of(refused[i]);
         cr_assert_eq(provider_encode(&google, MODE_DEFAULT, &m, 1, 9999, test_random_bytes, &seed, &call, &e),
-                     ERR_INVAL, "%s", refused[i]);
+                     ERR_NOT_FOUND, "%s", refused[i]);
     }
 }
 

@@ -97,7 +97,7 @@ Test(verbatim, what_is_refused)
         struct err e = {0};
         int rc =
             provider_encode(&local, MODE_DEFAULT, &m, 1, TEST_BODY_MAX, test_random_bytes, NULL, &call, &e);
-        cr_assert_eq(rc, ERR_INVAL, "%zu: %d", i, rc);
+        cr_assert_eq(rc, strcmp(cases[i].says, "escape") ? ERR_INVAL : ERR_NOT_FOUND, "%zu: %d", i, rc);
         cr_assert_not_null(strstr(e.text, cases[i].says), "%zu: %s", i, e.text);
     }
     struct provider_member two[2] = {test_verbatim(HI, NULL), test_member("x")};
