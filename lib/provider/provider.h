@@ -94,8 +94,8 @@ bool provider_combinable(const struct provider_member *m, enum provider_mode mod
  * in production, a seeded generator in tests). ERR_LIMIT: larger than max_body_bytes. ERR_NOT_FOUND: the
  * provider has no counterpart of what a member asks for; the sentence in e is "name: …" with the name of the
  * parameter ("messages", "tools", …). ERR_INVAL, with a sentence in e: a header value with CR or LF, a
- * base_url or a model name that makes no URL, messages or extra that are no such JSON, several members in concurrent mode or with one that is not combinable, a
- * kind that makes no calls. ERR_NOMEM.
+ * base_url or a model name that makes no URL, messages or extra that are no such JSON, several members in
+ * concurrent mode or with one that is not combinable, a kind that makes no calls. ERR_NOMEM.
  */
 MUST_CHECK
 int provider_encode(const struct provider *p, enum provider_mode mode, const struct provider_member *members,
