@@ -29,7 +29,15 @@ const BUILD = path.resolve(ROOT, process.env.BUILD || 'build/release');
 
 const LOOSE_RESPONSE = /^\{"request_id":"[^"]*","status":"done","response":(.*),"error":null\}$/s;
 
-const PROMPT_PATHS = ['/v1/query', '/query'];
+const PROMPT_PATHS = ['/v1/query', '/query', '/v1/chat/completions'];
+
+/* What a stream came to. One that broke off tells nothing of what became of it. */
+function wordOfStream(text) {
+    const events = text.split('\n\n').filter((event) => event.startsWith('data: '));
+    if (events.pop() !== 'data: [DONE]') return { state: 'none' };
+    const words = events.map((event) => JSON.parse(event.slice(6)).choices[0]?.delta?.content ?? '');
+    return { state: 'done', text: words.join('') };
+}
 
 /* One request of a client, from its start to its end. */
 class Attempt {
@@ -93,6 +101,7 @@ class Attempt {
         if (this.status !== 200) return { state: 'refused' };
         let json;
         try {
+            if (this.streams) return wordOfStream(this.text);
             json = JSON.parse(this.text);
         } catch {
             return { state: 'unreadable' };

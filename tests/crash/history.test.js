@@ -9,6 +9,8 @@ const { dispatchesOf } = require('./provider_log');
 const SECRET = 'canary-of-a-secret';
 const told = (id, prompt, text = `Answer to: ${prompt}`) => JSON.stringify({ request_id: id, text, batch_id: 'b' });
 const fetched = (answer) => `{"request_id":"x","status":"done","response":${answer},"error":null}`;
+const spoken = (words, end = 'data: [DONE]\n\n') =>
+    words.map((content) => `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`).join('') + end;
 const record = (key, state, more = {}) => ({ kind: 'request', key, state, repairs: 0, epoch: 1, expires_s: 9, ...more });
 
 /* A history in the making: time is a counter of milliseconds. */
@@ -195,6 +197,41 @@ describe('what was told', () => {
     caught('I1', 'the store has another answer', (s) => (entry(s, 'chat', 'a').answer += ' '));
     caught('I1', 'an unknown outcome becomes an answer', (s) => s.post('d', 'four', 200, told('d', 'four')));
     caught('I1', 'an unknown outcome is not in the store', (s) => s.store(s.entries.filter((e) => e.key !== 'd')));
+});
+
+describe('what is told while it is written', () => {
+    const stream = (s, words, end) =>
+        s.attempt({ id: 's', prompt: 'seven', streams: true, path: '/v1/chat/completions' }, { status: 200, text: spoken(words, end) });
+    const heard = (words, end) => {
+        const s = story();
+        s.call('seven');
+        stream(s, ['Answer to', ': ', 'seven']);
+        stream(s, ['Answer to: seven']);
+        s.entries.push(...s.done('s', 'seven'));
+        if (words) stream(s, words, end);
+        return s.check().map((v) => v.rule);
+    };
+    test('the same answer in other pieces, and one that breaks off', () => {
+        assert.deepEqual(heard(), []);
+        assert.deepEqual(heard(['Answer'], ''), []);
+        assert.deepEqual(heard(['Answer'], 'data: {"error":{"code":"outcome_unknown"}}\n\n'), []);
+    });
+    test('a word too few, a word too many, what is no event', () => {
+        assert.ok(heard(['Answer to', 'seven']).includes('I1'));
+        assert.ok(heard(['Answer to: ', 'seven', 'seven']).includes('I3'));
+        assert.ok(heard([], 'data: {\n\ndata: [DONE]\n\n').includes('I4'));
+    });
+    test('breaks with a part, but not by itself', () => {
+        const broken = (from, to) => {
+            const s = story();
+            s.now += 1000;
+            s.history.outage({ part: 'a worker', from: s.now + from, to: s.now + to });
+            s.attempt({ id: 's', prompt: 'seven', streams: true, path: '/v1/chat/completions' }, 'broke');
+            return s.check().map((v) => v.rule);
+        };
+        assert.deepEqual(broken(0, 500), []);
+        assert.deepEqual(broken(100, 500), ['I4']);
+    });
 });
 
 describe('what was deleted', () => {

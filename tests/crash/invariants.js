@@ -154,7 +154,7 @@ function givenAgain(history, unit, chat, violation) {
 }
 
 /* I4. Every request ends by its deadline and the grace time; what parts were dead or stopped meanwhile is theirs. A
- * connection breaks only when the front was killed. */
+ * connection breaks only when the front was killed, or a part while a stream was told. */
 function everyRequestEnds(history, violation) {
     for (const attempt of history.attempts) {
         const who = `client #${attempt.n}`;
@@ -170,7 +170,7 @@ function everyRequestEnds(history, violation) {
         const most = (attempt.deadlineMs ?? 0) + history.graceMs;
         if (took > most)
             violation(who, `took ${took.toFixed(0)} ms of ${most} (and ${theirs.toFixed(0)} ms of outages)`, evidence);
-        else if (attempt.error && !outages.some((o) => o.front)) violation(who, 'broke though the front lived', evidence);
+        else if (attempt.error && !outages.some((o) => o.front || attempt.streams)) violation(who, 'broke though the front lived', evidence);
         else if (attempt.word.state === 'unreadable') violation(who, 'ended with something that is no JSON', evidence);
     }
 }

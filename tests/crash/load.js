@@ -8,6 +8,7 @@ const { EventEmitter } = require('node:events');
 const { sleep } = require('../integration/harness');
 
 const DEADLINE_MS = { HIGH: 30500, MEDIUM: 32000, LOW: 35000 };
+const STREAM_MS = 5000; /* from the first piece to the last */
 const PATIENCE_MS = 25000; /* over the deadline: what takes longer is a violation by then */
 
 /* mulberry32: numbers in [0, 1) that only the seed decides. */
@@ -38,6 +39,7 @@ class Load {
         this.running = true;
         this.n = 0;
         this.told = []; /* {id, prompt, group, priority, path} */
+        this.heard = []; /* the same of streams */
         this.promised = [];
         this.scenarios = [
             [26, this.once],
@@ -46,6 +48,8 @@ class Load {
             [14, this.asynchronous],
             [10, this.leaver],
             [8, this.plain],
+            [10, this.streamed],
+            [4, this.streamedOnce],
             [8, this.again],
             [6, this.echo],
             [3, this.nobody],
@@ -107,6 +111,15 @@ class Load {
     fetch({ id, group }, { waitS, mustSucceed } = {}) {
         const path = `/v1/requests/${id}${waitS === undefined ? '' : `?wait=${waitS}`}`;
         return this.send({ id, group, method: 'GET', path, mustSucceed, deadlineMs: (waitS ?? 0) * 1000 }, {});
+    }
+
+    /* As a stream of OpenAI's API; without an id nobody can ask for it again. */
+    listen({ id, group, prompt, priority }, { signal, mustSucceed } = {}) {
+        const body = { messages: [{ role: 'user', content: prompt }], stream: true };
+        const headers = { 'X-Priority': priority, ...(id && { 'Idempotency-Key': id }) };
+        const deadlineMs = DEADLINE_MS[priority] + STREAM_MS;
+        const what = { id, group, prompt, mustSucceed, deadlineMs, family: 'openai', path: '/v1/chat/completions' };
+        return this.send({ ...what, streams: true }, { body, headers, signal });
     }
 
     /* Asks until there is a word that stands, a few times at most. */
@@ -176,8 +189,37 @@ class Load {
         if (attempt.word.state === 'done') await this.fetch({ id, group });
     }
 
+    /* Heard to the end, or left and asked for again. */
+    async streamed() {
+        const q = this.fresh('stream');
+        if (this.random() < 0.4) await this.#leave(q);
+        for (let i = 0; i < 12; i++) {
+            const attempt = await this.listen(q);
+            const { state } = attempt.word;
+            if (state === 'done') this.heard.push(q);
+            if (state === 'done' || state === 'unknown' || [400, 422].includes(attempt.status)) return;
+            await sleep(this.random.between(10, 80) * (i + 1));
+        }
+    }
+
+    async streamedOnce() {
+        const q = { ...this.fresh('stream'), id: undefined };
+        if (this.random() < 0.5) await this.#leave(q);
+        else await this.listen(q);
+    }
+
+    #leave(q) {
+        const leave = new AbortController();
+        setTimeout(() => leave.abort(), this.random.between(1, 200));
+        return this.listen(q, { signal: leave.signal });
+    }
+
     /* Something told long ago. */
     async again() {
+        if (this.heard.length && this.random() < 0.2) {
+            await this.listen(this.random.of(this.heard));
+            return;
+        }
         if (!this.told.length) return;
         const q = this.random.of(this.told);
         if (this.random() < 0.5) await this.ask(q);
@@ -242,6 +284,7 @@ class Load {
             const mustSucceed = !q.id.startsWith('deleted');
             yield () => (seen.size % 3 ? this.ask(q, { mustSucceed }) : this.fetch(q, { mustSucceed }));
         }
+        for (const q of this.heard) yield () => this.listen(q, { mustSucceed: true });
     }
 }
 

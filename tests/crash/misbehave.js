@@ -34,8 +34,15 @@ function misbehave(random, moments) {
         if (some(/^prompt of refused-/)) return { do: 'status', status: 400, ms: 2 };
         return random.weighted(behaviours)(call);
     };
+    /* A stream takes its time, or breaks off. */
+    const speak = (call, behaviour) => ({
+        ...behaviour,
+        pieceMs: random.between(0, 40),
+        ...(random() < 0.1 && { after: random.between(1, 3), then: isUrgent(call) ? 'reset' : random.of(['reset', 'stall']) }),
+    });
     return (call) => {
-        const behaviour = choose(call);
+        const chosen = choose(call);
+        const behaviour = call.streams && chosen.do === 'ok' ? speak(call, chosen) : chosen;
         moments.emit('called');
         setTimeout(() => moments.emit('answering'), behaviour.ms ?? 0);
         return behaviour;

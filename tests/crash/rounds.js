@@ -204,6 +204,8 @@ function coverage() {
         has('replay', history.attempts.filter((a) => a.replayed).length),
         has('409', history.attempts.filter((a) => a.status === 409).length),
         has('deletion', states('gone')),
+        has('stream', history.attempts.filter((a) => a.streams && a.word.state === 'done').length),
+        has('stream that broke off', history.attempts.filter((a) => a.streams && a.status === 200 && a.word.state === 'none').length),
         has('client that left', history.attempts.filter((a) => a.gone).length),
         ...['answered', 'unanswered', 'free', 'lost'].map((o) => has(`call that was ${o}`, history.dispatches.filter((d) => d.outcome === o).length)),
     ].filter(Boolean);
