@@ -1,6 +1,7 @@
 /* Answers as events; see openai_stream.h. */
 #include "worker/openai_stream.h"
 
+#include "base/clock.h"
 #include "provider/stream.h"
 #include "worker/answer.h"
 #include "worker/exchange.h"
@@ -48,10 +49,20 @@ static bool flush(struct exchange *x)
     return !x->response.gone;
 }
 
+/* How long the first piece took is all that is known when the headers go out. */
+static void tell_time(struct exchange *x)
+{
+    if (x->response.begun || x->response.body.len)
+        return;
+    response_header(&x->response, "Server-Timing", "first;dur=%.3f",
+                    (double)(clock_mono_us() - x->request.accepted_us) / (double)US_PER_MS);
+}
+
 static bool on_delta(void *arg, struct slice chunk, bool more)
 {
     struct stream *s = arg;
     s->heard = true;
+    tell_time(s->x);
     put_event(s->x, chunk);
     return (more && s->x->response.body.len < GATHERED_MAX) || flush(s->x);
 }
@@ -59,6 +70,7 @@ static bool on_delta(void *arg, struct slice chunk, bool more)
 static bool on_silence(void *arg)
 {
     struct stream *s = arg;
+    tell_time(s->x);
     buf_append_text(events(s->x), ": ping\n\n");
     return flush(s->x);
 }

@@ -3,6 +3,7 @@
 const assert = require('node:assert/strict');
 const http = require('node:http');
 const { performance } = require('node:perf_hooks');
+const { openapi } = require('./http_client');
 
 const user = (content) => ({ role: 'user', content });
 const chat = (s, body, options) =>
@@ -48,7 +49,11 @@ function listen(s, body, { headers = {}, path = '/v1/chat/completions', read = (
                     }
                 }
             });
-            const done = () => resolve({ ...result, whole: res.complete && rest === '' });
+            const done = () => {
+                const faults = path.startsWith('/v1/') ? openapi.check('POST', path, res.statusCode, res.headers, result.text) : [];
+                if (faults.length) reject(new Error(`does not fit web/openapi.json: ${faults.join('; ')}`));
+                else resolve({ ...result, whole: res.complete && rest === '' });
+            };
             res.on('error', done);
             res.on('close', done);
         });
