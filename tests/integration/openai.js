@@ -83,7 +83,7 @@ function assertError(res, status, { type, code, param = null, message, retry } =
     assert.match(error.type, /^[a-z_]+$/, where);
     if (type) assert.equal(error.type, type, where);
     if (code) assert.equal(error.code, code, where);
-    if (param !== '*') assert.equal(error.param, param, where);
+    assert.equal(error.param, param, where);
     if (message) assert.match(error.message, message, where);
     if (retry !== undefined) assert.equal(res.headers['x-should-retry'], retry ? undefined : 'false', where);
 }
