@@ -98,7 +98,7 @@ async function firstTokens(stack, port) {
   fs.closeSync(fd);
   const more = { p50: at(through, 0.5) - at(direct, 0.5) };
   console.table([{ streams: FIRST, 'direct p50 ms': round(at(direct, 0.5)), 'carpool p50 ms': round(at(through, 0.5)), 'two synced writes p50 ms': round(at(disk, 0.5)),
-    'more at p50': round(more.p50), 'without the writes': round(more.p50 - at(disk, 0.5)) }]);
+    'more at p10': round(at(through, 0.1) - at(direct, 0.1)), 'more at p50': round(more.p50), 'without the writes': round(more.p50 - at(disk, 0.5)) }]);
   return more.p50 - at(disk, 0.5) < ALLOWED_MS;
 }
 
