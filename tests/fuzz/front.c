@@ -166,11 +166,26 @@ static void say(struct buf *out, uint64_t id, enum wire_type type, struct slice 
     wire_frame_end(out, mark);
 }
 
-static void say_answer(struct buf *out, uint64_t id)
+/* Pieces of a stream, one of them over two lines. */
+static void say_pieces(struct buf *out, uint64_t id)
+{
+    say(out, id, WIRE_DELTA,
+        SLICE_LITERAL("{\"id\":\"c-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}"));
+    say(out, id, WIRE_DELTA,
+        SLICE_LITERAL("{\"id\":\"c-1\",\r\n \"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\\nb\"}}]}"));
+}
+
+/* response: the chat is of a verbatim request. */
+static void say_answer(struct buf *out, uint64_t id, bool response)
 {
     struct buf record;
     struct chat c = sample_chat(1);
     struct wire_answer answer = {.timing = {1000, 2000, 3, 4000}};
+    if (response)
+        c.response = SLICE_LITERAL(
+            "{\"id\":\"c-1\",\"created\":7,\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"role\":"
+            "\"assistant\",\"content\":\"a\\nb "
+            "\u20ac\"},\"finish_reason\":\"stop\"}],\"usage\":{\"total_tokens\":3}}");
     buf_init(&record, 1 << 20);
     chat_encode(&record, &c);
     answer.chat = buf_slice(&record);
@@ -204,8 +219,12 @@ static void reply_to(struct buf *out, uint64_t id, enum front_reply reply, enum 
     else if (reply == FRONT_FINISHED && expected == WIRE_ANSWER)
         say(out, id, WIRE_QUEUED, (struct slice){"", 0});
     else if (expected == WIRE_ANSWER)
-        say_answer(out, id);
-    else if (expected == WIRE_PROGRESS)
+        say_answer(out, id, false);
+    else if (expected == WIRE_DELTA) {
+        if (reply == FRONT_FINISHED)
+            say_pieces(out, id);
+        say_answer(out, id, true);
+    } else if (expected == WIRE_PROGRESS)
         say(out, id, WIRE_PROGRESS, (struct slice){reply == FRONT_FINISHED ? "\3" : "\1", 1});
     else if (expected == WIRE_STATUS)
         say(out, id, WIRE_STATUS, SLICE_LITERAL(status));
@@ -218,8 +237,8 @@ enum wire_type front_expected(struct slice uri)
     static const struct {
         const char *part;
         enum wire_type type;
-    } answers[] = {{"/query", WIRE_ANSWER},       {"/completions", WIRE_ANSWER}, {"/invoke", WIRE_ANSWER},
-                   {"/requests/", WIRE_PROGRESS}, {"/health", WIRE_STATUS},      {"/stats", WIRE_STATUS},
+    } answers[] = {{"/query", WIRE_ANSWER},       {"/completions", WIRE_DELTA}, {"/invoke", WIRE_ANSWER},
+                   {"/requests/", WIRE_PROGRESS}, {"/health", WIRE_STATUS},     {"/stats", WIRE_STATUS},
                    {"/metrics", WIRE_STATUS}};
     for (size_t i = 0; i < ARRAY_LEN(answers); i++)
         if (fuzz_holds(uri, slice_of(answers[i].part)))

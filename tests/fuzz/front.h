@@ -22,7 +22,7 @@ enum front_auth { FRONT_KEYLESS, FRONT_KEYS, FRONT_KEYS_OFF, FRONT_AUTHS };
 enum front_reply {
     FRONT_ANSWERS,  /* what a coordinator says that is well */
     FRONT_REFUSES,  /* a refusal, 429 */
-    FRONT_FINISHED, /* QUEUED, PROGRESS "finished" */
+    FRONT_FINISHED, /* QUEUED, PROGRESS "finished"; pieces before the answer */
     FRONT_MISTAKEN, /* frames of another type than was asked for */
     FRONT_DIES,     /* the connection ends */
     FRONT_REPLIES
@@ -43,7 +43,8 @@ struct front_asked {
 
 /* Once a process. */
 void front_start(void);
-/* The frame with which a coordinator answers what a request for that URI makes the worker ask. */
+/* The frame with which a coordinator answers what a request for that URI makes the worker ask; WIRE_DELTA:
+ * perhaps pieces, and an answer. */
 enum wire_type front_expected(struct slice uri);
 /* Before each request: who may do what, and what the coordinator will say. */
 void front_begin(enum front_auth auth, enum front_reply reply, enum wire_type expected);

@@ -12,6 +12,7 @@
 
 #include "fcgi_wire.h"
 #include "front_check.h"
+#include "json/scan.h"
 
 #define CONNECTION_MAX (192u << 10) /* fits into a socket's buffer */
 
@@ -142,6 +143,25 @@ static long long told_length(struct slice headers)
     return at ? strtoll(at + sizeof(name) - 1, NULL, 10) : -1;
 }
 
+/* Every event is a JSON text in one line, or says that the end is reached; nothing else comes but comments.
+ */
+static void check_events(struct slice body)
+{
+    struct json_fault fault;
+    while (body.n) {
+        const char *end = memmem(body.p, body.n, "\n\n", 2);
+        FUZZ_CHECK(end, "an event without end: %.*s", (int)body.n, body.p);
+        struct slice event = {body.p, (size_t)(end - body.p)}, data = {event.p + 6, event.n - 6};
+        FUZZ_CHECK(!memchr(event.p, '\n', event.n) && !memchr(event.p, '\r', event.n),
+                   "an event over several lines");
+        if (!slice_is(event, ": ping"))
+            FUZZ_CHECK(starts_with(event, "data: ") &&
+                           (slice_is(data, "[DONE]") || json_scan(data, &fault) == 0),
+                       "a bad event: %.*s", (int)event.n, event.p);
+        body = (struct slice){end + 2, body.n - event.n - 2};
+    }
+}
+
 static void check_answer(const struct facts *f, const struct buf *out)
 {
     const char *end = memmem(out->data ? out->data : "", out->len, "\r\n\r\n", 4);
@@ -159,6 +179,8 @@ static void check_answer(const struct facts *f, const struct buf *out)
     FUZZ_CHECK(status != 500 || fuzz_holds(body, SLICE_LITERAL("cannot be read.")) || f->head,
                "status 500: %.*s", (int)body.n, body.p);
     bool json = fuzz_holds(headers, SLICE_LITERAL("Content-Type: application/json"));
+    if (fuzz_holds(headers, SLICE_LITERAL("Content-Type: text/event-stream")))
+        check_events(body);
     front_check_response(status, headers, f->head ? (struct slice){0} : body, json);
     if (f->known && !f->shown)
         FUZZ_CHECK(!holds_key(buf_slice(out)), "a key is told");

@@ -52,7 +52,7 @@ static void hand_in(const struct entry *entry, struct slice input, const char *u
                           .uri = slice_of(uri),
                           .remote_addr = SLICE_LITERAL("127.0.0.1"),
                           .host = SLICE_LITERAL("localhost")};
-    if (async && strstr(uri, "/completions"))
+    if (late && strstr(uri, "/completions"))
         r->idempotency_key = SLICE_LITERAL("done");
     else if (async)
         r->prefer = SLICE_LITERAL("respond-async");
