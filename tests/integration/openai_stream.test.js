@@ -36,6 +36,7 @@ describe('streams', () => {
         assert.equal(textOf(chunks), 'Answer to: a b c d e f');
         assert.match(result.headers['x-request-id'], UUID);
         assert.equal(result.headers['cache-control'], 'no-store');
+        assert.equal(result.headers['x-accel-buffering'], 'no', 'for an nginx in front');
         assert.match(result.headers['server-timing'], /^first;dur=[\d.]+$/);
         const [call] = s.fake.calls;
         assert.deepEqual(call.body, {
