@@ -29,7 +29,11 @@ struct range {
     uintptr_t from, to;
 };
 
-static struct range program, loader, libfcgi, librdkafka;
+/* Libraries that abort without memory, or never give back what they had by then. */
+static const char *const spared_names[] = {"/libfcgi.so", "/libuv.so", "/libcrypto.so", "/libssl.so"};
+#define SPARED_N (sizeof(spared_names) / sizeof(spared_names[0]))
+
+static struct range program, loader, librdkafka, spared[SPARED_N];
 static struct shim_plan *plan;
 static enum shim_mode mode;
 static uint64_t fail_at;
@@ -58,9 +62,10 @@ static struct range *range_of(const struct dl_phdr_info *info, bool first)
         return &program;
     if (info->dlpi_addr == getauxval(AT_BASE))
         return &loader;
-    return strstr(info->dlpi_name, "/libfcgi.so")    ? &libfcgi
-           : strstr(info->dlpi_name, "/librdkafka.") ? &librdkafka
-                                                     : NULL;
+    for (size_t i = 0; i < SPARED_N; i++)
+        if (strstr(info->dlpi_name, spared_names[i]))
+            return &spared[i];
+    return strstr(info->dlpi_name, "/librdkafka.") ? &librdkafka : NULL;
 }
 
 static int note_object(struct dl_phdr_info *info, size_t size, void *arg)
@@ -188,8 +193,11 @@ static void note(uint64_t n, struct walk *w)
 static bool is_ours(struct walk *w)
 {
     uintptr_t at = w->from;
-    if (within(&loader, at) || within(&libfcgi, at) || within(&librdkafka, at))
+    if (within(&loader, at) || within(&librdkafka, at))
         return false;
+    for (size_t i = 0; i < SPARED_N; i++)
+        if (within(&spared[i], at))
+            return false;
     if (!within(&program, at)) {
         w->to_program = true;
         _Unwind_Backtrace(step, w);
