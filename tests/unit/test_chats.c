@@ -65,6 +65,29 @@ static void fill(uint32_t from, uint32_t to)
     WRITE(append_range, &g);
 }
 
+Test(chats, a_record_with_a_response_is_of_another_version)
+{
+    struct chat c = chat_of(1), got;
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    chat_encode(&b, &c);
+    cr_assert_eq(b.data[0], 1, "as it was before there were any");
+    cr_assert_eq(chat_decode(buf_slice(&b), &got), 0);
+    cr_assert_null(got.response.p);
+    b.data[0] = 2;
+    cr_assert_eq(chat_decode(buf_slice(&b), &got), ERR_CORRUPT, "one without its response");
+    buf_clear(&b);
+    c.response = SLICE_LITERAL("{\"choices\":[]}");
+    chat_encode(&b, &c);
+    cr_assert_eq(b.data[0], 2);
+    cr_assert_eq(chat_decode(buf_slice(&b), &got), 0);
+    cr_assert(slice_equal(got.response, c.response));
+    cr_assert(slice_equal(got.text, c.text));
+    b.data[0] = 1;
+    cr_assert_eq(chat_decode(buf_slice(&b), &got), ERR_CORRUPT, "bytes behind the end");
+    buf_fini(&b);
+}
+
 Test(chats, round_trip)
 {
     struct chat in = {.id = {{1}},

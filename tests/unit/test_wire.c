@@ -86,7 +86,7 @@ Test(wire, frames_of_another_protocol_are_refused)
     cr_assert_eq(parse_changed(0, 5), 1);
     cr_assert_eq(parse_changed(4, WIRE_VERSION + 1), ERR_INVAL);
     cr_assert_eq(parse_changed(4, 0), ERR_INVAL);
-    static const uint8_t unknown[] = {0, 9, 32, 40, 255};
+    static const uint8_t unknown[] = {0, 10, 32, 41, 255};
     for (unsigned i = 0; i < sizeof(unknown); i++)
         cr_assert_eq(parse_changed(5, unknown[i]), ERR_INVAL);
     cr_assert_eq(parse_changed(6, 1), ERR_INVAL);

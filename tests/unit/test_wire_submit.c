@@ -120,7 +120,7 @@ Test(wire_submit, values_out_of_range_are_refused)
     cr_assert_eq(submit_round(&m), ERR_INVAL);
     m = sample(), m.priority = 3;
     cr_assert_eq(submit_round(&m), ERR_INVAL);
-    m = sample(), m.flags = 32;
+    m = sample(), m.flags = 128;
     cr_assert_eq(submit_round(&m), ERR_INVAL);
     m = sample(), m.temperature = INFINITY;
     cr_assert_eq(submit_round(&m), ERR_INVAL);
@@ -128,6 +128,26 @@ Test(wire_submit, values_out_of_range_are_refused)
     cr_assert_eq(submit_round(&m), ERR_INVAL);
     m = sample(), m.request_id.n = 0;
     cr_assert_eq(submit_round(&m), ERR_INVAL);
+}
+
+Test(wire_submit, what_streams_is_verbatim_alone_and_awaited)
+{
+    static const struct {
+        unsigned flags;
+        int rc;
+    } cases[] = {{SUBMIT_ALONE | SUBMIT_VERBATIM, 0},
+                 {SUBMIT_ALONE | SUBMIT_VERBATIM | SUBMIT_ASYNC, 0},
+                 {SUBMIT_ALONE | SUBMIT_VERBATIM | SUBMIT_STREAM | SUBMIT_FRESH_ID, 0},
+                 {SUBMIT_VERBATIM, ERR_INVAL},
+                 {SUBMIT_STREAM, ERR_INVAL},
+                 {SUBMIT_ALONE | SUBMIT_STREAM, ERR_INVAL},
+                 {SUBMIT_VERBATIM | SUBMIT_STREAM, ERR_INVAL},
+                 {SUBMIT_ALONE | SUBMIT_VERBATIM | SUBMIT_STREAM | SUBMIT_ASYNC, ERR_INVAL}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct wire_submit m = sample();
+        m.flags = cases[i].flags;
+        cr_assert_eq(submit_round(&m), cases[i].rc, "flags %u", cases[i].flags);
+    }
 }
 
 Test(wire_submit, that_does_not_fit_fails_the_buffer)
@@ -216,6 +236,8 @@ Test(wire_submit, fingerprint_covers_what_determines_the_answer_and_nothing_else
     /* A text to be continued has another answer than the same words as a question. */
     CHANGE(m.flags |= SUBMIT_COMPLETION, true);
     CHANGE(m.flags |= SUBMIT_FRESH_ID | SUBMIT_ALONE, false);
+    /* How it is told changes nothing. */
+    CHANGE(m.flags |= SUBMIT_STREAM, false);
 }
 
 Test(wire_submit, equal_temperatures_have_equal_fingerprints)
