@@ -114,12 +114,12 @@ const MUTANTS = [
         name: 'libcurl may send a call again',
         edits: [
             [
-                'fcgi_app/coordinator/upstream.c',
+                'fcgi_app/coordinator/upstream_transfer.c',
                 '    (void)arg;\n    (void)offset;\n    (void)origin;\n    return CURL_SEEKFUNC_FAIL;',
                 '    (void)origin;\n    ((struct transfer *)arg)->sent = (size_t)offset;\n    return CURL_SEEKFUNC_OK;',
             ],
             [
-                'fcgi_app/coordinator/upstream.c',
+                'fcgi_app/coordinator/upstream_transfer.c',
                 '    curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, refuse_seek);\n',
                 '    curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, refuse_seek);\n    curl_easy_setopt(c, CURLOPT_SEEKDATA, t);\n',
             ],
@@ -131,7 +131,7 @@ const MUTANTS = [
         name: 'libcurl holds the body of a call and may send it again',
         edits: [
             [
-                'fcgi_app/coordinator/upstream.c',
+                'fcgi_app/coordinator/upstream_transfer.c',
                 '    curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, refuse_seek);\n',
                 '    (void)refuse_seek;\n    curl_easy_setopt(c, CURLOPT_POSTFIELDS, request->body.data);\n',
             ],
