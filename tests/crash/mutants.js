@@ -74,6 +74,13 @@ const MUTANTS = [
         sees: /^# fail [1-9]/m,
     },
     {
+        name: 'who leaves a stream goes on paying for it (coordinator)',
+        edits: [['fcgi_app/coordinator/stream.c', '    if (stream_is_given_up(call)) {', '    if (!call->batch) {']],
+        target: 'build/release/tests/scenario',
+        check: scenario('stream_leave'),
+        sees: /[1-9]\d* failed/,
+    },
+    {
         name: 'a stream that broke off says that it is done',
         edits: [['fcgi_app/worker/openai_stream.c', '        put_error(x);\n        return;\n', '        put_error(x);\n        include_usage = false;\n']],
         check: { run: node('--test', '--test-name-pattern=goes wrong later', 'tests/integration/openai_stream.test.js') },
