@@ -283,6 +283,15 @@ void world_crash(struct world *w, bool durable, bool workers_too)
     process_crash(w, durable ? SURVIVES_GROUP : SURVIVES_NOTHING, workers_too);
 }
 
+/* What came back from the server at the very end had something to write: nobody takes it any more. */
+static void drop_fresh(struct world *w)
+{
+    list_for_each_safe (it, next, &w->fresh) {
+        list_remove(it);
+        commit_op_free(LIST_ENTRY(it, struct commit_op, node));
+    }
+}
+
 void process_leave(struct world *w)
 {
     bool clean =
@@ -299,9 +308,7 @@ void process_leave(struct world *w)
                 w->clients[i].waiting = waits;
             }
         server_close(w);
-        /* What it still wants to write by then goes with it, as in close_all(). */
-        list_for_each_safe (it, next, &w->fresh)
-            commit_op_free(LIST_ENTRY(it, struct commit_op, node));
+        drop_fresh(w);
         core_fini(w->core);
         free(w->core);
         w->core = NULL;
