@@ -159,7 +159,7 @@ void rules_watched(struct world *w, const struct client *c, struct slice chat)
     struct ledger *known = rules_ledger(w, c->submit.key, false);
     uint8_t digest[DIGEST_SIZE];
     digest_of(chat, digest);
-    if (stands(w, known) && memcmp(digest, known->digest, DIGEST_SIZE) != 0 &&
+    if (stands(w, known) && memcmp(digest, known->digest, DIGEST_SIZE) != 0 && !c->late &&
         !rules_without_promise(w, known))
         world_blame(w, "%s sees another answer than was told", c->name);
 }
@@ -204,6 +204,8 @@ static void check_kept(struct world *w, const struct client *c)
 {
     struct request_record record;
     struct slice chat;
+    if (c->late)
+        return;
     if (disk_lookup(w, c->submit.key, &record, &chat, NULL) == 0) {
         disk_lookup_end(w);
         bool elsewhere = w->server && strcmp(server_state(w, c), "none") != 0;
