@@ -16,7 +16,7 @@ void api_chat_batched_post(struct exchange *x);     /* POST /chat/batched */
 void api_chat_completions_post(struct exchange *x); /* POST /v1/chat/completions */
 void api_completions_post(struct exchange *x);      /* POST /v1/completions */
 void api_models_get(struct exchange *x);            /* GET /v1/models */
-void api_models_one_get(struct exchange *x);        /* GET /v1/models/{id} */
+void api_models_one_get(struct exchange *x);        /* GET /v1/models/{name} */
 void api_requests_get(struct exchange *x);          /* GET /v1/requests/{id} */
 void api_chats_get(struct exchange *x);             /* GET /v1/chat */
 void api_chats_delete(struct exchange *x);          /* DELETE /v1/chat/{request_id} */

@@ -1,5 +1,5 @@
 /*
- * GET /v1/models and GET /v1/models/{id}: what may be asked for by name, as OpenAI's API lists it. That is
+ * GET /v1/models and GET /v1/models/{name}: what may be asked for by name, as OpenAI's API lists it. That is
  * the model in force, and those of provider.models where that list is about the provider.
  */
 #include "worker/api.h"

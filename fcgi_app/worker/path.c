@@ -5,7 +5,8 @@
 
 #include "base/utf8.h"
 
-#define ID_PLACE       "{id}"
+#define NAME_PLACE     "{name}"
+#define NAMES_BELOW    "/v1/models/" /* where names with slashes are, as many models have */
 #define REQUEST_ID_MAX 128
 
 static int hex_value(char c)
@@ -78,8 +79,10 @@ int path_from_uri(struct slice uri, const char *base_path, struct arena *arena, 
     path = (struct slice){path.p + base, path.n - base};
     if (!path.n)
         path = SLICE_LITERAL("/");
+    size_t below = sizeof(NAMES_BELOW) - 1;
+    bool slash = path.n >= below && memcmp(path.p, NAMES_BELOW, below) == 0;
     struct slice decoded;
-    int rc = decode(path, false, false, arena, &decoded, e);
+    int rc = decode(path, false, slash, arena, &decoded, e);
     if (rc)
         return rc;
     *ret_path = decoded;
@@ -89,7 +92,7 @@ int path_from_uri(struct slice uri, const char *base_path, struct arena *arena, 
 
 bool path_match(const char *pattern, struct slice path, struct slice *ret_id)
 {
-    const char *place = strstr(pattern, ID_PLACE);
+    const char *place = strchr(pattern, '{');
     if (!place) {
         if (!slice_is(path, pattern))
             return false;
@@ -97,8 +100,9 @@ bool path_match(const char *pattern, struct slice path, struct slice *ret_id)
         return true;
     }
     size_t prefix = (size_t)(place - pattern);
+    bool slashes = !strcmp(place, NAME_PLACE);
     if (path.n <= prefix || memcmp(path.p, pattern, prefix) != 0 ||
-        memchr(path.p + prefix, '/', path.n - prefix))
+        (!slashes && memchr(path.p + prefix, '/', path.n - prefix)))
         return false;
     *ret_id = (struct slice){path.p + prefix, path.n - prefix};
     return true;

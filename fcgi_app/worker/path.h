@@ -12,15 +12,16 @@
 
 /*
  * Splits REQUEST_URI at '?', takes base_path ("" or "/prefix") off and decodes the percent escapes of the
- * rest once. ERR_INVAL: a broken escape, %2F, %00, or bytes that are no UTF-8. ERR_NOT_FOUND: not under
- * base_path. *ret_path begins with '/' and lives in the arena; *ret_query lends from uri (absent: no '?').
+ * rest once. ERR_INVAL: a broken escape, %2F (but below /v1/models/), %00, or bytes that are no UTF-8.
+ * ERR_NOT_FOUND: not under base_path. *ret_path begins with '/' and lives in the arena; *ret_query lends from
+ * uri (absent: no '?').
  */
 MUST_CHECK
 int path_from_uri(struct slice uri, const char *base_path, struct arena *arena, struct slice *ret_path,
                   struct slice *ret_query, struct err *e);
 
-/* Whether path is what pattern says. "{id}" in a pattern stands for one segment that is not empty, lent in
- * *ret_id; without it *ret_id is absent. */
+/* Whether path is what pattern says. "{id}" at its end stands for one segment that is not empty, "{name}" for
+ * all that follows, slashes and all; what it is is lent in *ret_id, which is absent without them. */
 bool path_match(const char *pattern, struct slice path, struct slice *ret_id);
 
 /* The decoded value of a query parameter, from the arena. Absent parameter: 0 and an absent slice. ERR_INVAL:

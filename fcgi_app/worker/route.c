@@ -31,7 +31,7 @@ struct route {
     X("/v1/chat/completions", POST, CLIENT, api_chat_completions_post, OPENAI)                               \
     X("/v1/completions", POST, CLIENT, api_completions_post, OPENAI)                                         \
     X("/v1/models", GET, CLIENT, api_models_get, OPENAI)                                                     \
-    X("/v1/models/{id}", GET, CLIENT, api_models_one_get, OPENAI)                                            \
+    X("/v1/models/{name}", GET, CLIENT, api_models_one_get, OPENAI)                                          \
     X("/v1/requests/{id}", GET, CLIENT, api_requests_get, NATIVE)                                            \
     X("/v1/chat", GET, ADMIN, api_chats_get, NATIVE)                                                         \
     X("/v1/chat/{id}", DELETE, ADMIN, api_chats_delete, NATIVE)                                              \

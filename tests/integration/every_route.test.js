@@ -15,7 +15,7 @@ const SOURCE = fs.readFileSync(path.join(ROOT, 'fcgi_app', 'worker', 'route.c'),
 const ROUTES = [...SOURCE.matchAll(/^ {4}X\("([^"]+)", (\w+), (\w+), (\w+), (\w+)\)/gm)].map(([, pattern, method, role, , errors]) => ({
     name: `${method} ${pattern}`,
     pattern,
-    path: pattern.replace('{id}', 'nobody'),
+    path: pattern.replace(/\{[^}]+\}/, 'nobody'),
     method,
     role: role.toLowerCase(),
     errors,
@@ -31,7 +31,7 @@ const SERVED = {
     'POST /chat/batched': 400,
     'POST /v1/chat/completions': 400,
     'POST /v1/completions': 400,
-    'GET /v1/models/{id}': 404,
+    'GET /v1/models/{name}': 404,
     'GET /v1/requests/{id}': 404,
     'DELETE /v1/chat/{id}': 404,
 };
@@ -130,7 +130,7 @@ describe('the route table', () => {
         const documented = Object.entries(openapi.document.paths).flatMap(([pattern, item]) =>
             ['get', 'post', 'put', 'delete', 'patch', 'head', 'options', 'trace']
                 .filter((m) => item[m])
-                .map((m) => `${m.toUpperCase()} ${pattern.replace(/\{[^}]+\}/g, '{id}')} ${roleOf(item[m])}`),
+                .map((m) => `${m.toUpperCase()} ${pattern.replace('{request_id}', '{id}')} ${roleOf(item[m])}`),
         );
         assert.deepEqual(documented.sort(), ROUTES.map((r) => `${r.name} ${r.role}`).sort());
     });

@@ -296,16 +296,17 @@ describe("OpenAI's API with keys and limits", () => {
 });
 
 describe('GET /v1/models', () => {
-    const s = useStack({ conf: '[provider]\nmodels = gpt-4o-mini, mock,  gpt-4o ,\n', env: WINDOWS });
+    const s = useStack({ conf: '[provider]\nmodels = gpt-4o-mini, mock,  gpt-4o , meta-llama/Llama-3.1:free,\n', env: WINDOWS });
 
     s.test('has the model in force and those of the list', async () => {
         const res = await s.get('/v1/models');
         assert.deepEqual(res.json, {
             object: 'list',
-            data: ['mock', 'gpt-4o-mini', 'gpt-4o'].map((id) => ({ id, object: 'model', created: 0, owned_by: 'mock' })),
+            data: ['mock', 'gpt-4o-mini', 'gpt-4o', 'meta-llama/Llama-3.1:free'].map((id) => ({ id, object: 'model', created: 0, owned_by: 'mock' })),
         });
         for (const model of res.json.data)
-            assert.deepEqual((await s.get(`/v1/models/${model.id}`)).json, model);
+            for (const id of [encodeURIComponent(model.id), model.id]) /* as Python's SDK writes it */
+                assert.deepEqual((await s.get(`/v1/models/${id}`, { check: !id.includes('/') })).json, model);
         assertError(await s.get('/v1/models/gpt-9'), 404, {
             type: 'invalid_request_error',
             code: 'model_not_found',

@@ -32,7 +32,7 @@ describe('the document', () => {
             'POST /v1/chat/completions',
             'POST /v1/completions',
             'GET /v1/models',
-            'GET /v1/models/{id}',
+            'GET /v1/models/{name}',
             'GET /v1/requests/{request_id}',
             'GET /v1/chat',
             'DELETE /v1/chat/{request_id}',

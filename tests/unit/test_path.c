@@ -189,6 +189,19 @@ Test(path, patterns)
     cr_assert(!path_match("/v1/chat/{id}", SLICE_LITERAL("/v1/chat/"), &id));
     cr_assert(!path_match("/v1/chat/{id}", SLICE_LITERAL("/v1/chat"), &id));
     cr_assert(!path_match("/v1/chat/{id}", SLICE_LITERAL("/v1/chat/a/b"), &id));
+    cr_assert(path_match("/v1/models/{name}", SLICE_LITERAL("/v1/models/a/b"), &id));
+    cr_assert(slice_is(id, "a/b"));
+    cr_assert(!path_match("/v1/models/{name}", SLICE_LITERAL("/v1/models/"), &id));
+}
+
+Test(path, names_of_models_have_slashes)
+{
+    struct slice p, q;
+    expect("/v1/models/a%2Fb/c", "", "/v1/models/a/b/c", NULL);
+    expect("/llm/v1/models/a%2fb", "/llm", "/v1/models/a/b", NULL);
+    cr_assert_eq(split("/v1/models%2Fa%2Fb", "", &p, &q), ERR_INVAL);
+    cr_assert_eq(split("/v1/%6dodels/a%2Fb", "", &p, &q), ERR_INVAL);
+    cr_assert_eq(split("/v1/models/a%00", "", &p, &q), ERR_INVAL);
 }
 
 Test(path, query_parameters)
