@@ -137,7 +137,8 @@ static bool estimate(const struct core *c, const struct job *j, const struct pro
         return true;
     job_member(c, j, &m);
     uint64_t tokens = provider_estimate_tokens(&m);
-    return cost_picousd(c->conf, model_of(j, p), tokens - m.max_tokens, m.max_tokens, ret_picousd);
+    return cost_picousd(c->conf, model_of(j, p), tokens - m.max_tokens, provider_answers(&m) * m.max_tokens,
+                        ret_picousd);
 }
 
 static bool open_hold(struct core *c, struct job *j)

@@ -4,6 +4,7 @@
  */
 #include "provider/provider.h"
 
+#include <math.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 #define BODY_MEMBER 4096
 
 #define PICTURE_TOKENS 1000 /* OpenAI counts 85 to 1,445, Gemini 258 a tile */
+#define ANSWERS_MAX    1000000
+#define NUMBER_BYTES   64
 
 enum provider_mode provider_mode_for(enum provider_kind kind, enum provider_mode mode)
 {
@@ -88,6 +91,42 @@ uint64_t provider_estimate_tokens(const struct provider_member *m)
     uint64_t bytes = m->verbatim ? text_bytes(m->messages) + text_bytes(m->extra)
                                  : (uint64_t)m->prompt.n + m->system_prompt.n + m->messages.n;
     return (bytes + 2) / 3 + m->max_tokens;
+}
+
+/* A number of times that a client wrote, in whatever way; 1: none, or no such number. */
+static uint64_t times(struct slice value)
+{
+    char text[NUMBER_BYTES];
+    if (!option_is_number(value))
+        return 1;
+    snprintf(text, sizeof(text), "%.*s", (int)value.n, value.p);
+    double n = ceil(strtod(text, NULL));
+    return n > ANSWERS_MAX ? ANSWERS_MAX : n > 1 ? (uint64_t)n : 1;
+}
+
+/* An array of numbers is one prompt, in tokens. */
+static uint64_t prompts(struct slice prompt)
+{
+    struct slice element;
+    uint64_t n = 0;
+    if (!prompt.n || prompt.p[0] != '[')
+        return 1;
+    for (size_t at = 0; n < ANSWERS_MAX && extra_element(prompt, &at, &element); n++)
+        if (option_is_number(element))
+            return 1;
+    return n > 1 ? n : 1;
+}
+
+uint64_t provider_answers(const struct provider_member *m)
+{
+    if (!m->verbatim || extra_check(m->extra, '{', "extra", NULL))
+        return 1;
+    uint64_t n = times(extra_get(m->extra, "n")), best = 1;
+    if (m->completion) {
+        best = times(extra_get(m->extra, "best_of"));
+        n = (best > n ? best : n) * prompts(extra_get(m->extra, "prompt"));
+    }
+    return n < ANSWERS_MAX ? n : ANSWERS_MAX;
 }
 
 void provider_call_fini(struct provider_call *c)

@@ -106,6 +106,9 @@ void provider_call_fini(struct provider_call *c);
 /* bytes/3, the estimate of api.md for what a member takes of the context: prompt, system prompt, and
  * max_tokens for the answer. What a verbatim member carries in base64 (images) counts a fixed number. */
 uint64_t provider_estimate_tokens(const struct provider_member *m);
+/* How many answers of max_tokens each the member may come to: more than one is for verbatim ones to ask for,
+ * by n, best_of and several prompts. At most a million. */
+uint64_t provider_answers(const struct provider_member *m);
 
 /* What came back, as the upstream saw it. */
 enum transport {

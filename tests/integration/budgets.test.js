@@ -63,6 +63,27 @@ describe('budgets', () => {
         assert.ok((await spent(stack, id)) < 3 * cost, 'a replay is free');
     });
 
+    s.test('an answer counts as often as it is asked for', async (t, stack) => {
+        const { key } = await makeKey(stack, '--budget', '0.0021');
+        stack.secrets.push(key);
+        const chat = (more) =>
+            s.post('/v1/chat/completions', { messages: [{ role: 'user', content: 'How many?' }], ...more }, as(key));
+        const complete = (more) => s.post('/v1/completions', { prompt: ['Once', 'Twice'], ...more }, as(key));
+        for (const refused of [
+            await chat({ n: 3 }),
+            await chat({ n: 3, stream: true }),
+            await chat({ n: 30, max_tokens: 50 }),
+            await complete({ n: 2 }),
+            await complete({ best_of: 2 }),
+        ]) {
+            assert.equal(refused.status, 429, refused.text);
+            assert.equal(refused.json.error.code, 'insufficient_quota');
+        }
+        assert.equal(s.fake.calls.length, 0);
+        assert.equal((await chat({ n: 2 })).status, 200);
+        assert.equal((await chat({ n: 3, max_tokens: 50 })).status, 200);
+    });
+
     s.test('every endpoint refuses in its own shape, and the key of another has its own', async (t, stack) => {
         const { key } = await makeKey(stack, '--budget', '0.000001');
         const { key: other } = await makeKey(stack, '--budget', '1');

@@ -198,3 +198,32 @@ Test(verbatim, pictures_are_not_counted_by_the_byte)
     m.extra = (struct slice){0};
     cr_assert_eq(provider_estimate_tokens(&m), (13 + 2) / 3 + 100);
 }
+
+static uint64_t answers(const char *extra, bool completion)
+{
+    struct provider_member m = test_verbatim("[]", extra);
+    m.completion = completion;
+    return provider_answers(&m);
+}
+
+Test(verbatim, several_answers_are_counted)
+{
+    struct provider_member m = test_verbatim("[]", "{\"n\":3}");
+    cr_assert_eq(provider_answers(&m), 3);
+    m.verbatim = false;
+    cr_assert_eq(provider_answers(&m), 1);
+    m = test_verbatim("[]", "{}");
+    m.extra = (struct slice){0};
+    cr_assert_eq(provider_answers(&m), 1);
+    cr_assert_eq(answers("{\"n\":null,\"a\":2}", false), 1);
+    cr_assert_eq(answers("{\"n\":\"7\"}", false), 1);
+    cr_assert_eq(answers("{\"n\":-7}", false), 1);
+    cr_assert_eq(answers("{\"n\":1.28e2,\"best_of\":500}", false), 128);
+    cr_assert_eq(answers("{\"n\":1e300}", false), 1000000);
+    cr_assert_eq(answers("{\"n\":2,\"best_of\":5,\"prompt\":\"a\"}", true), 5);
+    cr_assert_eq(answers("{\"n\":2,\"prompt\":[ \"a\", \"b\" ,\"c\"]}", true), 6);
+    cr_assert_eq(answers("{\"prompt\":[1,2,3]}", true), 1);
+    cr_assert_eq(answers("{\"prompt\":[[1,2],[3]]}", true), 2);
+    cr_assert_eq(answers("{\"prompt\":[]}", true), 1);
+    cr_assert_eq(answers("{\"n\":1000000,\"prompt\":[\"a\",\"b\"]}", true), 1000000);
+}
