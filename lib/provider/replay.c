@@ -4,12 +4,15 @@
  */
 #include "provider/extra.h"
 #include "provider/gather.h"
+#include "provider/option.h"
 #include "provider/stream.h"
 
-#define WORD_MAX 4096 /* bytes of a word that is given on as one */
+#define WORD_MAX       4096 /* bytes of a word that is given on as one */
+#define NAME_MAX_BYTES 256
 
 struct replay {
     struct buf head;  /* what all chunks begin with, "object" included */
+    struct buf once;  /* what the first has beside it */
     struct buf chunk; /* the one that is being written */
     size_t chunk_bytes;
     void (*each)(void *arg, struct slice chunk);
@@ -39,6 +42,8 @@ static void begin(struct replay *r)
 {
     buf_clear(&r->chunk);
     buf_append_slice(&r->chunk, buf_slice(&r->head));
+    buf_append_slice(&r->chunk, buf_slice(&r->once));
+    buf_clear(&r->once);
     buf_append_text(&r->chunk, ",\"choices\":[{");
     append_member(&r->chunk, SLICE_LITERAL("index"), r->index);
 }
@@ -179,7 +184,7 @@ static int tell_choice(struct replay *r, struct slice choice, struct buf *rest)
     struct extra_item item;
     int rc = 0;
     r->index = SLICE_LITERAL("0");
-    if (extra_get(choice, "index").p)
+    if (option_is_number(extra_get(choice, "index")))
         r->index = extra_get(choice, "index");
     r->completion = is_completion(choice);
     buf_clear(rest);
@@ -201,6 +206,24 @@ static int tell_choice(struct replay *r, struct slice choice, struct buf *rest)
     return r->failed ? ERR_NOMEM : 0;
 }
 
+/* Said in every chunk. All else, which may be large (what a search found), is said once. */
+static bool names_it(const struct extra_item *item)
+{
+    static const char *const names[] = {"id", "created", "model", "system_fingerprint", "service_tier"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (is(item, names[i]))
+            return item->value.n <= NAME_MAX_BYTES;
+    return false;
+}
+
+static void write_once(struct replay *r, const struct extra_item *item)
+{
+    buf_append_text(&r->once, ",\"");
+    buf_append_slice(&r->once, item->key);
+    buf_append_text(&r->once, "\":");
+    buf_append_slice(&r->once, item->value);
+}
+
 /* Everything but choices, usage and what the object is. */
 static int write_head(struct replay *r, struct slice response, struct slice *ret_choices)
 {
@@ -210,8 +233,10 @@ static int write_head(struct replay *r, struct slice response, struct slice *ret
     for (size_t at = 0; extra_next(response, &at, &item);) {
         if (is(&item, "choices"))
             choices = item.value;
-        else if (!is(&item, "object") && !is(&item, "usage"))
+        else if (names_it(&item))
             append_member(&r->head, item.key, item.value);
+        else if (!is(&item, "object") && !is(&item, "usage"))
+            write_once(r, &item);
     }
     size_t start = 0;
     if (!choices.p || choices.p[0] != '[' || !extra_element(choices, &start, &first) || first.p[0] != '{')
@@ -220,7 +245,7 @@ static int write_head(struct replay *r, struct slice response, struct slice *ret
                   is_completion(first) ? SLICE_LITERAL("\"text_completion\"")
                                        : SLICE_LITERAL("\"chat.completion.chunk\""));
     *ret_choices = choices;
-    return buf_failed(&r->head) ? ERR_NOMEM : 0;
+    return buf_failed(&r->head) || buf_failed(&r->once) ? ERR_NOMEM : 0;
 }
 
 int provider_stream_replay(struct slice response, size_t chunk_bytes,
@@ -232,6 +257,7 @@ int provider_stream_replay(struct slice response, size_t chunk_bytes,
     int rc = extra_check(response, '{', "a response", NULL);
     r.breaks = memchr(response.p, '\n', response.n) || memchr(response.p, '\r', response.n);
     buf_init(&r.head, response.n + 256);
+    buf_init(&r.once, response.n + 256);
     buf_init(&r.chunk, 2 * response.n + 1024);
     buf_init(&rest, response.n + 256);
     rc = rc == ERR_INVAL ? ERR_CORRUPT : rc;
@@ -240,6 +266,7 @@ int provider_stream_replay(struct slice response, size_t chunk_bytes,
     for (size_t at = 0; !rc && extra_element(choices, &at, &choice);)
         rc = choice.p[0] == '{' ? tell_choice(&r, choice, &rest) : ERR_CORRUPT;
     buf_fini(&r.head);
+    buf_fini(&r.once);
     buf_fini(&r.chunk);
     buf_fini(&rest);
     return rc;

@@ -47,7 +47,8 @@ int provider_stream_end(struct provider_stream *s, const struct provider_respons
  * The other way round, for an answer that is given again or came in one: a response (OpenAI's JSON object) as
  * the chunks of a stream, the usage not among them. each gets one JSON object at a time, lent, without line
  * breaks, as does delta. chunk_bytes: of text in one chunk at most, but always a character; 0: a
- * word in each. A tool call comes in one chunk. ERR_CORRUPT for what is no response; ERR_NOMEM.
+ * word in each. A tool call comes in one chunk; what a response has of its own comes in the first.
+ * ERR_CORRUPT for what is no response; ERR_NOMEM.
  */
 MUST_CHECK
 int provider_stream_replay(struct slice response, size_t chunk_bytes,

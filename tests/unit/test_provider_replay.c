@@ -40,6 +40,33 @@ Test(replay, word_by_word)
                       "\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}]}\n");
 }
 
+Test(replay, what_a_response_has_of_its_own_is_told_once)
+{
+    char long_model[300] = "";
+    memset(long_model, 'm', sizeof(long_model) - 1);
+    struct buf response;
+    buf_init(&response, 1024);
+    buf_printf(
+        &response,
+        "{\"found\":[1,\"2\"],\"id\":\"c\",\"model\":\"%s\",\"z\":0.10,\"choices\":[{\"index\":\"much\","
+        "\"text\":\"a b\",\"finish_reason\":\"stop\"}]}",
+        long_model);
+    cr_assert_eq(provider_stream_replay(buf_slice(&response), 0, test_collect, &told), 0);
+    buf_append_byte(&told, 0);
+    char *second = strchr(told.data, '\n') + 1;
+    const char first[] = "{\"id\":\"c\",\"object\":\"text_completion\",\"found\":[1,\"2\"],\"model\":\"mmm";
+    const char last[] = "m\",\"z\":0.10,\"choices\":[{\"index\":0,\"text\":\"a\",\"logprobs\":null,\"finish_"
+                        "reason\":null}]}\n";
+    cr_assert_eq(strncmp(told.data, first, strlen(first)), 0, "%s", told.data);
+    cr_assert_eq(strncmp(second - strlen(last), last, strlen(last)), 0, "%s", told.data);
+    cr_assert_str_eq(second, "{\"id\":\"c\",\"object\":\"text_completion\",\"choices\":[{\"index\":0,"
+                             "\"text\":\" b\",\"logprobs\":null,"
+                             "\"finish_reason\":null}]}\n"
+                             "{\"id\":\"c\",\"object\":\"text_completion\",\"choices\":[{\"index\":0,"
+                             "\"text\":\"\",\"finish_reason\":\"stop\"}]}\n");
+    buf_fini(&response);
+}
+
 Test(replay, calls_and_all_else_a_message_has)
 {
     cr_assert_eq(
