@@ -310,6 +310,7 @@ static bool answer_from_record(struct core *c, struct core_link *l, uint64_t id,
         refuse(c, l, id, REFUSAL_ID_REUSED);
         return true;
     }
+    struct wire_refusal refusal;
     switch (record->state) {
     case REQUEST_DONE:
         if (s->flags & SUBMIT_ASYNC)
@@ -323,12 +324,12 @@ static bool answer_from_record(struct core *c, struct core_link *l, uint64_t id,
     case REQUEST_DISPATCHED: /* no job runs it, so it is an earlier coordinator's */
         if (c->conf->idempotency.on_unknown == ON_UNKNOWN_RETRY)
             return false;
-        refuse(c, l, id, REFUSAL_OUTCOME_UNKNOWN);
+        refusal = refusal_unknown(record->refusal);
+        core_refuse(c, l, id, &refusal);
         return true;
     default:
         return false;
     }
-    struct wire_refusal refusal;
     if (wire_refusal_decode(record->refusal, &refusal) < 0) /* there was no memory to store it */
         refusal = *refusal_get(REFUSAL_OUTCOME_UNKNOWN);
     core_refuse(c, l, id, &refusal);

@@ -219,6 +219,7 @@ static enum ctl_exit tell_json(const struct restore *v)
     json_field_u64(&w, "epoch", v->result.epoch);
     json_field_u64(&w, "requests_queued", v->result.still_queued);
     json_field_u64(&w, "requests_unknown", v->result.unknown);
+    json_field_u64(&w, "requests_carried", v->result.carried);
     json_field_u64(&w, "keys_carried", v->result.keys);
     json_field_bool(&w, "provider_key", v->key.len);
     json_object_end(&w);
@@ -247,9 +248,16 @@ static enum ctl_exit tell(const struct restore *v)
         "Request ids: %llu that were under way are answered by 424 OUTCOME_UNKNOWN, since they may have been "
         "paid for; %llu that still wait will run.",
         (unsigned long long)v->result.unknown, (unsigned long long)v->result.still_queued);
-    ctl_say(CTL_DONE,
-            "What was answered after the backup is forgotten: such an id, sent again, runs and is paid "
-            "again.");
+    if (v->result.has_old)
+        ctl_say(
+            CTL_DONE,
+            "%llu others that were sent, answered or deleted after the backup are answered by 424 or 410, "
+            "and not paid again.",
+            (unsigned long long)v->result.carried);
+    else
+        ctl_say(CTL_DONE,
+                "What was answered after the backup is forgotten: such an id, sent again, runs and is paid "
+                "again.");
     if (v->result.keys)
         ctl_say(CTL_DONE,
                 "API keys: %llu are as they are now and not as in the backup, which brings none back.",
@@ -258,7 +266,7 @@ static enum ctl_exit tell(const struct restore *v)
         ctl_say(CTL_DONE, "The provider's key was in the backup and is in force.");
     if (v->t->conf->redis.enabled)
         ctl_say(CTL_DONE,
-                "Other machines know what they knew: what they answered meanwhile is taken over from "
+                "Other machines know what they knew: what they alone answered meanwhile is taken over from "
                 "Redis as far as it is still there.");
     return CTL_DONE;
 }

@@ -153,12 +153,14 @@ int restore_succeed(struct ctl *t, const char *fresh, bool sealed, struct restor
         rc = look_at_backup(s, &m, e);
     if (!rc && m.old)
         rc = restore_keys(s, m.old, m.now_s, &result.keys, e);
-    store_read_end(m.old);
     result.epoch = result.old_epoch > result.backup_epoch ? result.old_epoch : result.backup_epoch;
     if (unreadable || !result.has_old)
         result.epoch += EPOCHS_UNSEEN;
     if (!rc && m.n)
         rc = store_write(s, 0, mark_sent, &m, e);
+    if (!rc && m.old)
+        rc = restore_requests(s, m.old, m.now_s, &result.carried, e);
+    store_read_end(m.old);
     if (!rc)
         rc = meta_succeed(s, ++result.epoch, which, e);
     free(m.doubtful);

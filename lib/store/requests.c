@@ -243,6 +243,39 @@ int requests_unfinished(struct store_read *r, uint64_t epoch,
     return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+int requests_scan(struct store_read *r, const uint8_t *after, uint32_t max_visited, uint64_t now_s,
+                  int (*each)(void *arg, const uint8_t key[REQUEST_KEY_SIZE],
+                              const struct request_record *record),
+                  void *arg, uint8_t ret_last[REQUEST_KEY_SIZE], bool *ret_more, struct err *e)
+{
+    struct table_cursor c;
+    struct request_record record;
+    struct slice key, value;
+    int rc = table_cursor_open(r, TABLE_REQUESTS, &c, e);
+    if (rc)
+        return rc;
+    rc = table_seek(&c, after ? key_slice(after) : (struct slice){0}, &key, &value, e);
+    if (!rc && after && slice_equal(key, key_slice(after)))
+        rc = table_next(&c, &key, &value, e);
+    for (; !rc && max_visited; max_visited--) {
+        if (key.n != REQUEST_KEY_SIZE) {
+            rc = err_set(e, ERR_CORRUPT, "The table of requests has a foreign key.");
+            break;
+        }
+        if (!decode(value, &record, NULL) && record.expires_s > now_s)
+            rc = each(arg, (const uint8_t *)key.p, &record);
+        if (rc)
+            break;
+        memcpy(ret_last, key.p, REQUEST_KEY_SIZE);
+        rc = table_next(&c, &key, &value, e);
+    }
+    table_cursor_close(&c);
+    if (rc && rc != ERR_NOT_FOUND)
+        return rc;
+    *ret_more = !rc;
+    return 0;
+}
+
 /* The earliest entry of `expiry`, if its time has come. */
 static int next_expired(struct store_write *w, uint64_t now_s, struct expiry_key *ret_key, struct err *e)
 {

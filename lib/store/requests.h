@@ -60,6 +60,16 @@ int requests_unfinished(struct store_read *r, uint64_t epoch,
                                      const struct request_record *record),
                         void *arg, struct err *e);
 
+/* Calls each for the next max_visited records behind *after, in the order of keys (NULL: from the first), but
+ * not for those that have expired by now_s or are damaged; each returns 0, or what ends it and is returned.
+ * *ret_last is the key last looked at (untouched when there was none), *ret_more whether there are more
+ * behind it. each may write, but not through r's own transaction. */
+MUST_CHECK
+int requests_scan(struct store_read *r, const uint8_t *after, uint32_t max_visited, uint64_t now_s,
+                  int (*each)(void *arg, const uint8_t key[REQUEST_KEY_SIZE],
+                              const struct request_record *record),
+                  void *arg, uint8_t ret_last[REQUEST_KEY_SIZE], bool *ret_more, struct err *e);
+
 /* Drops at most max_records records whose time has come. */
 MUST_CHECK
 int requests_expire(struct store_write *w, uint64_t now_s, uint32_t max_records, uint32_t *ret_dropped,

@@ -118,6 +118,8 @@ describe('carpoolctl restore', () => {
         const epoch = (await done(stack, 'status', '--json')).json.store.epoch;
         await done(stack, 'backup', away('b'), '--with-provider-key');
         await ask(stack, 'after');
+        await ask(stack, 'gone');
+        assert.equal((await stack.delete('/v1/chat/gone')).status, 200);
         await stack.put('/v1/settings', { low_priority: { max_batch: 5 }, api_key: 'sk-later-canary-key-77bb' });
         stack.secrets.push('sk-later-canary-key-77bb');
         /* Not its bytes: what workers count is written meanwhile. */
@@ -135,6 +137,7 @@ describe('carpoolctl restore', () => {
         assert.ok(!fs.existsSync(lock) || other, 'a lock file belongs to one data.mdb');
         fs.closeSync(held);
         assert.equal(told.chats, 1);
+        assert.equal(told.requests_carried, 2);
         assert.equal(told.sealed, true);
         assert.equal(told.provider_key, true);
         assert.ok(told.epoch > epoch, `${told.epoch} > ${epoch}`);
@@ -147,11 +150,17 @@ describe('carpoolctl restore', () => {
         const again = await ask(stack, 'before');
         assert.match(again.text, /Answer to: prompt of before/);
         assert.equal(stack.fake.callsWith('before').length, 1, 'it is replayed');
-        await until('what came after the backup is forgotten', async () => {
-            await ask(stack, 'after'); /* a worker that has not looked since replays what it still sees */
-            return stack.fake.callsWith('after').length !== 1;
+        await until('the answer that came after the backup is lost, and it is known that there was one', async () => {
+            const lost = await stack.ask('prompt of after', { request_id: 'after', priority: 'HIGH' }, { check: false });
+            if (lost.status === 200) return false; /* a worker that has not looked since replays what it still sees */
+            assert.equal(lost.status, 424, lost.text);
+            assert.match(lost.text, /backup was restored after this request_id was sent/);
+            return true;
         });
-        assert.equal(stack.fake.callsWith('after').length, 2, 'it is asked once more, and replayed from then on');
+        const deleted = await stack.ask('prompt of gone', { request_id: 'gone', priority: 'HIGH' }, { check: false });
+        assert.equal(deleted.status, 410, deleted.text);
+        for (const id of ['after', 'gone']) assert.equal(stack.fake.callsWith(id).length, 1, `${id} is not paid twice`);
+        assert.equal((await ask(stack, 'after-all')).status, 200);
         const now = (await done(stack, 'status', '--json')).json;
         assert.equal(now.state, 'ok');
         assert.ok(now.coordinator.epoch > told.epoch);
@@ -161,6 +170,11 @@ describe('carpoolctl restore', () => {
         const back = await done(stack, 'restore', path.join(told.kept, 'data.mdb'));
         assert.match(back.err, /has no seal/);
         await until('the workers have seen it', async () => (await ids(stack)).join() === 'after,before');
+        const found = await until('its answer is back', async () => {
+            const answer = await stack.ask('prompt of after', { request_id: 'after', priority: 'HIGH' }, { check: false });
+            return answer.status === 200 && answer;
+        });
+        assert.equal(found.headers['idempotent-replayed'], 'true');
     });
 
     withStack('of what waited: it runs where it still waits, and is unknown where it may have run', async (stack, away) => {
@@ -178,7 +192,7 @@ describe('carpoolctl restore', () => {
         const same = (await done(stack, 'restore', away('c'), '--json')).json;
         assert.deepEqual([same.requests_queued, same.requests_unknown], [1, 0]);
         const told = (await done(stack, 'restore', away('b'), '--json')).json;
-        assert.deepEqual([told.requests_queued, told.requests_unknown], [0, 2]);
+        assert.deepEqual([told.requests_queued, told.requests_unknown, told.requests_carried], [0, 2, 0]);
         await until('the workers have seen it', async () => (await ids(stack)).length === 0);
         for (const id of ['ran-since', 'waits']) {
             /* A worker that has not looked since replays what it still sees. */

@@ -252,3 +252,46 @@ Test(requests, what_a_call_may_cost_stands_while_it_runs)
     cr_assert_eq(out.held.picousd, 0, "it was counted with that");
     store_read_end(r);
 }
+
+struct scanned {
+    uint8_t keys[8];
+    unsigned n, stop_at;
+};
+
+static int note(void *arg, const uint8_t key[REQUEST_KEY_SIZE], const struct request_record *record)
+{
+    struct scanned *s = arg;
+    cr_assert_eq(record->state, REQUEST_DONE);
+    if (s->n == s->stop_at)
+        return ERR_NOMEM;
+    s->keys[s->n++] = key[0];
+    return 0;
+}
+
+Test(requests, are_scanned_in_steps)
+{
+    struct scanned s = {.stop_at = 8};
+    struct request_record done = {.state = REQUEST_DONE, .expires_s = 2000};
+    uint8_t last[REQUEST_KEY_SIZE] = {77};
+    bool more = true;
+    struct err e = {0};
+    struct store_read *r = fixture_read();
+    cr_assert_eq(requests_scan(r, NULL, 5, 1000, note, &s, last, &more, &e), 0, "%s", e.text);
+    cr_assert(!more && last[0] == 77 && !s.n);
+    store_read_end(r);
+    for (uint8_t key = 1; key <= 4; key++)
+        put(key, done, 0);
+    done.expires_s = 1000;
+    put(5, done, 0);
+    r = fixture_read();
+    cr_assert_eq(requests_scan(r, NULL, 2, 1000, note, &s, last, &more, &e), 0, "%s", e.text);
+    cr_assert(more && last[0] == 2 && s.n == 2);
+    cr_assert_eq(requests_scan(r, last, 3, 1000, note, &s, last, &more, &e), 0, "%s", e.text);
+    cr_assert(!more && last[0] == 5, "one whose time is over was looked at, too");
+    cr_assert_eq(s.n, 4);
+    cr_assert_arr_eq(s.keys, ((uint8_t[]){1, 2, 3, 4}), 4);
+    s = (struct scanned){.stop_at = 1};
+    cr_assert_eq(requests_scan(r, NULL, 5, 1000, note, &s, last, &more, &e), ERR_NOMEM);
+    cr_assert_eq(last[0], 1);
+    store_read_end(r);
+}
