@@ -14,6 +14,7 @@
 #include "base/dir.h"
 #include "store/lmdb_private.h"
 #include "store/place.h"
+#include "store/whole.h"
 
 #define MAP_START       ((uint64_t)16 << 20)
 #define READERS_DEFAULT 126 /* LMDB's */
@@ -117,7 +118,10 @@ static int open_env(struct store *s, const struct store_options *o, uint64_t fil
 {
     bool writer = o->access == STORE_WRITER;
     uint64_t before = lock_inode(s);
-    int fd, rc = mdb_env_create(&s->env);
+    int fd, rc = whole_check(s->dir, e);
+    if (rc)
+        return rc;
+    rc = mdb_env_create(&s->env);
     if (!rc)
         rc = mdb_env_set_maxdbs(s->env, TABLES);
     if (!rc && o->readers_max)

@@ -33,8 +33,9 @@ struct store_options {
  * Opens <dir>/data.mdb. A writer creates what is missing (directory and files 0700/0600 whatever the umask),
  * checks the schema version and refuses a network file system (statfs) with a sentence that says what to do.
  * A reader gets ERR_NOT_FOUND while no writer has created the store. data.mdb is made close-on-exec. Blocks
- * on files. ERR_INVAL: the network file system, or a store of a newer version. Never open one directory twice
- * in a process: closing the second would drop the locks of the first.
+ * on files. ERR_INVAL: the network file system, or a store of a newer version. ERR_CORRUPT: it is no store,
+ * or was cut short, and is not mapped. Never open one directory twice in a process: closing the second would
+ * drop the locks of the first.
  */
 MUST_CHECK
 int store_open(const char *dir, const struct store_options *options, struct store **ret_store, struct err *e);

@@ -318,3 +318,35 @@ describe('carpoolctl restore', () => {
         await until('it is served', async () => (await ids(stack)).join() === 'only');
     });
 });
+
+describe('a store that was cut short', () => {
+    withStack('is said to be so by every program, ends none, and is replaced', async (stack, away) => {
+        await ask(stack, 'only');
+        await done(stack, 'backup', away('good'));
+        await done(stack, 'drain');
+        const file = path.join(stack.storage, 'data.mdb');
+        const bytes = storeBytes(stack);
+        fs.unlinkSync(file); /* workers have it in their memory */
+        fs.writeFileSync(file, bytes.subarray(0, 12288), { mode: 0o600 });
+        const commands = [['export'], ['export', 'audit'], ['key', 'list'], ['backup', away('bad')], ['key', 'create']];
+        for (const command of commands) {
+            const result = await ctl(stack, command);
+            assert.equal(result.status, 1, `${command.join(' ')}: ${result.signal} ${result.err}`);
+            assert.match(result.err, /data\.mdb is damaged: it was cut short, and has 3 of \d+ pages\./, command.join(' '));
+        }
+        const status = await ctl(stack, ['status', '--json']);
+        assert.equal(status.status, 6, status.err);
+        assert.match(JSON.stringify(status.json), /was cut short/);
+        const health = await until('the workers see it', async () => {
+            const now = await stack.get('/health', { check: false });
+            return now.status === 503 && now;
+        }, 15000);
+        assert.match(health.json.dependencies.store.reason, /was cut short/);
+        const refused = await stack.ask('prompt of nobody', { request_id: 'nobody', priority: 'HIGH' }, { check: false });
+        assert.equal(refused.status, 503, refused.text);
+        assert.match(refused.text, /STORE_UNAVAILABLE/);
+        assert.deepEqual(fs.statSync(file).size, 12288, 'nobody has written to it');
+        await done(stack, 'restore', away('good'));
+        await until('it is served', async () => (await ids(stack)).join() === 'only', 15000);
+    });
+});

@@ -201,7 +201,7 @@ describe('carpoolctl doctor on a host', () => {
         fs.writeFileSync(path.join(short, 'data.mdb'), bytes.subarray(0, 12288));
         const cut = (await at(short))['storage.store'];
         assert.equal(cut.state, 'fail');
-        assert.match(cut.message, /damaged, or was cut short.*carpoolctl restore/);
+        assert.match(cut.message, /damaged: it was cut short.*carpoolctl restore/);
         assert.match((await at(path.join(stack.dir, 'none/yet')))['storage.dir'].message, /made at the first start/);
         const file = path.join(stack.dir, 'file');
         fs.writeFileSync(file, '');
