@@ -16,6 +16,7 @@
 
 #include "base/conf.h"
 #include "base/dir.h"
+#include "base/failed_start.h"
 #include "base/harden.h"
 #include "base/lock.h"
 #include "base/log.h"
@@ -169,10 +170,20 @@ static int open_log(const struct conf *conf, bool background, struct err *e)
 static void keep_private(const struct conf *conf)
 {
     const char *dir = conf->storage.dir;
-    static const char *const ours[] = {
-        "data.mdb", "lock.mdb", "coordinator.lock", "coordinator.sock", "provider.key", "provider.key.new",
-        "logs",     "run",      "run.lock",         "health.json",      "restore.new",  "restored",
-        NULL};
+    static const char *const ours[] = {"data.mdb",
+                                       "lock.mdb",
+                                       "coordinator.lock",
+                                       "coordinator.sock",
+                                       "provider.key",
+                                       "provider.key.new",
+                                       "logs",
+                                       "run",
+                                       "run.lock",
+                                       "health.json",
+                                       "restore.new",
+                                       "restored",
+                                       FAILED_START_FILE,
+                                       NULL};
     enum dir_privacy privacy = dir_tighten(dir, ours);
     if (dir_contains(dir,
                      conf->log.dir)) /* one that is elsewhere may be shared; the files in it are private */
@@ -195,6 +206,7 @@ static void on_ready(void *arg)
 {
     struct start *s = arg;
     sandbox_calls(s->conf, s->landlock_abi);
+    failed_start_forget(s->conf->storage.dir);
     tell_parent(*s->parent_fd, "ready");
     *s->parent_fd = -1;
     notify_manager("READY=1");

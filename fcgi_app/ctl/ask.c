@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/dir.h"
+#include "base/failed_start.h"
 #include "ctl/ctl.h"
 
 #define ASK_LIMIT_US  (30 * US_PER_S)
@@ -46,9 +47,19 @@ static void name_actor(char ret_actor[AUDIT_ACTOR_MAX + 1])
 /* A store, or a place for one: a key made in a directory of other things is missed where the service is. */
 static int check_place(const char *dir, struct err *e)
 {
-    static const char *const before_the_first[] = {
-        "coordinator.lock", "coordinator.sock", "health.json", "lock.mdb", "logs",     "lost+found",
-        "provider.key",     "restore.new",      "restored",    "run",      "run.lock", NULL};
+    static const char *const before_the_first[] = {FAILED_START_FILE,
+                                                   "coordinator.lock",
+                                                   "coordinator.sock",
+                                                   "health.json",
+                                                   "lock.mdb",
+                                                   "logs",
+                                                   "lost+found",
+                                                   "provider.key",
+                                                   "restore.new",
+                                                   "restored",
+                                                   "run",
+                                                   "run.lock",
+                                                   NULL};
     char path[PATH_MAX];
     struct stat st;
     snprintf(path, sizeof(path), "%s/data.mdb", dir);

@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 
 #include "base/clock.h"
+#include "base/failed_start.h"
 #include "base/lock.h"
 #include "ctl/running.h"
 #include "provider/provider.h"
@@ -87,8 +88,13 @@ static void read_store(struct ctl *t, struct status *s)
 
 static void judge_alone(struct ctl *t, struct status *s, int rc, const struct err *why)
 {
+    char failed[FAILED_START_SIZE];
     if (rc == ERR_NOT_FOUND && !s->holder && t->conf->coordinator.autostart) {
         s->state = STATUS_IDLE;
+        if (failed_start_read(s->dir, failed)) {
+            s->state = STATUS_DEGRADED;
+            warn(s, "The last start of a coordinator failed; the next prompt tries again. %s", failed);
+        }
         return;
     }
     s->state = STATUS_DOWN;

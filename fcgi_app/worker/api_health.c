@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/failed_start.h"
 #include "base/version.h"
 #include "provider/provider.h"
 #include "worker/api.h"
@@ -29,6 +30,7 @@ struct part {
 struct health {
     struct part coordinator, store, provider, redis, kafka;
     bool mock, keyless, auth_off, degraded;
+    char failed_start[FAILED_START_SIZE]; /* empty: the last start of a coordinator did not fail */
 };
 
 static bool is_down(const struct part *p)
@@ -84,7 +86,10 @@ static void read_alone(struct health *h, struct worker *w, int rc, struct err *e
     else
         h->store =
             (struct part){s ? "ok" : "idle", s ? NULL : "it is made when the coordinator first starts"};
-    if (rc == ERR_NOT_FOUND && w->conf->coordinator.autostart)
+    bool starts = rc == ERR_NOT_FOUND && w->conf->coordinator.autostart;
+    if (starts && failed_start_read(w->conf->storage.dir, h->failed_start))
+        h->coordinator = (struct part){"down", h->failed_start};
+    else if (starts)
         h->coordinator = (struct part){"idle", "it starts with the next prompt"};
     else
         h->coordinator = (struct part){"down", e->text};
@@ -139,8 +144,10 @@ static int write_health(struct buf *out, struct worker *worker, const struct hea
 {
     struct json_writer w;
     const char *name = worker->conf->server.app_name;
-    bool down = is_down(&h->coordinator) || is_down(&h->store);
-    bool degraded = h->degraded || is_down(&h->provider) || is_down(&h->redis) || is_down(&h->kafka);
+    /* The next prompt tries another start, and a balancer that sees 503 here would send none. */
+    bool down = (is_down(&h->coordinator) && !h->failed_start[0]) || is_down(&h->store);
+    bool degraded = h->degraded || is_down(&h->coordinator) || is_down(&h->provider) || is_down(&h->redis) ||
+                    is_down(&h->kafka);
 
     json_writer_init(&w, out);
     json_object_begin(&w);

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/conf.h"
+#include "base/failed_start.h"
 #include "base/slice.h"
 #include "base/utf8.h"
 
@@ -191,6 +192,8 @@ int autostart_run(struct autostart *a, const char *config, int leave_fd, struct 
                  (a->finished_us && clock_mono_us() < a->finished_us + SPACING_US);
     if (!ended) {
         a->rc = start(config, leave_fd, &a->by_other, &a->result);
+        if (a->rc && a->rc != ERR_AGAIN && a->rc != ERR_CLOSED && a->dir)
+            failed_start_note(a->dir, a->result.text);
         a->finished_us = clock_mono_us();
         atomic_fetch_add(&a->finished, 1);
         if (a->ended)

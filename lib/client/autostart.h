@@ -17,6 +17,7 @@ struct autostart {
     void (*ended)(
         const struct autostart *a); /* for the log: a start has ended as rc, by_other and result say,
                                        once for each, under the mutex; NULL: nobody wants to know */
+    const char *dir;                /* where a failure is noted (base/failed_start.h); lent; NULL: nowhere */
     pthread_mutex_t one_at_a_time;
     _Atomic uint64_t finished;
     uint64_t finished_us;

@@ -29,6 +29,7 @@ int link_host_init(struct link_host *h, const struct conf *conf, void (*ended)(c
         return err_set(e, ERR_NOMEM, "There is no memory to talk to the coordinator.");
     }
     autostart_init(&h->autostart, ended);
+    h->autostart.dir = conf->storage.dir;
     return 0;
 }
 

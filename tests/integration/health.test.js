@@ -2,6 +2,9 @@
 /* GET /health: its shape, and that it answers however busy, broken or asleep the rest is. */
 const { describe } = require('node:test');
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
+const { ctl } = require('./ctl');
 const { useStack, until, sleep, assertError, STRETCH } = require('./harness');
 
 describe('shape', () => {
@@ -139,6 +142,39 @@ describe('asleep', () => {
             result: 'Processed: wake up',
         });
         assert.notEqual(s.coordinatorPid(), pid);
+    });
+});
+
+describe('a start that failed', () => {
+    const s = useStack({ env: { CARPOOL_COORDINATOR_IDLE_EXIT_S: '1' } });
+
+    s.test('is told with its reason by every process, until one succeeds', async () => {
+        const coordinator = async () => (await s.get('/health')).json.dependencies.coordinator;
+        const file = path.join(s.dir, 'carpool.conf');
+        const good = fs.readFileSync(file, 'utf8');
+        const note = path.join(s.storage, 'coordinator.failed');
+        fs.writeFileSync(file, `${good}\n[batch]\nnonsense = 1\n`);
+        const refused = await s.ask('to nobody', { priority: 'HIGH' }, { check: false });
+        assert.equal(refused.status, 503, refused.text);
+        assert.match(refused.text, /nonsense/);
+        const health = await until('/health has noticed', async () => {
+            const r = await s.get('/health');
+            return r.json.status !== 'ok' && r;
+        });
+        /* Not 503: a balancer that sends no prompts would keep it so. */
+        assert.deepEqual([health.status, health.json.status], [200, 'degraded']);
+        assert.equal(health.json.dependencies.coordinator.status, 'down');
+        assert.match(health.json.dependencies.coordinator.reason, /did not start: .*nonsense/);
+        assert.equal(fs.statSync(note).mode & 0o777, 0o600);
+        fs.writeFileSync(file, good);
+        const status = await ctl(s, ['status', '--json']);
+        assert.equal(status.status, 5, status.err);
+        assert.match(status.out, /did not start: .*nonsense/);
+        assert.equal((await s.ask('to somebody', { priority: 'HIGH' })).status, 200);
+        await until('one runs', async () => (await coordinator()).status === 'ok');
+        assert.ok(!fs.existsSync(note));
+        await until('it left', () => s.coordinatorPid() === null, 8000);
+        await until('it is missed by nobody', async () => (await coordinator()).status === 'idle');
     });
 });
 
