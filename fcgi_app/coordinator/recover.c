@@ -172,7 +172,9 @@ static void sweep(struct core *c)
 
 void intake_sweep_on(struct core *c)
 {
-    if (c->sweep_more && !c->sweeping && !c->draining)
+    /* Who leaves has nothing to wait for when only figures are left; unless the disk takes nothing. */
+    bool last = c->counters && !core_works(c) && !c->store_fault.code;
+    if (!c->sweeping && (c->draining ? last : c->sweep_more))
         sweep(c);
 }
 
