@@ -289,7 +289,9 @@ static struct commit_op *change_op(const struct core *c, const struct settings_c
     }
     *op->overrides = change->overrides;
     *op->settings = change->settings;
-    op->shared_version = change->shared_version;
+    /* Also of those that say nothing of the machines: a failed commit may have left a later one on the disk.
+     */
+    op->shared_version = change->shared_version ? change->shared_version : c->shared.settings_version;
     if (trail_settings(c, change, &op->audit) == 0)
         return op;
     commit_op_free(op);
