@@ -221,6 +221,17 @@ describe('what is told while it is written', () => {
         assert.ok(heard(['Answer to: ', 'seven', 'seven']).includes('I3'));
         assert.ok(heard([], 'data: {\n\ndata: [DONE]\n\n').includes('I4'));
     });
+    test('says nothing where the filter took the answer, and nowhere else', () => {
+        const silent = (behaviour) => {
+            const s = story();
+            s.call('seven', { streams: true, behaviour });
+            stream(s, []);
+            s.entries.push(...s.done('s', 'seven').map((e) => (e.text === undefined ? e : { ...e, text: '' })));
+            return s.check().map((v) => v.rule);
+        };
+        assert.deepEqual(silent('filter'), []);
+        assert.ok(silent('ok').includes('I3'));
+    });
     test('breaks with a part, but not by itself', () => {
         const broken = (from, to) => {
             const s = story();

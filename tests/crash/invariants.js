@@ -127,15 +127,16 @@ function paidIsRecorded(unit, repairs, violation) {
 function answersBelong(history, violation) {
     for (const unit of history.units) {
         const own = new Set([...unit.prompts].map(history.answerOf));
+        const isSilent = (text) => text === '' && unit.dispatches.some((dispatch) => dispatch.silent);
         for (const attempt of unit.attempts) {
             const { state, text, id } = attempt.word;
             if (state !== 'done') continue;
             const fits = attempt.prompt === undefined ? own.has(text) : text === history.answerOf(attempt.prompt);
-            if (!fits) violation(unit, `client #${attempt.n} got the answer to another prompt`);
+            if (!fits && !isSilent(text)) violation(unit, `client #${attempt.n} got the answer to another prompt`);
             if (id !== undefined && id !== unit.id) violation(unit, `client #${attempt.n} got the answer of the id ${id}`);
         }
         for (const chat of unit.chats)
-            if (chat.request_id !== unit.id || !unit.prompts.has(chat.prompt) || chat.text !== history.answerOf(chat.prompt))
+            if (chat.request_id !== unit.id || !unit.prompts.has(chat.prompt) || (chat.text !== history.answerOf(chat.prompt) && !isSilent(chat.text)))
                 violation(unit, `the chat ${chat.id} belongs to another request`);
         for (const chat of unit.chats) if (chat.cached) givenAgain(history, unit, chat, violation);
     }

@@ -39,6 +39,8 @@ function dispatchesOf(call) {
         at: call.at,
         answeredAt: call.answeredAt ?? Infinity,
         outcome: outcomeOf(call, index),
+        /* A stream whose answer the provider's filter took: it ends well, and says nothing. */
+        silent: Boolean(call.streams) && call.sentWhole && ['filter', 'filter_finish'].includes(call.behaviour),
         toString() {
             const when = (t) => (Number.isFinite(t) ? (t / 1000).toFixed(3) : '?');
             return `provider call ${call.n} ${when(this.at)}..${when(this.answeredAt)} of ${call.members.length}, ${call.behaviour}: ${this.outcome}`;

@@ -208,13 +208,17 @@ async function askBothAgain() {
     for (const { unit, id, prompt, word } of history.attempts) {
         if (!id || prompt === undefined || !['done', 'unknown'].includes(word.state) || asked.get(unit)?.isTold) continue;
         const isTold = word.state === 'done' && !id.startsWith('deleted');
-        asked.set(unit, { q: { id, group: unit.group, prompt, priority: priorityOf(prompt) }, isTold });
+        asked.set(unit, { q: { id, group: unit.group, prompt, priority: priorityOf(prompt) }, isTold, family: unit.family });
     }
     const list = [...asked.values()];
     await inParallel(list.length, 16, async (i) => {
-        const { q, isTold } = list[i];
+        const { q, isTold, family } = list[i];
         const ends = [];
-        for (const machine of machines.all) ends.push(await load.at(machine).ask(q, { mustSucceed: isTold || undefined }));
+        for (const machine of machines.all) {
+            const at = load.at(machine);
+            const options = { mustSucceed: isTold || undefined };
+            ends.push(await (family === 'openai' ? at.listen(q, options) : at.ask(q, options)));
+        }
         const [a, b] = ends;
         if (a.status !== b.status || (a.status === 200 && a.text !== b.text))
             faults.push(`${q.id}: in the end A says ${a.status} ${a.text}, B ${b.status} ${b.text}`);
