@@ -395,16 +395,14 @@ void core_count(struct core *c, const char *name, const char *suffix, uint64_t d
     if (!delta)
         return;
     if (suffix)
-        snprintf(text, sizeof(text), "%s.%s", name, suffix);
-    else
-        snprintf(text, sizeof(text), "%s", name);
-    counter_add(&c->counters, text, delta);
+        counter_name(text, name, suffix);
+    counter_add(&c->counters, suffix ? text : name, delta);
 }
 
 void core_count_value(struct core *c, const char *name, const char *suffix, uint64_t value)
 {
-    char prefix[COUNTER_NAME_MAX / 2], text[COUNTER_NAME_MAX];
-    snprintf(prefix, sizeof(prefix), "%s.%s", name, suffix);
+    char prefix[COUNTER_NAME_MAX], text[COUNTER_NAME_MAX];
+    counter_name(prefix, name, suffix);
     histogram_bucket_name(text, prefix, value);
     counter_add(&c->counters, text, 1);
     histogram_sum_name(text, prefix);

@@ -152,11 +152,11 @@ void event_pair(struct core *c, const struct chat *chat)
     uuid_format(&chat->batch_id, batch);
     buf_clear(&c->scratch);
     buf_printf(&c->scratch,
-               "==== %s request %.*s, batch %s%s, %s, %llu tokens, %.3f ms ====\n--- prompt ---\n", time,
+               "==== %s request %.*s, batch %s%s, %s, %llu tokens, %llu.%03u ms ====\n--- prompt ---\n", time,
                (int)chat->request_id.n, chat->request_id.p, batch, chat->cached ? " (cached)" : "",
                conf_priority_name(chat->priority),
                (unsigned long long)(chat->prompt_tokens + chat->completion_tokens),
-               (double)chat->latency_us / 1000.0);
+               (unsigned long long)(chat->latency_us / 1000), (unsigned)(chat->latency_us % 1000));
     buf_append_slice(&c->scratch, chat->prompt);
     buf_append_text(&c->scratch, "\n--- answer ---\n");
     buf_append_slice(&c->scratch, chat->text);

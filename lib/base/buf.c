@@ -90,16 +90,23 @@ void buf_append_byte(struct buf *b, uint8_t byte)
 void buf_printf(struct buf *b, const char *format, ...)
 {
     va_list args, again;
+    if (b->failed)
+        return;
     va_start(args, format);
     va_copy(again, args);
-    int n = vsnprintf(NULL, 0, format, args);
+    /* What there is room for is written at once. */
+    size_t room = b->data ? b->cap - b->len : 0;
+    int n = vsnprintf(room ? b->data + b->len : NULL, room, format, args);
     va_end(args);
     if (n < 0)
         b->failed = true;
     else if (grow(b, (size_t)n)) {
-        vsnprintf(b->data + b->len, (size_t)n + 1, format, again);
+        if ((size_t)n >= room)
+            vsnprintf(b->data + b->len, (size_t)n + 1, format, again);
         buf_advance(b, (size_t)n);
     }
+    if (b->failed && room)
+        b->data[b->len] = 0;
     va_end(again);
 }
 

@@ -4,8 +4,10 @@
  */
 #include "base/clock.h"
 
-#include <stdio.h>
+#include <string.h>
 #include <time.h>
+
+#include "base/digits.h"
 
 #define DAY_S          86400ull
 #define LAST_REAL_US   (253402300800ull * US_PER_S - 1) /* 9999-12-31T23:59:59.999999Z */
@@ -72,10 +74,14 @@ void clock_format_rfc3339(uint64_t real_us, char ret_text[CLOCK_RFC3339_SIZE])
         real_us = LAST_REAL_US;
     struct date d = date_of_day(real_us / US_PER_S / DAY_S);
     unsigned s = (unsigned)(real_us / US_PER_S % DAY_S);
-    unsigned ms = (unsigned)(real_us % US_PER_S / US_PER_MS);
-    /* The remainders only tell the compiler what the numbers cannot exceed. */
-    snprintf(ret_text, CLOCK_RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", d.year % 10000,
-             d.month % 100, d.day % 100, s / 3600 % 100, s / 60 % 60, s % 60, ms % 1000);
+    memcpy(ret_text, "0000-00-00T00:00:00.000Z", CLOCK_RFC3339_SIZE);
+    digits_put(ret_text, 4, d.year);
+    digits_put(ret_text + 5, 2, d.month);
+    digits_put(ret_text + 8, 2, d.day);
+    digits_put(ret_text + 11, 2, s / 3600);
+    digits_put(ret_text + 14, 2, s / 60 % 60);
+    digits_put(ret_text + 17, 2, s % 60);
+    digits_put(ret_text + 20, 3, real_us % US_PER_S / US_PER_MS);
 }
 
 uint32_t clock_day(uint64_t real_us)

@@ -1,6 +1,6 @@
 /*
- * See redact.h. One pass: a table says at which bytes anything secret can begin, and only there is looked
- * closer.
+ * See redact.h. One pass: two tables say at which pairs of bytes anything secret can begin, and only there is
+ * looked closer.
  */
 #include "base/redact.h"
 
@@ -209,12 +209,44 @@ static struct span field_at(struct slice text, size_t at)
 static struct span known_at(struct slice text, size_t at)
 {
     struct span found = {at, 0};
-    for (unsigned i = 0; i < REDACT_SECRETS; i++)
+    for (unsigned i = 0; i < REDACT_SECRETS && known.n[i]; i++) /* they fill up from the first on */
         if (known.n[i] > found.n && text.n - at >= known.n[i] &&
             memcmp(text.p + at, known.text[i], known.n[i]) == 0)
             found.n = known.n[i];
     return found;
 }
+
+/* What can look like a secret, by its first two bytes: a bit for each kind of beginning, in the table of the
+ * first byte and in that of the second. */
+enum beginning {
+    PARAMETER = 1,  /* ?key= &api_key= ?token= &password= ?secret= */
+    USERINFO = 2,   /* :// */
+    CREDENTIAL = 4, /* bearer basic */
+    FIELD_A = 8,    /* api_key AIza */
+    FIELD_P = 16,   /* password */
+    KEY_S = 32,     /* sk- gsk_ */
+    KEY_X = 64,     /* xai- */
+    KEY_HC = 128    /* hf_ cp_ */
+};
+static const uint8_t first_byte[256] = {
+    ['?'] = PARAMETER, ['&'] = PARAMETER, [':'] = USERINFO, ['b'] = CREDENTIAL, ['B'] = CREDENTIAL,
+    ['a'] = FIELD_A,   ['A'] = FIELD_A,   ['p'] = FIELD_P,  ['P'] = FIELD_P,    ['s'] = KEY_S,
+    ['g'] = KEY_S,     ['x'] = KEY_X,     ['h'] = KEY_HC,   ['c'] = KEY_HC};
+static const uint8_t second_byte[256] = {['/'] = USERINFO,
+                                         ['e'] = CREDENTIAL,
+                                         ['E'] = CREDENTIAL,
+                                         ['I'] = FIELD_A,
+                                         ['k'] = PARAMETER | KEY_S,
+                                         ['K'] = PARAMETER,
+                                         ['t'] = PARAMETER,
+                                         ['T'] = PARAMETER,
+                                         ['S'] = PARAMETER,
+                                         ['a'] = PARAMETER | CREDENTIAL | FIELD_P | KEY_X,
+                                         ['A'] = PARAMETER | CREDENTIAL | FIELD_P,
+                                         ['p'] = PARAMETER | FIELD_A | KEY_HC,
+                                         ['P'] = PARAMETER | FIELD_A,
+                                         ['s'] = PARAMETER | KEY_S,
+                                         ['f'] = KEY_HC};
 
 /* What looks like a secret, by the byte it begins with. */
 static struct span shape_at(struct slice text, size_t at)
@@ -249,17 +281,14 @@ static struct span shape_at(struct slice text, size_t at)
 
 void redact(char *bytes, size_t n)
 {
-    static const bool shapes[256] = {
-        ['?'] = true, ['&'] = true, [':'] = true, ['b'] = true, ['B'] = true, ['A'] = true, ['a'] = true,
-        ['p'] = true, ['P'] = true, ['s'] = true, ['g'] = true, ['x'] = true, ['h'] = true, ['c'] = true};
     struct slice text = {bytes, n};
     pthread_rwlock_rdlock(&known.lock);
     for (size_t i = 0; i < n; i++) {
         struct span found = {0};
-        unsigned char c = (unsigned char)bytes[i];
+        unsigned char c = (unsigned char)bytes[i], next = i + 1 < n ? (unsigned char)bytes[i + 1] : 0;
         if (known.starts[c])
             found = known_at(text, i);
-        if (!found.n && shapes[c])
+        if (!found.n && (first_byte[c] & second_byte[next]))
             found = shape_at(text, i);
         if (!found.n)
             continue;

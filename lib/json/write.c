@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/digits.h"
 #include "base/escape.h"
 
 #define MAX_DEPTH 63 /* bits of has_items but for the top level's */
@@ -126,18 +127,14 @@ void json_double(struct json_writer *w, double number)
 
 void json_us_as_ms(struct json_writer *w, uint64_t us)
 {
-    unsigned rest = (unsigned)(us % 1000);
-    int decimals = 3;
-    if (!rest) {
-        json_u64(w, us / 1000);
-        return;
-    }
-    while (rest % 10 == 0) {
-        rest /= 10;
-        decimals--;
-    }
-    before_item(w);
-    buf_printf(w->out, "%" PRIu64 ".%0*u", us / 1000, decimals, rest);
+    char decimals[4] = ".";
+    size_t n = 4;
+    digits_put(decimals + 1, 3, us % 1000);
+    while (decimals[n - 1] == '0')
+        n--;
+    json_u64(w, us / 1000);
+    if (n > 1)
+        buf_append(w->out, decimals, n);
 }
 
 void json_bool(struct json_writer *w, bool value)

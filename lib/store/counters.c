@@ -83,6 +83,15 @@ static int add_to(struct store_write *w, struct slice key, uint64_t delta, struc
     return table_put(w, TABLE_COUNTERS, key, table_bytes(&n, sizeof(n)), e);
 }
 
+void counter_name(char ret_name[COUNTER_NAME_MAX], const char *first, const char *second)
+{
+    size_t n = strnlen(first, COUNTER_NAME_MAX - 2), m = strnlen(second, COUNTER_NAME_MAX - 2 - n);
+    memcpy(ret_name, first, n);
+    ret_name[n] = '.';
+    memcpy(ret_name + n + 1, second, m);
+    ret_name[n + 1 + m] = 0;
+}
+
 int counters_add(struct store_write *w, struct slice name, uint32_t day, uint64_t delta, struct err *e)
 {
     struct counter_key k;

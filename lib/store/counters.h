@@ -39,6 +39,9 @@ MUST_CHECK
 int counters_days(struct store_read *r, struct slice name, uint32_t from_day, uint32_t to_day,
                   void (*each)(void *arg, uint32_t day, uint64_t sum), void *arg, struct err *e);
 
+/* "<first>.<second>", cut off at the longest name. */
+void counter_name(char ret_name[COUNTER_NAME_MAX], const char *first, const char *second);
+
 /* "<prefix>.<bucket>", where the bucket's ten digits are the lowest value that falls into it.
  * Values that ten digits cannot say count as the largest that they can. */
 void histogram_bucket_name(char ret_name[COUNTER_NAME_MAX], const char *prefix, uint64_t value);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "store/counters.h"
 
 #define SUB_BITS      4
@@ -29,12 +30,14 @@ void histogram_bucket_name(char ret_name[COUNTER_NAME_MAX], const char *prefix, 
     if (value > VALUE_MAX)
         value = VALUE_MAX;
     unsigned bits = width_bits(value);
-    snprintf(ret_name, COUNTER_NAME_MAX, "%s.%0*" PRIu64, prefix, BUCKET_DIGITS, value >> bits << bits);
+    char digits[BUCKET_DIGITS + 1];
+    *digits_put(digits, BUCKET_DIGITS, value >> bits << bits) = 0;
+    counter_name(ret_name, prefix, digits);
 }
 
 void histogram_sum_name(char ret_name[COUNTER_NAME_MAX], const char *prefix)
 {
-    snprintf(ret_name, COUNTER_NAME_MAX, "%s.sum", prefix);
+    counter_name(ret_name, prefix, "sum");
 }
 
 struct collect {

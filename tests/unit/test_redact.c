@@ -1,5 +1,6 @@
 /* Secrets taken out of texts. */
 #include <criterion/criterion.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +120,31 @@ Test(redact, what_looks_like_a_secret)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         expect_redacted(cases[i].text, cases[i].expected);
+}
+
+/* Each name that a value may follow, in both cases; what begins a key, in its own. */
+Test(redact, every_beginning)
+{
+    static const char *const names[] = {"?key=",   "&api_key=",  "?apikey=", "&api-key=", "?access_token=",
+                                        "&token=", "?password=", "&secret=", "://user:",  "bearer ",
+                                        "basic ",  "api_key: ",  "apikey=",  "api-key: ", "password: "};
+    static const char *const keys[] = {"sk-", "AIza", "gsk_", "xai-", "hf_"};
+    for (size_t i = 0; i < 2 * ARRAY_LEN(names); i++) {
+        char text[64], expected[64], name[32];
+        strcpy(name, names[i / 2]);
+        for (char *p = name; *p && i % 2; p++)
+            *p = (char)toupper(*p);
+        const char *rest = name[0] == ':' ? "@host" : "";
+        snprintf(text, sizeof(text), "%sabcdef1234%s", name, rest);
+        snprintf(expected, sizeof(expected), "%s**********%s", name, rest);
+        expect_redacted(text, expected);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        char text[64], expected[64];
+        snprintf(text, sizeof(text), "%sabcdefghij123456", keys[i]);
+        snprintf(expected, sizeof(expected), "%.*s", (int)strlen(text), "********************************");
+        expect_redacted(text, expected);
+    }
 }
 
 /* Whatever the bytes: it stays inside them (AddressSanitizer sees), and what it leaves it leaves for good. */
