@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "worker/exchange.h"
 #include "worker/prompt.h"
 
@@ -62,14 +63,21 @@ void answer_limit_headers(struct exchange *x, const struct wire_limits *l)
     }
 }
 
-#define MS(us) ((double)(us) / (double)US_PER_MS)
-
 void answer_headers(struct exchange *x, const struct prompt_result *p)
 {
-    response_header(&x->response, "Server-Timing",
-                    "accept;dur=%.3f, queue;dur=%.3f, upstream;dur=%.3f, split;dur=%.3f, commit;dur=%.3f",
-                    MS(p->accept_us), MS(p->timing.queue_us), MS(p->timing.upstream_us),
-                    MS(p->timing.split_us), MS(p->timing.commit_us));
+    const struct {
+        const char *name;
+        uint64_t us;
+    } parts[] = {{"accept;dur=", p->accept_us},
+                 {", queue;dur=", p->timing.queue_us},
+                 {", upstream;dur=", p->timing.upstream_us},
+                 {", split;dur=", p->timing.split_us},
+                 {", commit;dur=", p->timing.commit_us}};
+    char text[ARRAY_LEN(parts) * (16 + DIGITS_MS_SIZE)], *end = text;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        end = digits_ms(stpcpy(end, parts[i].name), parts[i].us);
+    *end = 0;
+    response_header(&x->response, "Server-Timing", "%s", text);
     answer_limit_headers(x, &p->limits);
     if (p->replayed)
         response_header(&x->response, "Idempotent-Replayed", "true");

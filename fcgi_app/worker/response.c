@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/log.h"
 
 #define KEPT        (64 * 1024) /* a thread does not hold on to more than this between requests */
 #define MAX_BODY    (256u << 20)
 #define MAX_HEADERS (16 * 1024)
+#define ID_MAX      128
 /* Whatever a browser takes an answer for, it runs nothing in it, shows it in no frame, and tells no other
  * site where it found it. */
 #define POLICY    "default-src 'none'; frame-ancestors 'none'"
@@ -120,25 +122,47 @@ static void put(struct response *r, const char *bytes, size_t n)
     }
 }
 
+static void put_text(struct response *r, const char *text)
+{
+    put(r, text, strlen(text));
+}
+
+static void put_number(struct response *r, uint64_t number)
+{
+    char digits[DIGITS_SIZE];
+    put(r, digits, (size_t)(digits_of(digits, number) - digits));
+}
+
 /* length: of the body; negative: not known. */
 static void put_head(struct response *r, long long length)
 {
-    char head[1024];
-    const char *id = has_control(r->id, strlen(r->id)) ? "-" : r->id;
-    int n = snprintf(head, sizeof(head),
-                     "Status: %d %s\r\n" CONSTANTS "Content-Security-Policy: %s\r\nX-Request-Id: %.128s\r\n",
-                     r->status, reason_of(r->status), r->policy, id);
-    if (r->keep_s && r->status == 200)
-        n += snprintf(head + n, sizeof(head) - (size_t)n, "Cache-Control: public, max-age=%u\r\n", r->keep_s);
-    else
-        n += snprintf(head + n, sizeof(head) - (size_t)n, "Cache-Control: no-store\r\n");
-    if (r->content_type)
-        n += snprintf(head + n, sizeof(head) - (size_t)n, "Content-Type: %s\r\n", r->content_type);
-    if (r->content_type && length >= 0)
-        n += snprintf(head + n, sizeof(head) - (size_t)n, "Content-Length: %lld\r\n", length);
-    put(r, head, (size_t)n);
+    struct slice id = {r->id, strnlen(r->id, ID_MAX)};
+    put_text(r, "Status: ");
+    put_number(r, (uint64_t)r->status);
+    put_text(r, " ");
+    put_text(r, reason_of(r->status));
+    put_text(r, "\r\n" CONSTANTS "Content-Security-Policy: ");
+    put_text(r, r->policy);
+    put_text(r, "\r\nX-Request-Id: ");
+    if (has_control(id.p, id.n))
+        id = SLICE_LITERAL("-");
+    put(r, id.p, id.n);
+    if (r->keep_s && r->status == 200) {
+        put_text(r, "\r\nCache-Control: public, max-age=");
+        put_number(r, r->keep_s);
+    } else
+        put_text(r, "\r\nCache-Control: no-store");
+    if (r->content_type) {
+        put_text(r, "\r\nContent-Type: ");
+        put_text(r, r->content_type);
+    }
+    if (r->content_type && length >= 0) {
+        put_text(r, "\r\nContent-Length: ");
+        put_number(r, (uint64_t)length);
+    }
+    put_text(r, "\r\n");
     put(r, r->headers.data, r->headers.len);
-    put(r, "\r\n", 2);
+    put_text(r, "\r\n");
     r->begun = true;
 }
 

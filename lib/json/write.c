@@ -95,12 +95,9 @@ void json_text(struct json_writer *w, struct slice text)
 
 void json_u64(struct json_writer *w, uint64_t number)
 {
-    char digits[20], *at = digits + sizeof(digits);
+    char digits[DIGITS_SIZE];
     before_item(w);
-    do
-        *--at = (char)('0' + number % 10);
-    while (number /= 10);
-    buf_append(w->out, at, (size_t)(digits + sizeof(digits) - at));
+    buf_append(w->out, digits, (size_t)(digits_of(digits, number) - digits));
 }
 
 void json_i64(struct json_writer *w, int64_t number)
@@ -127,14 +124,13 @@ void json_double(struct json_writer *w, double number)
 
 void json_us_as_ms(struct json_writer *w, uint64_t us)
 {
-    char decimals[4] = ".";
-    size_t n = 4;
-    digits_put(decimals + 1, 3, us % 1000);
-    while (decimals[n - 1] == '0')
-        n--;
-    json_u64(w, us / 1000);
-    if (n > 1)
-        buf_append(w->out, decimals, n);
+    char digits[DIGITS_MS_SIZE], *end = digits_ms(digits, us);
+    while (end[-1] == '0')
+        end--;
+    if (end[-1] == '.')
+        end--;
+    before_item(w);
+    buf_append(w->out, digits, (size_t)(end - digits));
 }
 
 void json_bool(struct json_writer *w, bool value)
