@@ -52,9 +52,13 @@ static void reconcile(struct core *c, const uint8_t *key)
 
 void core_shared_open(struct core *c, const uint8_t (*keys)[SHARED_KEY_SIZE], size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!job_find(c, keys[i]))
+    for (size_t i = 0; i < n; i++) {
+        struct job *j = job_find(c, keys[i]);
+        if (j)
+            j->noted = true; /* by an earlier one of its id, if not by itself: it settles that when it ends */
+        else
             reconcile(c, keys[i]);
+    }
 }
 
 void reconcile_lost(struct core *c)
