@@ -227,6 +227,18 @@ bool budget_refuses(struct core *c, struct job *j, struct budget_refusal *ret_re
     return false;
 }
 
+bool budget_refuses_kept(struct core *c, struct job *j, struct job *duplicate,
+                         struct budget_refusal *ret_refusal)
+{
+    if (j->hold.account)
+        return false;
+    if (budget_refuses(c, duplicate, ret_refusal))
+        return true;
+    j->hold = duplicate->hold;
+    duplicate->hold.account = NULL;
+    return false;
+}
+
 void budget_reserve(struct core *c, struct job *j)
 {
     uint64_t needed;

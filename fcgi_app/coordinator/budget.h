@@ -39,7 +39,12 @@ void budget_fini(struct core *c);
  * the refusal to tell. */
 MUST_CHECK
 bool budget_refuses(struct core *c, struct job *j, struct budget_refusal *ret_refusal);
-/* The same for one that was promised to run: it reserves whether there is so much or not. */
+/* j waits, and is to be kept as duplicate, which would run in its place after a crash: if j costs nothing
+ * (with its caller's key), what that may cost is reserved by j until it is sent. */
+MUST_CHECK
+bool budget_refuses_kept(struct core *c, struct job *j, struct job *duplicate,
+                         struct budget_refusal *ret_refusal);
+/* For one that was promised to run: it reserves whether there is so much or not. */
 void budget_reserve(struct core *c, struct job *j);
 /* It does not go into the queue after all. */
 void budget_release(struct core *c, struct job *j);

@@ -139,12 +139,24 @@ static void kept(struct core *c, struct commit_op *op, uint64_t now_us)
     job_free(j);
 }
 
+static void turn_away(struct core *c, struct core_link *l, uint64_t id, struct job *j,
+                      const struct wire_refusal *why)
+{
+    core_refuse(c, l, id, why);
+    job_free(j);
+}
+
 /* The operation stands behind all that the running one has on its way to the disk and before all that it will
  * have. */
 void intake_keep(struct core *c, struct core_link *l, uint64_t id, struct job *running, struct job *j,
                  uint64_t now_us)
 {
     bool write = running->state == JOB_QUEUED;
+    struct budget_refusal spent;
+    if (j->submit.caller_key.p) { /* it is never stored */
+        turn_away(c, l, id, j, refusal_get(REFUSAL_ASYNC_WITH_KEY));
+        return;
+    }
     if (running->state == JOB_ASKING || (running->state == JOB_ELSEWHERE && !job_is_async(running))) {
         machines_keep(c, l, id, running, j, now_us);
         return;
@@ -161,10 +173,13 @@ void intake_keep(struct core *c, struct core_link *l, uint64_t id, struct job *r
         job_free(j);
         return;
     }
+    if (write && budget_refuses_kept(c, running, j, &spent)) {
+        turn_away(c, l, id, j, &spent.refusal);
+        return;
+    }
     struct commit_op *op = commit_op_new(write, 0, kept);
     if (!op) {
-        core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
-        job_free(j);
+        turn_away(c, l, id, j, refusal_get(REFUSAL_NO_MEMORY));
         return;
     }
     op->owner = j;

@@ -285,9 +285,7 @@ void machines_keep(struct core *c, struct core_link *l, uint64_t id, struct job 
                    struct job *duplicate, uint64_t now_us)
 {
     (void)now_us;
-    if (duplicate->submit.caller_key.p)
-        core_refuse(c, l, id, refusal_get(REFUSAL_ASYNC_WITH_KEY));
-    else if (job_add_keeper(c, running, l, id) < 0)
+    if (job_add_keeper(c, running, l, id) < 0)
         core_refuse(c, l, id, refusal_get(REFUSAL_NO_MEMORY));
     else {
         if (!job_is_async(running)) {

@@ -148,7 +148,7 @@ uint64_t money_sent(struct world *w, const struct call *call, const enum verdict
         first->submit.model.p ? first->submit.model : slice_of(call->provider->provider.model);
     uint64_t cost;
     bool whole = true;
-    if (!p || !first->hold.account)
+    if (!p || !first->hold.account || first->submit.caller_key.p)
         return 0;
     for (size_t i = 0; i < call->n; i++) {
         whole &= fates[i] == VERDICT_ANSWERED;
@@ -167,7 +167,7 @@ void money_ended(struct world *w, const struct flight *f)
     struct payer *p = payer_of(w, j->submit.trust_group);
     uint64_t said;
     struct slice model = j->submit.model.p ? j->submit.model : slice_of(f->call->provider->provider.model);
-    if (!p || !j->hold.account)
+    if (!p || !j->hold.account || j->submit.caller_key.p)
         return;
     /* Nobody knows what it bills, nor, before it is said, how much it says. */
     p->billed -= f->billed < p->billed ? f->billed : p->billed;
