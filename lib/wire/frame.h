@@ -16,7 +16,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-#define WIRE_VERSION     1
+#define WIRE_VERSION     2
 #define WIRE_HEADER_SIZE 16
 #define WIRE_MAX_PAYLOAD (32u << 20)
 

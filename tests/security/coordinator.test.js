@@ -29,7 +29,8 @@ const closedOn = (file, bytes, ms = 3000 * STRETCH) =>
 
 const BROKEN = {
     'version 0': frame(HELLO, Buffer.alloc(24), { version: 0 }),
-    'version 2': frame(HELLO, Buffer.alloc(24), { version: 2 }),
+    'version 1': frame(HELLO, Buffer.alloc(24), { version: 1 }),
+    'version 3': frame(HELLO, Buffer.alloc(24), { version: 3 }),
     'version 255': frame(HELLO, Buffer.alloc(24), { version: 255 }),
     'id 0': frame(HELLO, Buffer.alloc(24), { id: 0n }),
     'a header with more than zero': frame(HELLO, Buffer.alloc(24), { zero: 7 }),

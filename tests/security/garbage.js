@@ -14,7 +14,7 @@ function record(type, content) {
 const BEGIN = record(1, Buffer.from([0, 1, 0, 0, 0, 0, 0, 0]));
 
 /* One frame of etc/protocol.md; more: fields to get wrong. */
-function frame(type, payload = Buffer.alloc(0), { length = payload.length, version = 1, zero = 0, id = 1n } = {}) {
+function frame(type, payload = Buffer.alloc(0), { length = payload.length, version = 2, zero = 0, id = 1n } = {}) {
     const head = Buffer.alloc(16);
     head.writeUInt32LE(length, 0);
     head[4] = version;

@@ -113,7 +113,7 @@ describe('a neighbour who got at the directory of the sockets', { skip }, () => 
         const file = path.join(stack.storage, 'coordinator.sock');
         const hello = Buffer.alloc(16 + 24);
         hello.writeUInt32LE(24, 0);
-        hello[4] = 1; /* version */
+        hello[4] = 2; /* version */
         hello[5] = 1; /* HELLO */
         hello.writeBigUInt64LE(1n, 8);
         const own = await talk(file, hello.toString('hex')).catch((e) => e);

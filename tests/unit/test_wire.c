@@ -53,7 +53,7 @@ Test(wire, two_frames_one_after_the_other)
 Test(wire, header_is_laid_out_as_the_protocol_says)
 {
     append_frame(WIRE_CHAT_DELETE, 0x0102030405060708, "xyz");
-    static const unsigned char expected[] = {3, 0, 0, 0, 1, 7, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1, 'x', 'y', 'z'};
+    static const unsigned char expected[] = {3, 0, 0, 0, 2, 7, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1, 'x', 'y', 'z'};
     cr_assert_eq(out.len, sizeof(expected));
     cr_assert(memcmp(out.data, expected, sizeof(expected)) == 0);
 }
