@@ -47,6 +47,7 @@ static void send_call(struct core *c, struct call *call, uint64_t now_us)
     call->batch->calls++;
     core_count(c, "calls", priority_key(call->batch->priority), 1);
     event_call_start(c, call);
+    stream_sent(c, call, now_us);
     struct err e = {0};
     int rc;
     if (call->provider->provider.kind == PROVIDER_MOCK) {

@@ -7,6 +7,7 @@
 #define RESPONSE_MAX (8u << 20)  /* put together: its text is kept a second time beside it */
 #define END_MS       1000        /* from the last event to the end of the response */
 #define UNREAD_MAX   (64u << 10) /* bytes that a client has not read: the provider waits beyond */
+#define LATE_MS      1000        /* what the provider's own time says comes first */
 
 /* The client that hears j as it comes; NULL: it left. */
 static struct waiter *hearer_of(const struct job *j)
@@ -29,6 +30,14 @@ static void tell(void *arg, struct slice chunk)
     buf_append_slice(&w->link->out, chunk);
     wire_frame_end(&w->link->out, mark);
     core_link_dirty(c, w->link);
+}
+
+void stream_sent(struct core *c, struct call *call, uint64_t now_us)
+{
+    struct waiter *w = call->members[0]->submit.flags & SUBMIT_STREAM ? hearer_of(call->members[0]) : NULL;
+    uint64_t until_us = now_us + (c->conf->provider.timeout_ms + (uint64_t)LATE_MS) * US_PER_MS;
+    if (w && w->deadline.at_us < until_us)
+        heap_move(&c->deadlines, &w->deadline, until_us);
 }
 
 int stream_begin(struct core *c, struct call *call)

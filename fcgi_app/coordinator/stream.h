@@ -12,6 +12,9 @@
 /* The call is about to be sent (once more): whatever it was told before is forgotten. ERR_NOMEM. */
 MUST_CHECK
 int stream_begin(struct core *c, struct call *call);
+/* The call is on its way: whoever hears its stream has waited for that, and the first piece may take as long
+ * as a call may. Of other calls nothing changes. */
+void stream_sent(struct core *c, struct call *call, uint64_t now_us);
 /* Nobody waits for j any more, which is CALLING: what nobody could ask for again ends at the provider, too;
  * the rest goes on to its end. */
 void stream_left(struct core *c, struct job *j, uint64_t now_us);

@@ -15,7 +15,8 @@
 struct handing {
     struct exchange *x;
     struct wire_submit *m;
-    uint64_t deadline_us;         /* monotonic */
+    uint64_t deadline_us;         /* monotonic: until its answer, of one that is heard: until its call */
+    uint64_t until_us;            /* what the coordinator is waited for at most; deadline_us or later */
     uint64_t id;                  /* of the question in the link */
     const struct prompt_ear *ear; /* NULL: only the end is waited for */
     bool heard;                   /* pieces of the answer */
@@ -152,8 +153,8 @@ static enum link_result hand_in(struct handing *h, bool *ret_refused)
     struct err e = {0};
     size_t mark;
     uint64_t now_us = clock_mono_us();
-    int rc = link_connect(&x->link, LINK_AUTOSTART, h->deadline_us, &e);
-    if (rc == ERR_TIMEOUT && clock_mono_us() + PROMPT_HAND_IN_WAIT_US >= h->deadline_us)
+    int rc = link_connect(&x->link, LINK_AUTOSTART, h->until_us, &e);
+    if (rc == ERR_TIMEOUT && clock_mono_us() + PROMPT_HAND_IN_WAIT_US >= h->until_us)
         return LINK_LATE;
     if (rc) {
         *ret_refused = true;
@@ -168,7 +169,13 @@ static enum link_result hand_in(struct handing *h, bool *ret_refused)
     h->id = link_question(&x->link, WIRE_SUBMIT, &mark);
     wire_submit_encode(&x->link.out, h->m);
     wire_frame_end(&x->link.out, mark);
-    return link_send(&x->link, h->deadline_us);
+    return link_send(&x->link, h->until_us);
+}
+
+/* The coordinator knows how long the provider may be silent. This is for one that hangs. */
+static uint64_t patience_us(const struct exchange *x)
+{
+    return x->worker->conf->provider.timeout_ms * US_PER_MS + WAIT_BASE_MS * US_PER_MS;
 }
 
 /* The last word, with what comes before it going to the ear. */
@@ -177,7 +184,7 @@ static enum link_result receive(struct handing *h, struct wire_frame *ret_frame)
     struct exchange *x = h->x;
     uint64_t silence_us = clock_mono_us() + PROMPT_SILENCE_US;
     for (;;) {
-        uint64_t until_us = h->deadline_us + PROMPT_GRACE_US;
+        uint64_t until_us = h->until_us + PROMPT_GRACE_US;
         bool pings = h->ear && silence_us < until_us;
         enum link_result r =
             link_receive(&x->link, h->id, x->request.fd, pings ? silence_us : until_us, ret_frame);
@@ -188,9 +195,7 @@ static enum link_result receive(struct handing *h, struct wire_frame *ret_frame)
             h->heard = true;
             unsigned next = link_next(&x->link);
             here = h->ear->delta(h->ear->arg, ret_frame->payload, next == WIRE_DELTA || next == WIRE_ANSWER);
-            /* The coordinator knows how long the provider may be silent. This is for one that hangs. */
-            h->deadline_us =
-                clock_mono_us() + x->worker->conf->provider.timeout_ms * US_PER_MS + WAIT_BASE_MS * US_PER_MS;
+            h->until_us = clock_mono_us() + patience_us(x);
         } else
             return r;
         if (!here)
@@ -211,7 +216,7 @@ static bool hand_in_until_answered(struct handing *h, struct prompt_result *ret,
             h->m->flags &= ~(unsigned)SUBMIT_FRESH_ID;
             usleep(attempt > 1 ? PROMPT_HAND_IN_WAIT_US : 0);
         }
-        if (clock_mono_us() >= h->deadline_us)
+        if (clock_mono_us() >= h->until_us)
             r = LINK_LATE;
         else {
             r = hand_in(h, &refused);
@@ -281,6 +286,7 @@ static bool wait_for_answer(struct exchange *x, struct wire_submit *m, const str
     struct wire_frame frame;
     uint64_t wait_us = (worker_latency_ms(x->worker, m->priority) + (uint64_t)WAIT_BASE_MS) * US_PER_MS;
     struct handing h = {.x = x, .m = m, .deadline_us = x->request.accepted_us + wait_us, .ear = ear};
+    h.until_us = h.deadline_us + (ear ? patience_us(x) : 0);
     if (!waiting_enter(&x->worker->waiting)) {
         prompt_refuse_waiting(x);
         return false;

@@ -55,8 +55,9 @@ struct prompt_ear {
     bool (*silence)(void *arg); /* nothing came for PROMPT_SILENCE_US */
     void *arg;
 };
-/* The same as prompt_run(), for m with SUBMIT_STREAM. The wait is for the first piece; after it, an answer
- * may take as long as pieces come. A refusal may come after pieces: x->response.begun tells. */
+/* The same as prompt_run(), for m with SUBMIT_STREAM. The wait is for its call to be sent; after that, an
+ * answer may take as long as pieces come, the first of them too. A refusal may come after pieces:
+ * x->response.begun tells. */
 MUST_CHECK
 bool prompt_run_heard(struct exchange *x, struct wire_submit *m, const struct prompt_ear *ear,
                       struct prompt_result *ret_result);

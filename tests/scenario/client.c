@@ -79,6 +79,12 @@ static void need_link(struct world *w, struct client *c)
     feed(w, c, &bytes);
 }
 
+uint64_t client_deadline_us(const struct world *w, const struct client *c)
+{
+    uint64_t call_us = (w->conf.provider.timeout_ms + 1000ull) * US_PER_MS;
+    return c->deadline_us + (c->submit.flags & SUBMIT_STREAM ? 2 * call_us : 0);
+}
+
 void client_submit(struct world *w, struct client *c)
 {
     struct buf bytes;

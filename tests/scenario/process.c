@@ -243,7 +243,7 @@ static void hand_in_again(struct world *w, bool elder, bool workers_too)
         c->waiting = false;
         c->submit.flags &= ~(unsigned)SUBMIT_FRESH_ID;
         /* What was told cannot be taken back: its worker tells that the rest is not known. */
-        bool late = (c->deadline_us < w->now_us && !(c->submit.flags & SUBMIT_ASYNC)) || c->deltas;
+        bool late = (client_deadline_us(w, c) < w->now_us && !(c->submit.flags & SUBMIT_ASYNC)) || c->deltas;
         if (!workers_too && !late && !c->admin)
             client_submit(w, c);
     }
@@ -392,7 +392,7 @@ static void see_who_left(struct world *w)
 {
     for (size_t i = 0; i < w->clients_n; i++) {
         struct client *c = &w->clients[i];
-        if (c->elder && c->link && (c->watching || (c->waiting && c->deadline_us <= w->now_us)))
+        if (c->elder && c->link && (c->watching || (c->waiting && client_deadline_us(w, c) <= w->now_us)))
             client_close(w, c);
     }
     w->elder.stalled_until_us = 0;

@@ -130,7 +130,7 @@ void rules_overdue(struct world *w)
         const struct client *c = &w->clients[i];
         bool stopped = c->elder && !process_elder_runs(w) && !w->elder_acts;
         if (c->waiting && c->submit.request_id.p && !(c->submit.flags & SUBMIT_ASYNC) && !stopped &&
-            !c->deltas && !c->stalled && w->now_us > c->deadline_us + LATE_US)
+            !c->deltas && !c->stalled && w->now_us > client_deadline_us(w, c) + LATE_US)
             world_blame(w, "%s waits past its deadline", c->name);
     }
 }

@@ -226,7 +226,7 @@ void rules_replied(struct world *w, struct client *c, struct slice chat)
     bool async = c->submit.flags & SUBMIT_ASYNC;
     if (!c->submit.request_id.p)
         return;
-    if (!async && w->now_us > c->deadline_us && !c->deltas && !c->late)
+    if (!async && w->now_us > client_deadline_us(w, c) && !c->deltas && !c->late)
         world_blame(w, "%s hears after its deadline", c->name);
     struct chat told = {0};
     if (chat.n && chat_decode(chat, &told) < 0)

@@ -294,6 +294,9 @@ void upstream_key(const struct call *call, char ret_key[64]);
 struct client *client_find(struct world *w, const char *name);
 struct client *client_add(struct world *w, const char *name);
 void client_submit(struct world *w, struct client *c);
+/* When it has heard something, or a piece, at the latest: one that streams, when its call may have been sent
+ * at its deadline, waited once more for a slot after a failure, and taken its time. */
+uint64_t client_deadline_us(const struct world *w, const struct client *c);
 void client_watch(struct world *w, struct client *c, uint64_t wait_us);
 void client_cancel(struct world *w, struct client *c);
 void client_close(struct world *w, struct client *c);

@@ -1,0 +1,56 @@
+'use strict';
+/* Streams whose first piece takes long: who waits for it, and who does not any more. */
+const { describe } = require('node:test');
+const assert = require('node:assert/strict');
+const net = require('node:net');
+const { useStack, until, sleep, STRETCH } = require('./harness');
+const { user, listen, chunksOf, textOf } = require('./openai');
+
+const PING_MS = 10000; /* of silence, until a comment goes out */
+const WAIT_MS = 30500; /* until a prompt of high priority is given up that is not sent */
+const question = (text, more = {}) => ({ messages: [user(text)], ...more });
+
+/* A client that has asked for a stream: a socket. */
+function asking(s, text) {
+    const body = JSON.stringify({ model: 'fake-model', stream: true, ...question(text) });
+    const socket = net.connect(s.port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(
+        'POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n' +
+            `Content-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    return socket;
+}
+
+describe('streams that wait for their first piece', () => {
+    const s = useStack({ provider: 'openai', env: { CARPOOL_RETRY_ATTEMPTS: '0' } });
+    const callOf = (text) => until(`${text} is under way`, () => s.fake.callsWith(text)[0]);
+
+    s.test('a model may think for longer than a prompt waits for its turn', async () => {
+        s.fake.next({ ms: WAIT_MS + 3500 });
+        const result = await listen(s, question('Deep thought?'), { headers: { 'X-Priority': 'high' } });
+        assert.equal(textOf(chunksOf(result)), 'Answer to: Deep thought?');
+        assert.ok(result.comments >= 3, `${result.comments} comments`);
+        assert.ok(result.at[0] > WAIT_MS + 3000, `${result.at[0]} ms`);
+    });
+
+    /* A client that has only closed its side may still read (RFC 9293), and lighttpd does not tell it from one that is gone
+     * until something is written to it. That is the first ping: any earlier, and the status would be out before the provider
+     * has said its own. */
+    s.test('who leaves is seen at once when it resets, by the first ping when it closes', async () => {
+        s.fake.when(() => true, { ms: 3 * PING_MS * STRETCH });
+        const reset = asking(s, 'reset?');
+        const closed = asking(s, 'closed?');
+        const calls = { reset: await callOf('reset?'), closed: await callOf('closed?') };
+        reset.resetAndDestroy();
+        closed.destroy();
+        await until('the call of the one that was reset ends', () => calls.reset.clientLeft, 2000);
+        await until('so does the other', () => calls.closed.clientLeft, PING_MS + 3000);
+        const kept = await until('nothing is held for them', async () => {
+            const { text } = await s.get('/metrics');
+            return /^carpool_provider_calls_in_flight 0$/m.test(text) && text;
+        });
+        assert.match(kept, /^carpool_streams_aborted_total 2$/m);
+        assert.match(kept, /^carpool_prompts_in_flight 0$/m);
+    });
+});
