@@ -2,7 +2,7 @@
 /* Chat and text completions through the SDK. */
 const { describe } = require('node:test');
 const assert = require('node:assert/strict');
-const { useCarpool, client, question } = require('./sdk');
+const { OpenAI, useCarpool, client, question } = require('./sdk');
 const { continuationOf } = require('../integration/fake_dialects');
 
 describe('the SDK', () => {
@@ -96,5 +96,51 @@ describe('the SDK', () => {
         assert.deepEqual(data, first);
         assert.equal(response.headers.get('idempotent-replayed'), 'true');
         assert.equal(s.fake.calls.length, 1);
+    });
+});
+
+describe('what was answered before', () => {
+    const s = useCarpool({ env: { CARPOOL_CACHE_MODE: 'exact' } });
+    const told = async (stream) => {
+        let text = '';
+        for await (const chunk of await stream) text += chunk.choices[0]?.delta?.content ?? '';
+        return text;
+    };
+
+    s.test('is given again, unless Cache-Control says to ask', async () => {
+        const sdk = client(s);
+        const body = question('Again?', { temperature: 1 });
+        const first = await sdk.chat.completions.create(body);
+        const again = await sdk.chat.completions.create(body);
+        assert.notEqual(again.id, first.id, 'an answer of its own');
+        assert.deepEqual([again.choices, again.usage], [first.choices, first.usage]);
+        assert.equal(s.fake.calls.length, 1);
+        await sdk.chat.completions.create(body, { headers: { 'Cache-Control': 'no-cache' } });
+        assert.equal(s.fake.calls.length, 2);
+    });
+
+    s.test('is streamed again, too', async () => {
+        const { completions } = client(s).chat;
+        const body = question('a b c d', { stream: true });
+        for (let i = 0; i < 2; i++) assert.equal(await told(completions.create(body)), 'Answer to: a b c d');
+        assert.equal(s.fake.calls.length, 1);
+        await told(completions.create(body, { headers: { 'Cache-Control': 'no-cache' } }));
+        assert.equal(s.fake.calls.length, 2);
+    });
+});
+
+describe('without a key', () => {
+    const s = useCarpool({ env: { API_KEY: '' } });
+
+    s.test('any text will do, and the environment says where', async () => {
+        process.env.OPENAI_BASE_URL = `http://127.0.0.1:${s.port}/v1`;
+        process.env.OPENAI_API_KEY = 'none';
+        try {
+            const answer = await new OpenAI({ maxRetries: 0 }).chat.completions.create(question('Who?'));
+            assert.equal(answer.choices[0].message.content, 'Answer to: Who?');
+        } finally {
+            delete process.env.OPENAI_BASE_URL;
+            delete process.env.OPENAI_API_KEY;
+        }
     });
 });
