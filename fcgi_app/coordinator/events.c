@@ -3,6 +3,7 @@
  * Source 2's tags: ENQUEUE, DISPATCH, BATCH_START, LLM_BATCH, BATCH_COMPLETE.
  */
 #include "base/clock.h"
+#include "base/digits.h"
 #include "base/redact.h"
 #include "coordinator/call.h"
 #include "coordinator/record.h"
@@ -147,20 +148,31 @@ void event_retry(struct core *c, const struct call *call, uint32_t delay_ms)
 
 void event_pair(struct core *c, const struct chat *chat)
 {
-    char time[CLOCK_RFC3339_SIZE], batch[UUID_TEXT_SIZE];
+    char time[CLOCK_RFC3339_SIZE], batch[UUID_TEXT_SIZE], tokens[DIGITS_SIZE], latency[DIGITS_MS_SIZE];
     clock_format_rfc3339(chat->time_us, time);
     uuid_format(&chat->batch_id, batch);
+    char *tokens_end = digits_of(tokens, chat->prompt_tokens + chat->completion_tokens);
+    char *latency_end = digits_ms(latency, chat->latency_us);
+    struct slice line[] = {SLICE_LITERAL("==== "),
+                           slice_of(time),
+                           SLICE_LITERAL(" request "),
+                           chat->request_id,
+                           SLICE_LITERAL(", batch "),
+                           slice_of(batch),
+                           slice_of(chat->cached ? " (cached), " : ", "),
+                           slice_of(conf_priority_name(chat->priority)),
+                           SLICE_LITERAL(", "),
+                           {tokens, (size_t)(tokens_end - tokens)},
+                           SLICE_LITERAL(" tokens, "),
+                           {latency, (size_t)(latency_end - latency)},
+                           SLICE_LITERAL(" ms ====\n--- prompt ---\n"),
+                           chat->prompt,
+                           SLICE_LITERAL("\n--- answer ---\n"),
+                           chat->text,
+                           SLICE_LITERAL("\n\n")};
     buf_clear(&c->scratch);
-    buf_printf(&c->scratch,
-               "==== %s request %.*s, batch %s%s, %s, %llu tokens, %llu.%03u ms ====\n--- prompt ---\n", time,
-               (int)chat->request_id.n, chat->request_id.p, batch, chat->cached ? " (cached)" : "",
-               conf_priority_name(chat->priority),
-               (unsigned long long)(chat->prompt_tokens + chat->completion_tokens),
-               (unsigned long long)(chat->latency_us / 1000), (unsigned)(chat->latency_us % 1000));
-    buf_append_slice(&c->scratch, chat->prompt);
-    buf_append_text(&c->scratch, "\n--- answer ---\n");
-    buf_append_slice(&c->scratch, chat->text);
-    buf_append_text(&c->scratch, "\n\n");
+    for (size_t i = 0; i < ARRAY_LEN(line); i++)
+        buf_append_slice(&c->scratch, line[i]);
     if (!buf_failed(&c->scratch))
         c->ports.log(c->ports.arg, SINK_PAIRS, buf_slice(&c->scratch));
 }

@@ -2,25 +2,25 @@
 #include "store/counters.h"
 
 #include <endian.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/digits.h"
 #include "store/table.h"
 
 #define DAY_DIGITS 8
 #define DAY_LAST   99999999u
 
-/* A key: name, zero byte, eight digits (all zero: the total). One more byte for snprintf's terminator. */
+/* A key: name, zero byte, eight digits (all zero: the total). */
 struct counter_key {
-    char bytes[COUNTER_NAME_MAX + 1 + DAY_DIGITS + 1];
+    char bytes[COUNTER_NAME_MAX + 1 + DAY_DIGITS];
 };
 
 static struct slice key_of(struct counter_key *k, struct slice name, uint32_t day)
 {
     memcpy(k->bytes, name.p, name.n);
     k->bytes[name.n] = 0;
-    snprintf(k->bytes + name.n + 1, DAY_DIGITS + 1, "%08u", day > DAY_LAST ? DAY_LAST : day);
+    digits_put(k->bytes + name.n + 1, DAY_DIGITS, day > DAY_LAST ? DAY_LAST : day);
     return table_bytes(k->bytes, name.n + 1 + DAY_DIGITS);
 }
 
