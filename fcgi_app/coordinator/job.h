@@ -145,10 +145,11 @@ static inline bool job_is_async(const struct job *j)
 }
 
 /* Whether one that asks for the same under its id waits with it: OpenAI's clients are told that it runs
- * (IETF draft httpapi-idempotency-key-header). */
+ * (IETF draft httpapi-idempotency-key-header). An id that a worker made nobody knows but that worker, who
+ * asks again when its link was lost. */
 static inline bool job_is_joined(const struct job *j)
 {
-    return j->submit.family != FAMILY_OPENAI;
+    return j->submit.family != FAMILY_OPENAI || (j->submit.flags & SUBMIT_FRESH_ID);
 }
 
 /* Whether a record must stand for it when it fails: whoever got a 202 may ask what became of that. */

@@ -9,12 +9,13 @@
 #define UNREAD_MAX   (64u << 10) /* bytes that a client has not read: the provider waits beyond */
 #define LATE_MS      1000        /* what the provider's own time says comes first */
 
-/* The client that hears j as it comes; NULL: it left. */
+/* The client that hears j as it comes; NULL: it left. Who joined later has missed pieces, and gets the whole
+ * in the end. */
 static struct waiter *hearer_of(const struct job *j)
 {
     list_for_each (it, &j->waiters) {
         struct waiter *w = LIST_ENTRY(it, struct waiter, job_node);
-        if (!w->watches && !w->keeps)
+        if (!w->watches && !w->keeps && !w->joined)
             return w;
     }
     return NULL;
@@ -135,7 +136,7 @@ bool stream_is_given_up(const struct call *call)
 {
     const struct job *j = call->members[0];
     const unsigned once = SUBMIT_STREAM | SUBMIT_FRESH_ID;
-    return (j->submit.flags & once) == once && !job_is_async(j) && !hearer_of(j);
+    return (j->submit.flags & once) == once && !job_is_async(j) && !job_is_awaited(j);
 }
 
 void stream_left(struct core *c, struct job *j, uint64_t now_us)
