@@ -18,8 +18,40 @@
 #define OWN_BYTES_MIN 46  /* "cp_…" is ours, and always so long */
 #define VALUE_MIN     8   /* and so are other values shorter than this */
 
+/* How a secret can begin, by its first two bytes: a bit for each kind, in the table of the first byte and in
+ * that of the second. */
+enum beginning {
+    PARAMETER = 1,  /* ?key= &api_key= ?token= &password= ?secret= */
+    USERINFO = 2,   /* :// */
+    CREDENTIAL = 4, /* bearer basic */
+    FIELD_A = 8,    /* api_key AIza */
+    BEFORE_A = 16,  /* password xai- */
+    KEY_S = 32,     /* sk- gsk_ */
+    KEY_HC = 64,    /* hf_ cp_ */
+    KNOWN = 128     /* one that is remembered, whatever comes second */
+};
+static uint8_t first_byte[256] = {
+    ['?'] = PARAMETER, ['&'] = PARAMETER, [':'] = USERINFO, ['b'] = CREDENTIAL, ['B'] = CREDENTIAL,
+    ['a'] = FIELD_A,   ['A'] = FIELD_A,   ['p'] = BEFORE_A, ['P'] = BEFORE_A,   ['x'] = BEFORE_A,
+    ['s'] = KEY_S,     ['g'] = KEY_S,     ['h'] = KEY_HC,   ['c'] = KEY_HC};
+static const uint8_t second_byte[256] = {['/'] = USERINFO,
+                                         ['e'] = CREDENTIAL,
+                                         ['E'] = CREDENTIAL,
+                                         ['I'] = FIELD_A,
+                                         ['k'] = PARAMETER | KEY_S,
+                                         ['K'] = PARAMETER,
+                                         ['t'] = PARAMETER,
+                                         ['T'] = PARAMETER,
+                                         ['S'] = PARAMETER,
+                                         ['a'] = PARAMETER | CREDENTIAL | BEFORE_A,
+                                         ['A'] = PARAMETER | CREDENTIAL | BEFORE_A,
+                                         ['p'] = PARAMETER | FIELD_A | KEY_HC,
+                                         ['P'] = PARAMETER | FIELD_A,
+                                         ['s'] = PARAMETER | KEY_S,
+                                         ['f'] = KEY_HC};
+
 static struct {
-    pthread_rwlock_t lock;
+    pthread_rwlock_t lock; /* of first_byte as well */
     char text[REDACT_SECRETS][SECRET_BYTES];
     size_t n[REDACT_SECRETS];
     unsigned next;        /* the place of the next one */
@@ -65,11 +97,13 @@ void redact_remember(struct slice secret)
     if (!is_known(secret)) {
         unsigned i = known.next;
         known.next = (i + 1) % REDACT_SECRETS;
-        if (known.n[i])
-            known.starts[(unsigned char)known.text[i][0]]--;
+        unsigned char old = (unsigned char)known.text[i][0];
+        if (known.n[i] && --known.starts[old] == 0)
+            first_byte[old] &= (uint8_t)~KNOWN;
         memcpy(known.text[i], secret.p, secret.n);
         known.n[i] = secret.n;
         known.starts[(unsigned char)secret.p[0]]++;
+        first_byte[(unsigned char)secret.p[0]] |= KNOWN;
     }
     pthread_rwlock_unlock(&known.lock);
 }
@@ -80,6 +114,8 @@ void redact_forget(void)
     sodium_memzero(known.text, sizeof(known.text));
     memset(known.n, 0, sizeof(known.n));
     memset(known.starts, 0, sizeof(known.starts));
+    for (unsigned c = 0; c < ARRAY_LEN(first_byte); c++)
+        first_byte[c] &= (uint8_t)~KNOWN;
     if (known.locked)
         sodium_munlock(known.text, sizeof(known.text));
     known.locked = false;
@@ -216,38 +252,6 @@ static struct span known_at(struct slice text, size_t at)
     return found;
 }
 
-/* What can look like a secret, by its first two bytes: a bit for each kind of beginning, in the table of the
- * first byte and in that of the second. */
-enum beginning {
-    PARAMETER = 1,  /* ?key= &api_key= ?token= &password= ?secret= */
-    USERINFO = 2,   /* :// */
-    CREDENTIAL = 4, /* bearer basic */
-    FIELD_A = 8,    /* api_key AIza */
-    FIELD_P = 16,   /* password */
-    KEY_S = 32,     /* sk- gsk_ */
-    KEY_X = 64,     /* xai- */
-    KEY_HC = 128    /* hf_ cp_ */
-};
-static const uint8_t first_byte[256] = {
-    ['?'] = PARAMETER, ['&'] = PARAMETER, [':'] = USERINFO, ['b'] = CREDENTIAL, ['B'] = CREDENTIAL,
-    ['a'] = FIELD_A,   ['A'] = FIELD_A,   ['p'] = FIELD_P,  ['P'] = FIELD_P,    ['s'] = KEY_S,
-    ['g'] = KEY_S,     ['x'] = KEY_X,     ['h'] = KEY_HC,   ['c'] = KEY_HC};
-static const uint8_t second_byte[256] = {['/'] = USERINFO,
-                                         ['e'] = CREDENTIAL,
-                                         ['E'] = CREDENTIAL,
-                                         ['I'] = FIELD_A,
-                                         ['k'] = PARAMETER | KEY_S,
-                                         ['K'] = PARAMETER,
-                                         ['t'] = PARAMETER,
-                                         ['T'] = PARAMETER,
-                                         ['S'] = PARAMETER,
-                                         ['a'] = PARAMETER | CREDENTIAL | FIELD_P | KEY_X,
-                                         ['A'] = PARAMETER | CREDENTIAL | FIELD_P,
-                                         ['p'] = PARAMETER | FIELD_A | KEY_HC,
-                                         ['P'] = PARAMETER | FIELD_A,
-                                         ['s'] = PARAMETER | KEY_S,
-                                         ['f'] = KEY_HC};
-
 /* What looks like a secret, by the byte it begins with. */
 static struct span shape_at(struct slice text, size_t at)
 {
@@ -283,12 +287,13 @@ void redact(char *bytes, size_t n)
 {
     struct slice text = {bytes, n};
     pthread_rwlock_rdlock(&known.lock);
-    for (size_t i = 0; i < n; i++) {
-        struct span found = {0};
-        unsigned char c = (unsigned char)bytes[i], next = i + 1 < n ? (unsigned char)bytes[i + 1] : 0;
-        if (known.starts[c])
-            found = known_at(text, i);
-        if (!found.n && (first_byte[c] & second_byte[next]))
+    for (size_t i = 0; i + 1 < n; i++) { /* no secret is of one byte */
+        unsigned char first = (unsigned char)bytes[i], second = (unsigned char)bytes[i + 1];
+        unsigned can = first_byte[first] & (second_byte[second] | (unsigned)KNOWN);
+        if (!can)
+            continue;
+        struct span found = can & KNOWN ? known_at(text, i) : (struct span){0};
+        if (!found.n && can & ~(unsigned)KNOWN)
             found = shape_at(text, i);
         if (!found.n)
             continue;

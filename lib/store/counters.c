@@ -68,19 +68,21 @@ static uint64_t add(uint64_t a, uint64_t b)
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-static int add_to(struct store_write *w, struct slice key, uint64_t delta, struct err *e)
+/* What is there already, as almost always, is changed where the cursor found it. */
+static int add_to(struct store_write *w, struct table_cursor *c, struct slice key, uint64_t delta,
+                  struct err *e)
 {
-    struct slice value;
+    struct slice found, value;
     uint64_t n = 0;
-    int rc = table_get(store_write_as_read(w), TABLE_COUNTERS, key, &value, e);
-    if (!rc)
+    int rc = table_seek(c, key, &found, &value, e);
+    bool exists = rc == 0 && slice_equal(found, key);
+    if (exists)
         rc = value_of(value, &n, e);
-    else if (rc == ERR_NOT_FOUND)
-        rc = 0;
-    if (rc)
+    if (rc && rc != ERR_NOT_FOUND)
         return rc;
     n = htole64(add(n, delta));
-    return table_put(w, TABLE_COUNTERS, key, table_bytes(&n, sizeof(n)), e);
+    value = table_bytes(&n, sizeof(n));
+    return exists ? table_cursor_replace(w, c, key, value, e) : table_put(w, TABLE_COUNTERS, key, value, e);
 }
 
 void counter_name(char ret_name[COUNTER_NAME_MAX], const char *first, const char *second)
@@ -95,11 +97,18 @@ void counter_name(char ret_name[COUNTER_NAME_MAX], const char *first, const char
 int counters_add(struct store_write *w, struct slice name, uint32_t day, uint64_t delta, struct err *e)
 {
     struct counter_key k;
+    struct table_cursor c;
     int rc = check_name(name, e);
     if (rc || !delta)
         return rc;
-    rc = add_to(w, key_of(&k, name, 0), delta, e);
-    return rc || !day ? rc : add_to(w, key_of(&k, name, day), delta, e);
+    rc = table_cursor_open(store_write_as_read(w), TABLE_COUNTERS, &c, e);
+    if (rc)
+        return rc;
+    rc = add_to(w, &c, key_of(&k, name, 0), delta, e);
+    if (rc == 0 && day) /* often on the same page */
+        rc = add_to(w, &c, key_of(&k, name, day), delta, e);
+    table_cursor_close(&c);
+    return rc;
 }
 
 /* 0, 0 stays the total; else an open end means the last day there is, and the total is no day. */

@@ -169,6 +169,13 @@ int table_next(struct table_cursor *c, struct slice *ret_key, struct slice *ret_
     return move(c, (MDB_val){0}, MDB_NEXT, ret_key, ret_value, e);
 }
 
+int table_cursor_replace(struct store_write *w, struct table_cursor *c, struct slice key, struct slice value,
+                         struct err *e)
+{
+    MDB_val k = val_of(key), v = val_of(value);
+    return written(w, mdb_cursor_put(c->c, &k, &v, MDB_CURRENT), e);
+}
+
 int table_previous(struct table_cursor *c, struct slice *ret_key, struct slice *ret_value, struct err *e)
 {
     return move(c, (MDB_val){0}, MDB_PREV, ret_key, ret_value, e);

@@ -89,6 +89,10 @@ MUST_CHECK
 int table_previous(struct table_cursor *c, struct slice *ret_key, struct slice *ret_value, struct err *e);
 MUST_CHECK
 int table_next(struct table_cursor *c, struct slice *ret_key, struct slice *ret_value, struct err *e);
+/* Writes another value into the record that the cursor stands on, whose key this is. */
+MUST_CHECK
+int table_cursor_replace(struct store_write *w, struct table_cursor *c, struct slice key, struct slice value,
+                         struct err *e);
 
 /* The write transaction's own buffer for encoding a record, emptied. One user at a time. */
 struct buf *table_scratch(struct store_write *w);
