@@ -134,7 +134,8 @@ void speech_port_abort(void *arg, struct call *call)
 {
     struct world *w = arg;
     struct flight *f = flight_of(w, call);
-    if (process_is_dead(w))
+    bool dead = process_is_dead(w);
+    if (dead && !f)
         return;
     if (!f || !call->request.streams) {
         world_blame(w, "a call is ended that does not run, or does not stream");
@@ -142,7 +143,9 @@ void speech_port_abort(void *arg, struct call *call)
     }
     world_say(w, "call of %.*s is ended", (int)call->members[0]->submit.request_id.n,
               call->members[0]->submit.request_id.p);
-    if (f->speech && f->speech->said == f->speech->n)
+    if (dead)
+        rules_ended(w, call); /* as all calls of whoever is killed; the core keeps it no longer than this */
+    else if (f->speech && f->speech->said == f->speech->n)
         REACH("a stream is ended that goes on after its end");
     else {
         REACH("a stream is ended since its client left");
