@@ -46,7 +46,7 @@ void settle_world(struct world *w)
         world_run(w, world_time(w) + QUIET_US);
         /* Sweeps that have just begun: each machine has its own times, so in steps that find both idle. */
         for (int i = 0; i < 40 && (!list_empty(&w->group) || (w->twin && !list_empty(&w->twin->group))); i++)
-            world_run(w, world_time(w) + commit_us / 10);
+            world_run(w, world_time(w) + commit_us / 10 + 1);
     } while (!w->fault[0] && !all_quiet(w) && world_time(w) < limit);
     if (!w->fault[0] && !all_quiet(w))
         world_blame(w, "it does not come to its end");
