@@ -141,6 +141,7 @@ void client_close(struct world *w, struct client *c)
         return;
     bool elder = c->elder && !w->elder_acts;
     c->waiting = c->watching = false;
+    listen_miss_rest(w, c);
     if (elder)
         process_swap(w);
     core_link_fini(w->core, c->link, w->now_us);
@@ -335,8 +336,10 @@ static void take_frame(struct world *w, struct client *c, const struct wire_fram
     }
     /* "It is kept" may cross a client that leaves: nobody waits in the core for it but the disk. So may
      * anything that one has not read. */
-    if (frame->id == c->submit_id && c->cancelled && (c->submit.flags & SUBMIT_ASYNC || c->late))
+    if (frame->id == c->submit_id && c->cancelled && (c->submit.flags & SUBMIT_ASYNC || c->late)) {
+        listen_miss(w, frame);
         return;
+    }
     if (!c->admin && (frame->id != c->submit_id || !c->waiting)) {
         world_blame(w, "%s is told an outcome that it does not wait for", c->name);
         return;

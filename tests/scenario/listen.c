@@ -76,6 +76,26 @@ void listen_end(struct world *w, struct client *c, const struct chat *chat)
         world_blame(w, "the response for %s is not what was said", c->name);
 }
 
+void listen_miss(struct world *w, const struct wire_frame *frame)
+{
+    struct wire_answer answer;
+    if (frame->type == WIRE_ANSWER && wire_answer_decode(frame->payload, &answer) == 0)
+        w->replays += (answer.flags & ANSWER_REPLAYED) != 0;
+}
+
+void listen_miss_rest(struct world *w, const struct client *c)
+{
+    struct slice rest = buf_slice(&c->link->out);
+    struct wire_frame frame;
+    size_t size;
+    while (wire_frame_parse(rest, &frame, &size) == 1) {
+        if (frame.id == c->submit_id)
+            listen_miss(w, &frame);
+        rest.p += size;
+        rest.n -= size;
+    }
+}
+
 void listen_stall(struct client *c)
 {
     c->stalled = true;

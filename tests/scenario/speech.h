@@ -42,6 +42,10 @@ void listen_end(struct world *w, struct client *c, const struct chat *chat);
 void listen_stall(struct client *c);
 void listen_go_on(struct world *w, struct client *c);
 void listen_all_go_on(struct world *w);
+/* It has left and drops a frame that was on its way; its link closes, with what it has not read: answered it
+ * was all the same, as the figures say. */
+void listen_miss(struct world *w, const struct wire_frame *frame);
+void listen_miss_rest(struct world *w, const struct client *c);
 
 /* STALL name, READ name, EXPECT DELTA name [n] [at=] */
 void listen_verb_stall(struct script *s, struct line *l);
