@@ -30,6 +30,10 @@ static const struct wire_refusal refusals[] = {
     [REFUSAL_DEADLINE] = ENTRY(504, 0, "timeout_error", "DEADLINE_PASSED",
                                "No answer in the time this priority allows. GET /v1/requests/{request_id} "
                                "has it if it still arrives."),
+    [REFUSAL_NOT_SENT_IN_TIME] =
+        ENTRY(504, 1000, "timeout_error", "NOT_SENT_IN_TIME",
+              "As many calls as provider.max_concurrency allows ran for as long as this request can wait; "
+              "nothing of it was sent. Ask again later."),
     [REFUSAL_NOT_READ] = ENTRY(504, 0, "timeout_error", "NOT_READ",
                                "Nothing of this answer was read for as long as a call may take "
                                "(provider.timeout_ms), so the rest of it is not told."),

@@ -103,12 +103,19 @@ int intake_watch(struct core *c, struct core_link *l, const struct wire_frame *f
     return 0;
 }
 
+/* OpenAI's clients ask again by themselves, if they are told that this pays nothing twice. */
+static enum refusal too_late(const struct waiter *w)
+{
+    bool waits = w->job->state == JOB_QUEUED && w->job->submit.family == FAMILY_OPENAI;
+    return w->told ? REFUSAL_NOT_READ : waits ? REFUSAL_NOT_SENT_IN_TIME : REFUSAL_DEADLINE;
+}
+
 void intake_deadline(struct core *c, struct waiter *w, uint64_t now_us)
 {
     if (w->watches)
         tell_progress(c, w->link, w->id, w->job, now_us);
     else {
-        const struct wire_refusal *late = refusal_get(w->told ? REFUSAL_NOT_READ : REFUSAL_DEADLINE);
+        const struct wire_refusal *late = refusal_get(too_late(w));
         core_refuse(c, w->link, w->id, late);
         if (c->ports.publish)
             publish_error(c, w->job, late);

@@ -51,6 +51,8 @@ int openai_error_status(const struct wire_refusal *r)
 
 bool openai_error_final(const struct wire_refusal *r)
 {
+    if (slice_is(r->error_code, "NOT_SENT_IN_TIME"))
+        return false;
     return r->status == 424 || r->status == 500 || r->status == 502 || r->status == 504 ||
            slice_is(r->error_code, "BUDGET_SPENT");
 }

@@ -1,10 +1,10 @@
 'use strict';
-/* Streams whose first piece takes long: who waits for it, and who does not any more. */
+/* Streams whose first piece takes long: who waits for it, who does not any more, and who waits for a slot meanwhile. */
 const { describe } = require('node:test');
 const assert = require('node:assert/strict');
 const net = require('node:net');
-const { useStack, until, sleep, STRETCH } = require('./harness');
-const { user, listen, chunksOf, textOf } = require('./openai');
+const { useStack, until, STRETCH } = require('./harness');
+const { user, chat, listen, chunksOf, textOf, assertError } = require('./openai');
 
 const PING_MS = 10000; /* of silence, until a comment goes out */
 const WAIT_MS = 30500; /* until a prompt of high priority is given up that is not sent */
@@ -16,22 +16,34 @@ function asking(s, text) {
     const socket = net.connect(s.port, '127.0.0.1');
     socket.on('error', () => {});
     socket.write(
-        'POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n' +
+        'POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Priority: high\r\nContent-Type: application/json\r\n' +
             `Content-Length: ${body.length}\r\n\r\n${body}`,
     );
     return socket;
 }
 
 describe('streams that wait for their first piece', () => {
-    const s = useStack({ provider: 'openai', env: { CARPOOL_RETRY_ATTEMPTS: '0' } });
+    const s = useStack({ provider: 'openai', env: { CARPOOL_RETRY_ATTEMPTS: '0', CARPOOL_PROVIDER_MAX_CONCURRENCY: '2' } });
     const callOf = (text) => until(`${text} is under way`, () => s.fake.callsWith(text)[0]);
 
     s.test('a model may think for longer than a prompt waits for its turn', async () => {
-        s.fake.next({ ms: WAIT_MS + 3500 });
-        const result = await listen(s, question('Deep thought?'), { headers: { 'X-Priority': 'high' } });
-        assert.equal(textOf(chunksOf(result)), 'Answer to: Deep thought?');
-        assert.ok(result.comments >= 3, `${result.comments} comments`);
-        assert.ok(result.at[0] > WAIT_MS + 3000, `${result.at[0]} ms`);
+        const urgent = { headers: { 'X-Priority': 'high' } };
+        s.fake.when(() => true, { ms: WAIT_MS + 3500 });
+        const thinking = ['One?', 'Two?'].map((text) => listen(s, question(text), urgent));
+        await s.fake.waitForCalls(2);
+        /* Both slots are taken for longer than these can wait. */
+        const [stream, plain] = await Promise.all([listen(s, question('Three?'), urgent), chat(s, question('Four?'), urgent)]);
+        assert.equal(stream.status, 200, 'pings went out');
+        assert.equal(stream.events.length, 1, stream.text);
+        assert.equal(JSON.parse(stream.events[0]).error.code, 'not_sent_in_time');
+        assertError(plain, 504, { code: 'not_sent_in_time', type: 'server_error', message: /nothing of it was sent/, retry: true });
+        assert.equal(plain.headers['retry-after'], '1');
+        for (const [i, result] of (await Promise.all(thinking)).entries()) {
+            assert.equal(textOf(chunksOf(result)), `Answer to: ${['One?', 'Two?'][i]}`);
+            assert.ok(result.comments >= 3, `${result.comments} comments`);
+            assert.ok(result.at[0] > WAIT_MS + 3000, `${result.at[0]} ms`);
+        }
+        assert.equal(s.fake.calls.length, 2);
     });
 
     /* A client that has only closed its side may still read (RFC 9293), and lighttpd does not tell it from one that is gone
