@@ -260,6 +260,45 @@ describe('streams', () => {
     });
 });
 
+describe('streams whose processes die before the first piece', () => {
+    const s = useStack({ provider: 'openai', env: WINDOWS });
+    const asked = (key) => chat(s, question('Anything?', { stream: true }), { ...(key && keyed(key)), check: false });
+
+    s.test('a coordinator: an error that is not asked again, with a key or without', async (t, stack) => {
+        stack.expectDamage = true;
+        s.fake.when(() => true, { ms: 1500 * STRETCH });
+        const both = [asked(), asked('lost-1')];
+        await s.fake.waitForCalls(2);
+        process.kill(s.coordinatorPid(), 'SIGKILL');
+        for (const res of await Promise.all(both)) assertError(res, 424, { code: 'outcome_unknown', type: 'server_error', retry: false });
+        assertError(await asked('lost-1'), 424, { code: 'outcome_unknown', retry: false });
+        assert.equal(s.fake.calls.length, 2);
+    });
+
+    s.test('a worker: with a key it runs on and is given again, without it ends', async (t, stack) => {
+        stack.expectDamage = true;
+        s.fake.when(() => true, { ms: 1500 * STRETCH });
+        const without = asked();
+        await s.fake.waitForCalls(1);
+        const both = [without, asked('lost-2')];
+        await s.fake.waitForCalls(2);
+        for (const { pid } of s.workers().children) process.kill(pid, 'SIGKILL');
+        for (const res of await Promise.all(both)) assertError(res, 500, { code: 'workers_failed' });
+        await until('nobody waits for the first', () => s.fake.calls[0].clientLeft);
+        assertError(await asked('lost-2'), 409, { code: 'request_running', retry: true });
+        const again = await until('the other has come to its end', async () => {
+            const res = await asked('lost-2');
+            return res.status === 200 && res;
+        });
+        assert.equal(again.headers['idempotent-replayed'], 'true');
+        assert.match(again.text, /data: \[DONE\]\n\n$/);
+        assert.equal(s.fake.calls.length, 2);
+        const { text } = await s.get('/metrics');
+        assert.match(text, /^carpool_streams_aborted_total 1$/m);
+        assert.match(text, /^carpool_provider_calls_in_flight 0$/m);
+    });
+});
+
 describe('streams and the time a provider may take', () => {
     const s = useStack({ provider: 'openai', env: { ...WINDOWS, CARPOOL_PROVIDER_TIMEOUT_MS: String(1500 * STRETCH) } });
 
