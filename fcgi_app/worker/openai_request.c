@@ -178,25 +178,55 @@ static bool read_plain(struct exchange *x, const cJSON *root, const cJSON *subje
     return true;
 }
 
-/* What stands for the question in the chat: the last text that the user said. */
-static struct slice last_text(const cJSON *messages)
+static const char *text_of(const cJSON *part)
 {
-    struct slice text = SLICE_LITERAL("");
-    const cJSON *message, *part;
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(part, "text"));
+}
+
+/* The content of the last message in which the user said something, or NULL. */
+static const cJSON *last_said(const cJSON *messages)
+{
+    const cJSON *message, *part, *last = NULL;
     cJSON_ArrayForEach (message, messages) {
         const char *role = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(message, "role"));
         const cJSON *content = cJSON_GetObjectItemCaseSensitive(message, "content");
         if (!role || strcmp(role, "user"))
             continue;
         if (cJSON_IsString(content))
-            text = slice_of(content->valuestring);
-        else
-            cJSON_ArrayForEach (part, content) {
-                const char *words = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(part, "text"));
-                text = words ? slice_of(words) : text;
-            }
+            last = content;
+        else if (cJSON_IsArray(content))
+            cJSON_ArrayForEach (part, content)
+                last = text_of(part) ? content : last;
     }
-    return text;
+    return last;
+}
+
+/* What stands for the question in the chat: what the user said last, its texts one below the other. False: no
+ * memory. */
+static bool last_text(struct exchange *x, const cJSON *messages, struct slice *ret_text)
+{
+    const cJSON *content = last_said(messages), *part;
+    if (!cJSON_IsArray(content)) {
+        *ret_text = slice_of(content ? content->valuestring : "");
+        return true;
+    }
+    size_t size = 0, n = 0;
+    cJSON_ArrayForEach (part, content)
+        size += text_of(part) ? strlen(text_of(part)) + 1 : 0;
+    char *joined = arena_alloc(&x->arena, size);
+    if (!joined)
+        return false;
+    cJSON_ArrayForEach (part, content) {
+        struct slice text = text_of(part) ? slice_of(text_of(part)) : (struct slice){0};
+        if (!text.p)
+            continue;
+        if (n)
+            joined[n++] = '\n';
+        memcpy(joined + n, text.p, text.n);
+        n += text.n;
+    }
+    *ret_text = (struct slice){joined, n};
+    return true;
 }
 
 static bool read_verbatim(struct exchange *x, const cJSON *root, const cJSON *subject,
@@ -207,7 +237,10 @@ static bool read_verbatim(struct exchange *x, const cJSON *root, const cJSON *su
     r->m.flags |= SUBMIT_ALONE | SUBMIT_VERBATIM | (r->stream ? SUBMIT_STREAM : 0);
     if (chat) {
         r->m.messages = json_member_span(buf_slice(&x->request.body), "messages");
-        r->m.prompt = last_text(subject);
+        if (!last_text(x, subject, &r->m.prompt)) {
+            problem_respond(x, PROBLEM_OUT_OF_MEMORY, NULL, "There is no memory for this request now.");
+            return false;
+        }
     } else {
         const cJSON *text = cJSON_IsArray(subject) ? subject->child : subject;
         r->m.prompt = cJSON_IsString(text) ? slice_of(text->valuestring) : SLICE_LITERAL("");

@@ -78,6 +78,20 @@ describe('what goes through as it stands', () => {
         assert.equal(kept.response.tokens_used, 7);
     });
 
+    s.test('the texts of a message are all in its chat', async () => {
+        const parts = (...texts) => ({ role: 'user', content: texts.map((text) => (text ? { type: 'text', text } : { type: 'image_url', image_url: { url: 'data:,' } })) });
+        for (const [messages, prompt] of [
+            [[parts('What is this?', null, 'And this?')], 'What is this?\nAnd this?'],
+            [[parts('First.', 'Second.'), { role: 'assistant', content: 'Well?' }, parts(null)], 'First.\nSecond.'],
+            [[parts('Before?'), user('After?')], 'After?'],
+            [[parts(null)], ''],
+        ]) {
+            assert.equal((await chat(s, { messages })).status, 200);
+            const [kept] = await s.chats('?order=newest&limit=1');
+            assert.equal(kept.request.prompt, prompt);
+        }
+    });
+
     s.test('a name with an escape is the same name', async () => {
         const res = await chat(s, '{"model":"fake-model","messages":[{"role":"user","content":"x"}],"se\\u0065d":5,"\\u0073tream":false}');
         assert.equal(res.status, 200, res.text);
@@ -173,6 +187,12 @@ for (const [provider, refused, answer] of [
                     param: name,
                     message: new RegExp(`^${name}: `),
                 });
+        });
+
+        s.test('what is no list of parts has no texts', async () => {
+            if (provider !== 'mock') return;
+            const res = await chat(s, { messages: [user({ part: { type: 'text', text: 'No list.' } })] });
+            assert.equal(res.json.choices[0].message.content, answer);
         });
 
         s.test('what it can, it gives', async () => {
