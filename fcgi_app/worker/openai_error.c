@@ -2,6 +2,7 @@
 #include "worker/openai_error.h"
 
 #include <ctype.h>
+#include <string.h>
 
 #include "base/err.h"
 
@@ -12,26 +13,41 @@ static const struct row {
     const char *ours, *type, *code; /* type NULL: by the status */
     int status;                     /* 0: ours */
     const char *message;            /* NULL: ours */
+    const char *instead_of;         /* only when ours has this in it; NULL: always */
 } rows[] = {
-    {"RATE_LIMITED", NULL, "rate_limit_exceeded", 0, NULL},
-    {"TENANT_QUEUE_FULL", NULL, "rate_limit_exceeded", 0, NULL},
-    {"PROVIDER_RATE_LIMITED", NULL, "rate_limit_exceeded", 0, NULL},
-    {"BUDGET_SPENT", "insufficient_quota", "insufficient_quota", 0, NULL},
+    {"RATE_LIMITED", NULL, "rate_limit_exceeded", 0, NULL, NULL},
+    {"TENANT_QUEUE_FULL", NULL, "rate_limit_exceeded", 0, NULL, NULL},
+    {"PROVIDER_RATE_LIMITED", NULL, "rate_limit_exceeded", 0, NULL, NULL},
+    {"BUDGET_SPENT", "insufficient_quota", "insufficient_quota", 0, NULL, NULL},
     {"REQUEST_ID_REUSED", NULL, "idempotency_key_reused", 422,
-     "This Idempotency-Key came with another body before; a new request needs a new one."},
+     "This Idempotency-Key came with another body before; a new request needs a new one.", NULL},
     {"REQUEST_RUNNING", NULL, "request_running", 0,
-     "The request of this Idempotency-Key is still running; ask again in a moment."},
+     "The request of this Idempotency-Key is still running; ask again in a moment.", NULL},
     {"REQUEST_DELETED", NULL, "request_deleted", 0,
-     "The answer to this Idempotency-Key was deleted; a new request needs a new one."},
+     "The answer to this Idempotency-Key was deleted; a new request needs a new one.", NULL},
     {"DEADLINE_PASSED", NULL, "deadline_passed", 0,
      "The answer did not come in the time that its priority allows, and may have been charged. With an "
-     "Idempotency-Key, asking again later gives it."},
+     "Idempotency-Key, asking again later gives it.",
+     NULL},
+    {"OUTCOME_UNKNOWN", NULL, "outcome_unknown", 0,
+     "The call was cut off after it was sent, so it may have been charged. Ask again as a new request, with "
+     "another Idempotency-Key if it had one.",
+     "request_id"},
+    {"BAD_UPSTREAM_ANSWER", NULL, "bad_upstream_answer", 0,
+     "The provider's answer does not hold this prompt's part. Ask again as a new request, with another "
+     "Idempotency-Key if it had one.",
+     "request_id"},
 };
+
+static bool has(struct slice text, const char *word)
+{
+    return !word || (text.n && memmem(text.p, text.n, word, strlen(word)));
+}
 
 static const struct row *find(const struct wire_refusal *r)
 {
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        if (slice_is(r->error_code, rows[i].ours))
+        if (slice_is(r->error_code, rows[i].ours) && has(r->message, rows[i].instead_of))
             return &rows[i];
     return NULL;
 }

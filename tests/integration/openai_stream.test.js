@@ -271,7 +271,9 @@ describe('streams whose processes die before the first piece', () => {
         await s.fake.waitForCalls(2);
         process.kill(s.coordinatorPid(), 'SIGKILL');
         for (const res of await Promise.all(both)) assertError(res, 424, { code: 'outcome_unknown', type: 'server_error', retry: false });
-        assertError(await asked('lost-1'), 424, { code: 'outcome_unknown', retry: false });
+        const again = await asked('lost-1');
+        assertError(again, 424, { code: 'outcome_unknown', retry: false, message: /another Idempotency-Key/ });
+        assert.ok(!again.text.includes('request_id'), `OpenAI's clients know no request_id: ${again.text}`);
         assert.equal(s.fake.calls.length, 2);
     });
 
