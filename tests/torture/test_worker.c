@@ -37,7 +37,7 @@ struct ask {
     const char *method_text, *uri, *body;
     enum front_auth auth;
     enum front_reply reply;
-    bool async;
+    bool async, stream;
     int status; /* with memory */
 };
 
@@ -63,18 +63,24 @@ static void hand_in(const struct ask *ask)
         buf_append_text(&r->body, ask->body);
 }
 
-/* exchange_run() without libfcgi; lists end after the first piece, as if the client had left. */
-static void run(void)
+/* exchange_run() without libfcgi; what comes piece by piece ends after the first, as if the client had left.
+ */
+static void run(bool piecewise)
 {
     struct exchange *x = &front.x;
     x->id[0] = 0;
     x->prompt_id = x->path = x->query = x->path_id = (struct slice){0};
     x->caller = (struct caller){0};
     response_reset(&x->response, NULL, x->id, false);
-    x->response.gone = x->request.method == METHOD_GET;
+    x->response.gone = piecewise;
     auth_cors(x);
     route_run(x);
     exchange_id(x);
+}
+
+static bool piecewise(const struct ask *ask)
+{
+    return ask->method == METHOD_GET || ask->stream;
 }
 
 static void check(const struct ask *ask, const struct front_asked *asked)
@@ -88,7 +94,7 @@ static void check(const struct ask *ask, const struct front_asked *asked)
     bool answered = asked->submits && r->status == 200;
     cr_assert(answered || r->status == ask->status || r->status == 503 || r->status == 500, "%s %s: %d %s",
               ask->method_text, ask->uri, r->status, r->body.data ? r->body.data : "");
-    bool whole = r->status != 200 || ask->method != METHOD_GET;
+    bool whole = r->status != 200 || !piecewise(ask);
     front_check_response(r->status, buf_slice(&r->headers),
                          r->content_type ? buf_slice(&r->body) : (struct slice){0}, whole);
 }
@@ -101,7 +107,7 @@ static void exchange(const struct ask *ask)
     front_begin(ask->auth, ask->reply, front_expected(slice_of(ask->uri)));
     hand_in(ask);
     torture_resume();
-    run();
+    run(piecewise(ask));
     torture_pause();
     front_end(&asked);
     check(ask, &asked);
@@ -157,6 +163,32 @@ ASK(invoke_with_a_bad_model, METHOD_POST, "POST", "/invoke", "{\"user_prompt\":\
     .status = 400)
 ASK(invoke_with_bad_messages, METHOD_POST, "POST", "/invoke",
     "{\"user_prompt\":\"Why?\",\"messages\":[{\"type\":\"ai\",\"content\":\"b\"},{}]}", .status = 400)
+#define QUESTION                                                                                             \
+    "\"messages\":[{\"role\":\"system\",\"content\":\"a\"},{\"role\":\"user\",\"content\":\"Why?\"}]"
+#define PARTS                                                                                                \
+    "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"Why\"},{\"type\":\"text\"," \
+    "\"text\":\"\\u00e9?\"}]}]"
+ASK(openai_question, METHOD_POST, "POST", "/v1/chat/completions",
+    "{\"model\":\"m\",\"user\":\"user\",\"metadata\":{\"a\":1},\"top_p\":0.5," QUESTION "}", .status = 200)
+ASK(openai_as_it_stands, METHOD_POST, "POST", "/v1/chat/completions", "{\"seed\":5,\"stop\":null," PARTS "}",
+    .status = 200)
+ASK(openai_stream, METHOD_POST, "POST", "/v1/chat/completions",
+    "{\"stream\":true,\"stream_options\":{\"include_usage\":true}," PARTS "}", .stream = true, .status = 200)
+ASK(openai_refused, METHOD_POST, "POST", "/v1/chat/completions", "{" QUESTION "}", .reply = FRONT_REFUSES,
+    .status = 429)
+ASK(openai_stream_refused, METHOD_POST, "POST", "/v1/chat/completions", "{\"stream\":true," QUESTION "}",
+    .reply = FRONT_REFUSES, .status = 429)
+ASK(openai_lost, METHOD_POST, "POST", "/v1/chat/completions", "{\"stream\":true," QUESTION "}",
+    .reply = FRONT_DIES, .status = 503)
+ASK(openai_that_is_none, METHOD_POST, "POST", "/v1/chat/completions", "{\"messages\":[]}", .status = 400)
+ASK(openai_text, METHOD_POST, "POST", "/v1/completions", "{\"prompt\":\"Once\"}", .status = 200)
+ASK(openai_texts, METHOD_POST, "POST", "/v1/completions",
+    "{\"prompt\":[\"Once\",\"Twice\"],\"top_p\":0.5,\"metadata\":{\"a\":1}}", .status = 200)
+ASK(openai_texts_lost, METHOD_POST, "POST", "/v1/completions", "{\"prompt\":[\"Once\",\"Twice\"]}",
+    .reply = FRONT_DIES, .status = 503)
+ASK(openai_models, METHOD_GET, "GET", "/v1/models", NULL, .status = 200)
+ASK(openai_model, METHOD_GET, "GET", "/v1/models/mock", NULL, .status = 200)
+ASK(openai_model_not_there, METHOD_GET, "GET", "/v1/models/x", NULL, .status = 404)
 ASK(chats, METHOD_GET, "GET", "/v1/chat?username=user&limit=5", NULL, .status = 200)
 ASK(chats_all, METHOD_GET, "GET", "/v1/chat", NULL, .status = 200)
 ASK(chat_deleted, METHOD_DELETE, "DELETE", "/v1/chat/done", NULL, .status = 200)
