@@ -140,6 +140,7 @@ void client_close(struct world *w, struct client *c)
     if (!c->link)
         return;
     bool elder = c->elder && !w->elder_acts;
+    w->unheard |= c->admin && c->waiting && !c->changes_keys && !c->deletes[0];
     c->waiting = c->watching = false;
     listen_miss_rest(w, c);
     if (elder)
@@ -321,6 +322,7 @@ static void settings_done(struct world *w, const struct client *c)
         return;
     w->settled_us = w->now_us;
     w->key_told = w->key;
+    w->unheard &= !list_empty(&w->core->changes);
     if (!w->twin) /* which may put another one at any time */
         memcpy(w->model, c->model, sizeof(w->model));
 }

@@ -190,7 +190,8 @@ struct world {
     struct saved_key key_told; /* that the settings told done last came with */
     uint64_t settled_us;       /* when a change of settings was last told done */
     char model[64];            /* that was put since the start, for the provider in force; empty: none */
-    char keys[512];            /* what was done with keys: "prepare:sk-a@0ms keep:sk-a@1ms" */
+    bool unheard;   /* whoever put settings has left before they were in force: they may be at any time */
+    char keys[512]; /* what was done with keys: "prepare:sk-a@0ms keep:sk-a@1ms" */
 
     struct elder elder;
     bool elder_acts;
