@@ -136,7 +136,7 @@ setup: ## install what is missing (Debian packages)
 run: ## install, build, and run in the foreground: PORT=8000 HOST=127.0.0.1
 	@etc/setup
 	@$(BUILDER) all
-	@CARPOOL_BUILD="$${CARPOOL_BUILD:-$(abspath $(BUILD))}" etc/run
+	@exec env CARPOOL_BUILD="$${CARPOOL_BUILD:-$(abspath $(BUILD))}" etc/run
 
 .PHONY: tests
 tests: $(PROGRAMS) $(UNIT) $(SCENARIO) $(CRASH) ## build the programs and all tests

@@ -9,7 +9,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { makeKey } = require('./ctl');
 const { Client } = require('./http_client');
-const { Stack, until, sleep, freePort, STRETCH } = require('./harness');
+const { Stack, until, sleep, freePort, STRETCH, BUILD } = require('./harness');
 
 const start = (options = {}) => Stack.start({ command: ['etc/run'], ...options });
 
@@ -58,6 +58,15 @@ test('prints the URL and a line a batch, Ctrl-C ends it with 0', async () => {
         assert.ok(stack.printed().includes(`[${tag}]`), tag);
     const { code } = await end(stack, 'SIGINT');
     assert.equal(code, 0);
+});
+
+/* Other build trees are built with flags that make run does not have. */
+const ofRelease = { skip: path.basename(BUILD) !== 'release' && 'make run is of the release build' };
+test('make that is told to end ends all of it', ofRelease, async () => {
+    const stack = await start({ command: ['make', 'run'] });
+    stack.front.kill('SIGTERM');
+    await until('nothing is left', () => stack.processes().length === 0, 10000);
+    await stack.stop();
 });
 
 test('answers under way are still given', async () => {
