@@ -142,7 +142,7 @@ bool stream_is_given_up(const struct call *call)
 void stream_left(struct core *c, struct job *j, uint64_t now_us)
 {
     struct call *call = j->submit.flags & SUBMIT_STREAM ? call_of(c, j) : NULL;
-    if (!call)
+    if (!call || hearer_of(j))
         return;
     bool held = !list_empty(&call->held_node);
     list_remove(&call->held_node);

@@ -15,8 +15,8 @@ int stream_begin(struct core *c, struct call *call);
 /* The call is on its way: whoever hears its stream has waited for that, and the first piece may take as long
  * as a call may. Of other calls nothing changes. */
 void stream_sent(struct core *c, struct call *call, uint64_t now_us);
-/* Nobody waits for j any more, which is CALLING: what nobody could ask for again ends at the provider, too;
- * the rest goes on to its end. */
+/* Somebody who waited for j, which is CALLING, left. If that is who heard its stream: what nobody waits for,
+ * nor could ask for again, ends at the provider, too; the rest goes on to its end, read or not. */
 void stream_left(struct core *c, struct job *j, uint64_t now_us);
 /* Whether the call is of a stream that nobody hears, and nobody could ask for again: not worth sending. */
 bool stream_is_given_up(const struct call *call);

@@ -26,14 +26,11 @@ bool intake_is_open(const struct core *c, const struct core_link *l, uint64_t id
 void intake_leave(struct core *c, struct waiter *w, uint64_t now_us)
 {
     struct job *j = w->job;
-    (void)now_us;
     waiter_free(c, w);
     bool waits = j->state == JOB_QUEUED || j->state == JOB_ELSEWHERE;
-    if (job_is_async(j) || job_is_awaited(j))
-        return;
     if (j->state == JOB_CALLING)
         stream_left(c, j, now_us);
-    if (!waits)
+    if (!waits || job_is_async(j) || job_is_awaited(j))
         return;
     if (j->state == JOB_QUEUED)
         batcher_remove(c->batcher, &j->member);
