@@ -46,19 +46,19 @@ static void respond_many(struct exchange *x, const struct prompt_outcome *outcom
                          size_t n, struct prompt_result *all)
 {
     const struct prompt_outcome *refused = NULL;
-    size_t answered = 0;
+    bool bought = false; /* some of it, perhaps */
     all->replayed = true;
     for (size_t i = 0; i < n; i++) {
         const struct prompt_outcome *o = &outcomes[i];
         chats[i] = &o->chat;
-        answered += o->answered;
+        bought = bought || o->answered || o->lost || openai_error_final(&o->refusal);
         refused = o->answered || refused ? refused : o;
         all->replayed = all->replayed && o->replayed;
         prompt_timing_stretch(&all->timing, &o->timing);
     }
     if (refused) {
-        /* Asked again, those that have their answer are bought again, unless they are known by an id. */
-        if (answered && !x->prompt_id.p && !openai_error_final(&refused->refusal))
+        /* Asked again, they are bought again, unless they are known by an id. */
+        if (bought && !x->prompt_id.p && !openai_error_final(&refused->refusal))
             response_header(&x->response, "x-should-retry", "false");
         problem_respond_refusal(x, &refused->refusal);
         return;

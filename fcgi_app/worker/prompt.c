@@ -19,6 +19,7 @@ struct handing {
     uint64_t until_us;            /* what the coordinator is waited for at most; deadline_us or later */
     uint64_t id;                  /* of the question in the link */
     const struct prompt_ear *ear; /* NULL: only the end is waited for */
+    bool handed;                  /* in, at least once: it may be on its way to the provider */
     bool heard;                   /* pieces of the answer */
 };
 
@@ -127,13 +128,18 @@ static void refuse_late(struct exchange *x)
                     x->worker->conf->server.base_path, exchange_id(x));
 }
 
+/* OpenAI's clients ask again by themselves. Without an id of its own it would be bought anew. */
+static void forbid_retry(struct exchange *x)
+{
+    if (x->shape == ERROR_OPENAI && !x->request.idempotency_key.p)
+        response_header(&x->response, "x-should-retry", "false");
+}
+
 /* The coordinator drops it if it was not sent yet, else finishes it and keeps the answer. */
 static void refuse_leaving(struct exchange *x)
 {
+    forbid_retry(x);
     if (x->shape == ERROR_OPENAI) {
-        /* Without an id of its own it would be bought anew. */
-        if (!x->request.idempotency_key.p)
-            response_header(&x->response, "x-should-retry", "false");
         problem_respond(x, PROBLEM_SHUTTING_DOWN, NULL,
                         "The web server stops this program before the answer came, which may have been "
                         "charged. With an Idempotency-Key, asking again gives it.");
@@ -144,6 +150,13 @@ static void refuse_leaving(struct exchange *x)
                     "request_id: nothing is paid for twice. If it was on its way to the provider, "
                     "GET %s/v1/requests/%s has the answer, too.",
                     x->worker->conf->server.base_path, exchange_id(x));
+}
+
+static void refuse_unheard(struct handing *h, enum problem p, const char *why)
+{
+    if (h->handed)
+        forbid_retry(h->x);
+    problem_respond(h->x, p, NULL, "%s", why);
 }
 
 /* One hand-over. LINK_OK: the question is out. Refusals of its own are answered and *ret_refused set. */
@@ -161,15 +174,16 @@ static enum link_result hand_in(struct handing *h, bool *ret_refused)
         if (worker_leaving(x->worker))
             refuse_leaving(x);
         else
-            problem_respond(x, rc == ERR_NOMEM ? PROBLEM_OUT_OF_MEMORY : PROBLEM_COORDINATOR_DOWN, NULL, "%s",
-                            e.text);
+            refuse_unheard(h, rc == ERR_NOMEM ? PROBLEM_OUT_OF_MEMORY : PROBLEM_COORDINATOR_DOWN, e.text);
         return LINK_LOST;
     }
     h->m->wait_ms = h->deadline_us > now_us ? (uint32_t)((h->deadline_us - now_us) / US_PER_MS) : 0;
     h->id = link_question(&x->link, WIRE_SUBMIT, &mark);
     wire_submit_encode(&x->link.out, h->m);
     wire_frame_end(&x->link.out, mark);
-    return link_send(&x->link, h->until_us);
+    enum link_result r = link_send(&x->link, h->until_us);
+    h->handed = h->handed || r == LINK_OK;
+    return r;
 }
 
 /* The coordinator knows how long the provider may be silent. This is for one that hangs. */
@@ -237,14 +251,14 @@ static bool hand_in_until_answered(struct handing *h, struct prompt_result *ret,
     else if (r == LINK_LEAVING)
         refuse_leaving(x);
     else if (r == LINK_NO_MEMORY)
-        problem_respond(x, PROBLEM_OUT_OF_MEMORY, NULL, "There is no memory for this request now.");
+        refuse_unheard(h, PROBLEM_OUT_OF_MEMORY, "There is no memory for this request now.");
     else if (r == LINK_LOST && h->heard)
         problem_respond(
             x, PROBLEM_OUTCOME_UNKNOWN, NULL,
             "The coordinator went away in the middle of this answer, which may have been charged.");
     else if (r == LINK_LOST)
-        problem_respond(x, PROBLEM_COORDINATOR_DOWN, NULL,
-                        "The coordinator went away each time this request was handed to it; see its log.");
+        refuse_unheard(h, PROBLEM_COORDINATOR_DOWN,
+                       "The coordinator went away each time this request was handed to it; see its log.");
     return r == LINK_OK;
 }
 

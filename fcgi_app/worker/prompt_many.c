@@ -15,6 +15,7 @@ struct crowd {
     size_t n, waiting;
     uint64_t first, last; /* ids of the questions asked last */
     uint64_t deadline_us; /* monotonic */
+    bool handed;          /* in, at least once */
 };
 
 static void settle(struct crowd *c, struct prompt_outcome *o)
@@ -31,6 +32,7 @@ static void refuse_rest(struct crowd *c, const struct wire_refusal *r)
         if (!o->m || o->answered || o->refusal.status)
             continue;
         o->refusal = *r;
+        o->lost = c->handed;
         settle(c, o);
     }
 }
@@ -67,7 +69,9 @@ static enum link_result hand_in(struct crowd *c, bool again, struct err *ret_why
         if (!c->first)
             c->first = o->question;
     }
-    return link_send(l, c->deadline_us);
+    enum link_result r = link_send(l, c->deadline_us);
+    c->handed = c->handed || r == LINK_OK;
+    return r;
 }
 
 #define TEXT(s)                                                                                              \
@@ -104,10 +108,11 @@ static void take(struct crowd *c, const struct wire_frame *frame)
         return;
     char *copy = arena_copy(&c->x->arena, frame->payload);
     struct slice payload = {copy, frame->payload.n};
-    if (!copy)
+    if (!copy) {
         o->refusal = no_memory;
-    else if (frame->type == WIRE_ANSWER && !wire_answer_decode(payload, &answer) &&
-             !chat_decode(answer.chat, &o->chat)) {
+        o->lost = true;
+    } else if (frame->type == WIRE_ANSWER && !wire_answer_decode(payload, &answer) &&
+               !chat_decode(answer.chat, &o->chat)) {
         o->answered = true;
         o->timing = answer.timing;
         o->replayed = (answer.flags & ANSWER_REPLAYED) != 0;

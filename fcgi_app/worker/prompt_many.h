@@ -19,6 +19,7 @@ struct prompt_outcome {
     struct chat chat; /* answered, as is timing */
     struct wire_timing timing;
     struct wire_refusal refusal; /* not answered: why */
+    bool lost;                   /* it was handed in, and nobody says what became of it: it may be bought */
     uint64_t question;           /* its id in the link, while it waits */
 };
 

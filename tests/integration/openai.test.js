@@ -2,7 +2,9 @@
 /* POST /v1/chat/completions and /v1/completions: plain requests, which are prompts like any other, and what is wrong with others. */
 const { describe } = require('node:test');
 const assert = require('node:assert/strict');
-const { useStack, sleep, STRETCH, UUID } = require('./harness');
+const fs = require('node:fs');
+const path = require('node:path');
+const { useStack, until, sleep, STRETCH, UUID } = require('./harness');
 const { continuationOf } = require('./fake_dialects');
 const { user, chat, complete, ask, idempotent, assertError, assertCompletion } = require('./openai');
 
@@ -129,6 +131,9 @@ describe('plain requests of OpenAI\'s API', () => {
         s.fake.when((call) => call.prompts?.includes?.('bad') || call.userText === 'bad', { do: 'status', status: 400 });
         const res = await complete(s, { prompt: ['good', 'bad'] });
         assertError(res, 400, { type: 'invalid_request_error', code: 'provider_rejected', retry: false });
+        s.fake.when((call) => call.prompts?.includes?.('away') || call.userText === 'away', { do: 'status', status: 503 });
+        s.fake.when((call) => call.prompts?.includes?.('lost') || call.userText === 'lost', { do: 'reset_before' });
+        assertError(await complete(s, { prompt: ['away', 'lost'] }), 503, { code: 'provider_unavailable', retry: false });
     });
 });
 
@@ -266,6 +271,37 @@ describe("what is wrong, in OpenAI's words", () => {
             retry: false,
         });
         await sleep(0);
+    });
+});
+
+describe('a coordinator that is lost for good while a call is under way', () => {
+    const s = useStack({ provider: 'openai', env: WINDOWS });
+
+    /* OpenAI's SDKs try again by themselves after 503: without a key of its own that would be bought anew. */
+    s.test('is no reason to buy it again', async () => {
+        const file = path.join(s.dir, 'carpool.conf');
+        const good = fs.readFileSync(file, 'utf8');
+        s.fake.when(() => true, { ms: 20000 });
+        const asked = [
+            ask(s, 'One?', {}),
+            chat(s, { messages: [user('A stream?')], stream: true }),
+            complete(s, { prompt: ['First?', 'Second?'] }),
+            ask(s, 'With a key?', { temperature: 1 }, idempotent('lost-for-good')),
+        ];
+        await s.fake.waitForCalls(5);
+        fs.writeFileSync(file, `${good}\n[batch]\nnonsense = 1\n`);
+        process.kill(s.coordinatorPid(), 'SIGKILL');
+        const [one, stream, many, keyed] = await Promise.all(asked);
+        fs.writeFileSync(file, good);
+        for (const [res, retry] of [[one, false], [stream, false], [many, false], [keyed, true]])
+            assertError(res, 503, { type: 'server_error', code: 'coordinator_down', retry });
+        /* Nor is there anything bought as long as nothing was handed in. */
+        fs.writeFileSync(file, `${good}\n[batch]\nnonsense = 1\n`);
+        for (const res of [await ask(s, 'Unsent?'), await complete(s, { prompt: ['Unsent?', 'Too?'] })])
+            assertError(res, 503, { code: 'coordinator_down', retry: true });
+        fs.writeFileSync(file, good);
+        const again = () => ask(s, 'With a key?', { temperature: 1 }, idempotent('lost-for-good'));
+        assertError(await until('one is started', async () => { const r = await again(); return r.status !== 503 && r; }), 424);
     });
 });
 
