@@ -78,6 +78,8 @@ static bool on_silence(void *arg)
 static void on_replay(void *arg, struct slice chunk)
 {
     struct stream *s = arg;
+    if (s->x->response.gone)
+        return;
     put_event(s->x, chunk);
     if (s->x->response.body.len >= GATHERED_MAX)
         (void)flush(s->x);
@@ -135,7 +137,7 @@ static bool replay(struct stream *s, const struct prompt_result *result)
     struct exchange *x = s->x;
     if (!x->response.begun)
         answer_headers(x, result);
-    size_t chunk = result->chat.text.n / REPLAY_N;
+    size_t chunk = result->chat.response.n / REPLAY_N;
     int rc = result->chat.response.p
                  ? provider_stream_replay(result->chat.response, chunk > REPLAY_CHUNK ? chunk : REPLAY_CHUNK,
                                           on_replay, s)

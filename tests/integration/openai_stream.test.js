@@ -151,6 +151,14 @@ describe('streams', () => {
         assert.equal(textOf(chunks), answer.choices[0].message.content);
         assert.ok(chunks.length > 3);
         assert.equal(chunks[0].id, 'chatcmpl-one');
+        /* Whichever of its texts are long: pieces are as many as a reader may notice, not as many as fit in. */
+        const [message] = answer.choices.map((choice) => choice.message);
+        message.reasoning_content = 'One thing leads to another. '.repeat(20000);
+        s.fake.next({ do: 'raw', text: JSON.stringify(answer) });
+        const thoughtful = chunksOf(await listen(s, question('After some thought?')));
+        assert.equal(textOf(thoughtful), message.content);
+        assert.equal(thoughtful.map((c) => c.choices[0].delta.reasoning_content ?? '').join(''), message.reasoning_content);
+        assert.ok(thoughtful.length < 2000, `${thoughtful.length} pieces`);
     });
 
     s.test('who leaves ends it, unless it has a key', async () => {
