@@ -327,11 +327,9 @@ out:
 /* What its words cost nobody says: they are counted as bytes are. */
 void outcome_give_up(struct core *c, struct call *call, uint64_t now_us)
 {
-    struct provider_member m;
     const struct wire_refusal *gone = refusal_get(REFUSAL_GIVEN_UP);
-    job_member(c, call->members[0], &m);
     struct provider_part part = {.verdict = VERDICT_UNKNOWN,
-                                 .prompt_tokens = provider_estimate_tokens(&m) - m.max_tokens,
+                                 .prompt_tokens = call->request.prompt_tokens,
                                  .completion_tokens = provider_stream_tokens(call->stream)};
     struct provider_outcome o = {.parts = &part,
                                  .prompt_tokens = part.prompt_tokens,

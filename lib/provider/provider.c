@@ -194,6 +194,7 @@ static int encode_verbatim(const struct codec *codec, const struct provider *p,
     call->verbatim = true;
     call->completion = m->completion;
     call->created_s = m->created_s;
+    call->prompt_tokens = provider_estimate_tokens(m) - m->max_tokens;
     snprintf(call->id, sizeof(call->id), "%.*s", (int)m->id.n, m->id.n ? m->id.p : "");
     call->model = strndup(model.n ? model.p : "", model.n);
     if (!call->model)

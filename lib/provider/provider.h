@@ -60,10 +60,11 @@ struct provider_call {
     bool is_get;
     bool streams; /* the response is a stream of events, to be read by stream.h, if it is a 200 and says so */
     bool verbatim, completion;   /* what its one member is */
-    char id[PROVIDER_NAME_SIZE]; /* with verbatim, as the next two: what the member says */
+    char id[PROVIDER_NAME_SIZE]; /* with verbatim, as the next three: what the member says */
     char *model;
     uint64_t created_s;
-    bool ends_in_word; /* a verbatim completion that is asked for in words: its prompt does */
+    uint64_t prompt_tokens; /* estimated: a stream may end without a word on its usage */
+    bool ends_in_word;      /* a verbatim completion that is asked for in words: its prompt does */
     enum provider_mode mode;
     size_t members;
     bool logprobs;                 /* asked for */

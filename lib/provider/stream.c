@@ -26,7 +26,6 @@ enum state {
 struct provider_stream {
     struct provider provider;
     const struct provider_call *call;
-    size_t prompt_bytes;
     struct sse sse;
     struct gather gather;
     struct gemini_turn turn;
@@ -46,8 +45,7 @@ int provider_stream_open(const struct provider *p, const struct provider_call *c
     struct provider_stream *s = calloc(1, sizeof(*s));
     if (!s)
         return ERR_NOMEM;
-    *s = (struct provider_stream){
-        .provider = *p, .call = call, .prompt_bytes = call->body.len, .delta = delta, .arg = arg};
+    *s = (struct provider_stream){.provider = *p, .call = call, .delta = delta, .arg = arg};
     sse_init(&s->sse, max_bytes);
     gather_init(&s->gather, max_bytes);
     buf_init(&s->fault, max_bytes);
@@ -243,7 +241,7 @@ static void tell_usage(struct provider_outcome *o, uint64_t prompt_tokens, uint6
 
 static void estimate_usage(const struct provider_stream *s, struct provider_outcome *o)
 {
-    tell_usage(o, (s->prompt_bytes + 2) / 3, provider_stream_tokens(s));
+    tell_usage(o, s->call->prompt_tokens, provider_stream_tokens(s));
 }
 
 /* Heard in part, or not understood: it may have been bought. */

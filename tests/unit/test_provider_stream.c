@@ -87,7 +87,8 @@ Test(stream, usage_that_nobody_told_is_estimated)
                    "{\"choices\":[{\"delta\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}");
     /* It said nothing of its usage: an estimate, but none that the response tells. */
     assert_holds_not(t.outcome.parts[0].response, "usage");
-    cr_assert_eq(t.outcome.prompt_tokens, (t.call.body.len + 2) / 3);
+    cr_assert_eq(t.outcome.prompt_tokens, t.call.prompt_tokens);
+    cr_assert_gt(t.outcome.prompt_tokens, 5);
     cr_assert_eq(t.outcome.completion_tokens, 1);
     test_stream_close(&t);
 }
@@ -247,6 +248,35 @@ Test(stream, how_it_may_end)
             cr_assert(o->prompt_tokens > 0 && o->completion_tokens == provider_stream_tokens(t.s), "%zu", i);
         test_stream_close(&t);
     }
+}
+
+/* A picture is no text, however many bytes it has. */
+Test(stream, a_picture_is_not_counted_by_its_bytes)
+{
+    struct test_stream t;
+    char *messages = malloc(400000);
+    strcpy(messages, "[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\""
+                     "data:image/png;base64,");
+    size_t n = strlen(messages);
+    memset(messages + n, 'A', 300000);
+    strcpy(messages + n + 300000, "\"}}]}]");
+    struct provider_member m = test_verbatim(messages, NULL);
+    m.stream = true;
+    for (enum provider_kind kind = PROVIDER_GEMINI; kind <= PROVIDER_OPENAI; kind++) {
+        struct provider p = {.kind = kind, .model = "m", .base_url = "http://127.0.0.1:1"};
+        test_stream_open(&t, &p);
+        provider_stream_free(t.s);
+        provider_call_fini(&t.call);
+        t.call = test_encode(&p, MODE_DEFAULT, &m, 1);
+        cr_assert_eq(provider_stream_open(&p, &t.call, STREAM_MAX, test_collect, &t.told, &t.s), 0);
+        provider_stream_feed(t.s, slice_of("data: {\"choices\":[{\"delta\":{\"content\":\"It\"}}]}\n\n"));
+        test_stream_end(&t, TRANSPORT_LOST);
+        cr_assert_eq(t.outcome.parts[0].verdict, VERDICT_UNKNOWN);
+        cr_assert_eq(t.outcome.prompt_tokens, provider_estimate_tokens(&m) - m.max_tokens, "%d: %llu",
+                     (int)kind, (unsigned long long)t.outcome.prompt_tokens);
+        test_stream_close(&t);
+    }
+    free(messages);
 }
 
 Test(stream, an_answer_that_came_in_one)
