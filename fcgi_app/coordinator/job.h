@@ -149,7 +149,7 @@ static inline bool job_is_async(const struct job *j)
  * asks again when its link was lost. */
 static inline bool job_is_joined(const struct job *j)
 {
-    return j->submit.family != FAMILY_OPENAI || (j->submit.flags & SUBMIT_FRESH_ID);
+    return j->submit.family != FAMILY_OPENAI || (j->submit.flags & SUBMIT_OWN_ID);
 }
 
 /* Whether a record must stand for it when it fails: whoever got a 202 may ask what became of that. */

@@ -135,7 +135,7 @@ static struct call *call_of(const struct core *c, const struct job *j)
 bool stream_is_given_up(const struct call *call)
 {
     const struct job *j = call->members[0];
-    const unsigned once = SUBMIT_STREAM | SUBMIT_FRESH_ID;
+    const unsigned once = SUBMIT_STREAM | SUBMIT_OWN_ID;
     return (j->submit.flags & once) == once && !job_is_async(j) && !job_is_awaited(j);
 }
 

@@ -322,7 +322,7 @@ bool prompt_identify(struct exchange *x, struct wire_submit *m)
         uuid_v7(clock_real_us(), &id);
         uuid_format(&id, text);
         m->request_id = slice_of(text);
-        m->flags |= SUBMIT_FRESH_ID;
+        m->flags |= SUBMIT_FRESH_ID | (m->flags & SUBMIT_ASYNC ? 0u : SUBMIT_OWN_ID);
     }
     if (request_lists(x->request.cache_control, "no-cache") ||
         request_lists(x->request.cache_control, "no-store"))

@@ -16,7 +16,7 @@
 #define SUBMIT_TEXTS      9
 #define SUBMIT_FLAGS                                                                                         \
     (SUBMIT_ASYNC | SUBMIT_FRESH_ID | SUBMIT_ALONE | SUBMIT_NO_CACHE | SUBMIT_COMPLETION | SUBMIT_VERBATIM | \
-     SUBMIT_STREAM)
+     SUBMIT_STREAM | SUBMIT_OWN_ID)
 #define ANSWER_FLAGS (ANSWER_REPLAYED | ANSWER_JOINED | ANSWER_LIMITS)
 
 const char *endpoint_path(enum endpoint e)

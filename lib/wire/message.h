@@ -54,11 +54,13 @@ enum submit_flags {
     SUBMIT_NO_CACHE = 8,
     SUBMIT_COMPLETION = 16, /* the prompt is a text to be continued, not a question */
     SUBMIT_VERBATIM =
-        32,             /* OpenAI's request, to be answered as the provider answers it: messages and extra
-                           hold all of it but model, stream and stream_options, nothing is added to it, and
-                           the chat keeps the whole response; prompt only says what it was about. With ALONE */
-    SUBMIT_STREAM = 64, /* what the model says is wanted as it comes, in DELTA frames before the end; with
-                           ALONE and VERBATIM, never with ASYNC */
+        32,              /* OpenAI's request, to be answered as the provider answers it: messages and extra
+                            hold all of it but model, stream and stream_options, nothing is added to it, and
+                            the chat keeps the whole response; prompt only says what it was about. With ALONE */
+    SUBMIT_STREAM = 64,  /* what the model says is wanted as it comes, in DELTA frames before the end; with
+                            ALONE and VERBATIM, never with ASYNC */
+    SUBMIT_OWN_ID = 128, /* the id was made by the worker: nobody else could ask under it, now or later.
+                            Not with ASYNC, so that an older version reads what is stored, too */
 };
 
 /* One prompt. Absent slices (p == NULL) were not given by the client. */

@@ -104,8 +104,10 @@ void workers_submit(struct core_workers *l, struct core_world *w, uint8_t link, 
         return;
     struct question *q = note(l, i, WIRE_SUBMIT);
     id_of(who, id, m.trust_group);
-    if (m.flags & SUBMIT_FRESH_ID)
+    if (m.flags & SUBMIT_FRESH_ID) {
+        m.flags |= SUBMIT_OWN_ID;
         snprintf(id, sizeof(id), "fresh-%llu", (unsigned long long)++fresh);
+    }
     /* What several ask is given again. */
     snprintf(q->prompt, sizeof(q->prompt), "What is %s to tenant %u, in %u words?", what & 0x40 ? "all" : id,
              m.trust_group[0], what / PRIORITIES % 2 + 1);

@@ -227,7 +227,7 @@ void random_arrive(struct life *life)
     set_tenant(m, (unsigned)world_random(w, life->tenants));
     unsigned body = id;
     if (random_chance(w, 25)) {
-        m->flags |= SUBMIT_FRESH_ID;
+        m->flags |= SUBMIT_FRESH_ID | SUBMIT_OWN_ID;
         id = 1000 + life->number;
         REACH("a fresh id");
         body = random_chance(w, 40) ? body : id;
@@ -367,7 +367,7 @@ void random_ask_all(struct life *life)
         struct wire_submit submit_again = told->submit;
         struct client *c = new_client(life);
         c->submit = submit_again;
-        c->submit.flags &= ~(unsigned)(SUBMIT_ASYNC | SUBMIT_FRESH_ID);
+        c->submit.flags &= ~(unsigned)(SUBMIT_ASYNC | SUBMIT_FRESH_ID | SUBMIT_OWN_ID);
         c->submit.flags &= ~(unsigned)(random_chance(w, 50) ? SUBMIT_STREAM : 0);
         submit(life, c);
         REACH("a prompt again");

@@ -160,7 +160,7 @@ void speech_port_abort(void *arg, struct call *call)
 static void check_heard(struct world *w, const struct flight *f)
 {
     const struct job *j = f->call->members[0];
-    const unsigned once = SUBMIT_STREAM | SUBMIT_FRESH_ID;
+    const unsigned once = SUBMIT_STREAM | SUBMIT_OWN_ID;
     if (f->call->request.streams && (j->submit.flags & once) == once && !job_is_async(j) &&
         !job_is_awaited(j))
         world_blame(w, "%.*s has left, and is still spoken to", (int)j->submit.request_id.n,

@@ -70,11 +70,9 @@ static void set_flags(struct wire_submit *m, const struct line *l)
     static const struct {
         const char *word;
         unsigned flag;
-    } flags[] = {{"async", SUBMIT_ASYNC},
-                 {"fresh", SUBMIT_FRESH_ID},
-                 {"alone", SUBMIT_ALONE},
-                 {"no-cache", SUBMIT_NO_CACHE},
-                 {"completion", SUBMIT_COMPLETION}};
+    } flags[] = {{"async", SUBMIT_ASYNC},       {"fresh", SUBMIT_FRESH_ID | SUBMIT_OWN_ID},
+                 {"own", SUBMIT_OWN_ID},        {"alone", SUBMIT_ALONE},
+                 {"no-cache", SUBMIT_NO_CACHE}, {"completion", SUBMIT_COMPLETION}};
     for (size_t i = 0; i < ARRAY_LEN(flags); i++)
         if (line_has(l, flags[i].word))
             m->flags |= flags[i].flag;
