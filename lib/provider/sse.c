@@ -75,10 +75,10 @@ static void take_line(struct sse *s, struct slice line,
 /* Up to the first line feed or carriage return, or all. */
 static size_t line_length(struct slice bytes)
 {
-    const char *lf = memchr(bytes.p, '\n', bytes.n);
-    size_t n = lf ? (size_t)(lf - bytes.p) : bytes.n;
-    const char *cr = memchr(bytes.p, '\r', n);
-    return cr ? (size_t)(cr - bytes.p) : n;
+    size_t n = 0;
+    while (n < bytes.n && bytes.p[n] != '\n' && bytes.p[n] != '\r')
+        n++;
+    return n;
 }
 
 int sse_feed(struct sse *s, struct slice bytes, void (*event)(void *arg, bool is_error, struct slice data),

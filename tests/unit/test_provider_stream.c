@@ -323,6 +323,21 @@ Test(stream, it_is_bounded)
     }
 }
 
+/* However many lines there are in one piece, each byte is looked at once. */
+Test(stream, empty_lines_without_end, .timeout = 10)
+{
+    struct test_stream t;
+    struct slice lines = {malloc(STREAM_MAX), STREAM_MAX};
+    for (const char *end = "\r\n"; *end; end++) {
+        memset((char *)lines.p, *end, lines.n);
+        test_stream_open(&t, &local);
+        provider_stream_feed(t.s, lines);
+        cr_assert_not(provider_stream_over(t.s));
+        test_stream_close(&t);
+    }
+    free((char *)lines.p);
+}
+
 Test(stream, too_many_members)
 {
     struct test_stream t;
