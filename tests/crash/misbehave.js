@@ -34,10 +34,11 @@ function misbehave(random, moments) {
         if (some(/^prompt of refused-/)) return { do: 'status', status: 400, ms: 2 };
         return random.weighted(behaviours)(call);
     };
-    /* A stream takes its time, or breaks off. */
+    /* A stream takes its time, or breaks off. One of thousands of words comes as fast as it is read, or it would take minutes. */
+    const isLong = (call) => call.members.some((m) => m.prompt?.length > 1000);
     const speak = (call, behaviour) => ({
         ...behaviour,
-        pieceMs: random.between(0, 40),
+        pieceMs: isLong(call) ? 0 : random.between(0, 40),
         ...(random() < 0.1 && { after: random.between(1, 3), then: isUrgent(call) ? 'reset' : random.of(['reset', 'stall']) }),
     });
     return (call) => {
