@@ -4,6 +4,7 @@
 const { execFileSync } = require('node:child_process');
 
 function seedOf(given) {
+    if (given && !/^\d+$/.test(given)) throw new Error(`SEED=${given} is not a whole number.`);
     if (given) return Number(given);
     try {
         const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: __dirname, stdio: ['ignore', 'pipe', 'ignore'] });

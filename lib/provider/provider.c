@@ -73,10 +73,10 @@ bool provider_combinable(const struct provider_member *m, enum provider_mode mod
 static uint64_t text_bytes(struct slice text)
 {
     static const struct slice mark = SLICE_LITERAL(";base64,");
-    uint64_t bytes = text.n;
-    const char *at = text.p, *end = text.p + text.n;
     if (!text.n)
         return 0;
+    uint64_t bytes = text.n;
+    const char *at = text.p, *end = text.p + text.n;
     while ((at = memmem(at, (size_t)(end - at), mark.p, mark.n))) {
         const char *quote = memchr(at, '"', (size_t)(end - at)), *past = quote ? quote : end;
         bytes += 3 * PICTURE_TOKENS;

@@ -53,11 +53,35 @@ const char *fuzz_dir(void)
     return dir;
 }
 
+/* The same chance each time, for the code under test too. */
+
+static uint64_t chance = 1;
+
+static void chance_bytes(void *const bytes, const size_t n)
+{
+    fuzz_random(&chance, bytes, n);
+}
+
+static uint32_t chance_number(void)
+{
+    uint32_t n;
+    chance_bytes(&n, sizeof(n));
+    return n;
+}
+
+static const char *chance_name(void)
+{
+    return "fuzz";
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
+    static randombytes_implementation implementation = {
+        .implementation_name = chance_name, .random = chance_number, .buf = chance_bytes};
     (void)argc;
     (void)argv;
     clearenv(); /* the configuration of this machine has no part in it */
+    randombytes_set_implementation(&implementation);
     FUZZ_CHECK(sodium_init() >= 0, "libsodium does not start");
     FUZZ_CHECK(log_open("fuzz", LOG_LEVEL_ERROR, "/dev/null", NULL) == 0, "no log");
     atexit(report);

@@ -3,9 +3,10 @@
  * Requests of OpenAI's API that go through as they are, and the streams that answer them. An input is four
  * sections with lines of "----" between them: a line of choices (a character each: kind, completion,
  * transport, room), messages and extra (JSON), and the bytes of the stream, which are taken for a response in
- * one, too. Held against: the same bytes cut elsewhere, a reader of events written down again, cJSON, and
- * the response told again as a stream.
+ * one, too; $K in them stands for the key. Held against: the same bytes cut elsewhere, a reader of events
+ * written down again, cJSON, and the response told again as a stream.
  */
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -14,7 +15,6 @@
 #include "reference.h"
 #include "json/read.h"
 
-#define KEY      "sk-fuzz0canary1key2"
 #define BODY_MAX (1u << 20)
 #define TOLD_MAX (64u << 20)
 #define SECTIONS 4
@@ -30,8 +30,22 @@ struct test {
     enum transport transport;
     size_t room;
     struct slice messages, extra, bytes;
+    struct buf said; /* bytes */
     uint64_t seed;
+    char key[20]; /* follows from the whole input, so that no input holds it */
 };
+
+/* What the input says of the response, with the key for $K. */
+static void put_said(struct slice input, const char *key, struct buf *out)
+{
+    for (const char *at; (at = input.n ? memmem(input.p, input.n, "$K", 2) : NULL);) {
+        size_t before = (size_t)(at - input.p);
+        buf_append(out, input.p, before);
+        buf_append_text(out, key);
+        input = (struct slice){at + 2, input.n - before - 2};
+    }
+    buf_append_slice(out, input);
+}
 
 static void read_test(struct slice input, struct test *t)
 {
@@ -40,6 +54,7 @@ static void read_test(struct slice input, struct test *t)
     static const size_t rooms[] = {1u << 20, 1500};
     static const char mark[] = "\n----\n";
     struct slice s[SECTIONS] = {{NULL, 0}};
+    uint64_t key = fuzz_hash(input.p, input.n, 2);
     size_t n = 0;
     for (const char *end; n < SECTIONS - 1 && input.n; n++) {
         end = memmem(input.p, input.n, mark, sizeof(mark) - 1);
@@ -55,13 +70,16 @@ static void read_test(struct slice input, struct test *t)
     t->provider = (struct provider){.kind = kinds[fuzz_choice(fuzz_u8(&r), ARRAY_LEN(kinds))],
                                     .base_url = "https://provider.example/base/",
                                     .model = "test-model",
-                                    .api_key = KEY};
+                                    .api_key = t->key};
+    snprintf(t->key, sizeof(t->key), "sk-%016" PRIx64, key);
     t->completion = fuzz_choice(fuzz_u8(&r), 2);
     t->transport = transports[fuzz_choice(fuzz_u8(&r), ARRAY_LEN(transports))];
     t->room = rooms[fuzz_choice(fuzz_u8(&r), ARRAY_LEN(rooms))];
     t->messages = s[1];
     t->extra = s[2];
-    t->bytes = s[SECTIONS - 1];
+    buf_init(&t->said, TOLD_MAX);
+    put_said(s[SECTIONS - 1], t->key, &t->said);
+    t->bytes = buf_slice(&t->said);
 }
 
 static struct provider_member member_of(const struct test *t)
@@ -141,8 +159,7 @@ static void check_request(const struct test *t)
     }
     FUZZ_CHECK(call.streams == (m.stream && t->provider.kind != PROVIDER_MODEL_SERVICE), "streams: %d",
                call.streams);
-    bool known = fuzz_holds(t->messages, SLICE_LITERAL(KEY)) || fuzz_holds(t->extra, SLICE_LITERAL(KEY));
-    FUZZ_CHECK((known || !fuzz_holds(buf_slice(&call.body), SLICE_LITERAL(KEY))) && !strstr(call.url, KEY),
+    FUZZ_CHECK(!fuzz_holds(buf_slice(&call.body), slice_of(t->key)) && !strstr(call.url, t->key),
                "the key is outside its header");
     if (is_shallow(t->messages) && is_shallow(t->extra)) {
         FUZZ_CHECK(reference_check(buf_slice(&call.body)), "the request is no strict JSON: %s",
@@ -354,7 +371,7 @@ static void check_replay(const struct test *t, const struct provider_call *call,
     buf_fini(&events);
 }
 
-static void check_outcome(const struct heard *h)
+static void check_outcome(const struct test *t, const struct heard *h)
 {
     const struct provider_outcome *o = &h->outcome;
     const struct provider_part *part = &o->parts[0];
@@ -367,7 +384,7 @@ static void check_outcome(const struct heard *h)
                "verdict %d of what was heard", part->verdict);
     FUZZ_CHECK(!answered || reference_check(part->response), "a response that is no strict JSON: %.*s",
                (int)part->response.n, part->response.p);
-    FUZZ_CHECK(!fuzz_holds(o->message, SLICE_LITERAL(KEY)), "the key is told");
+    FUZZ_CHECK(!fuzz_holds(o->message, slice_of(t->key)), "the key is told");
     FUZZ_CHECK(part->prompt_tokens == o->prompt_tokens && part->completion_tokens == o->completion_tokens,
                "shares that are not the whole");
 }
@@ -382,7 +399,7 @@ static void check_stream(const struct test *t, const struct provider_call *call)
     FUZZ_CHECK(a->verdict == b->verdict && slice_equal(a->response, b->response) &&
                    a->completion_tokens == b->completion_tokens,
                "cut elsewhere, another is kept");
-    check_outcome(&whole);
+    check_outcome(t, &whole);
     if (t->provider.kind == PROVIDER_OPENAI)
         check_told(t->bytes, buf_slice(&whole.told));
     if (a->verdict == VERDICT_ANSWERED && whole.told.len) {
@@ -401,7 +418,7 @@ static void check_response(const struct test *t, const struct provider_call *cal
     struct provider_response r = {.transport = t->transport, .status = 200, .body = t->bytes};
     arena_init(&h.arena, TOLD_MAX);
     FUZZ_CHECK(provider_decode(&t->provider, call, m, &r, &h.arena, &h.outcome) == 0, "decode has no memory");
-    check_outcome(&h);
+    check_outcome(t, &h);
     const struct provider_part *part = &h.outcome.parts[0];
     if (part->verdict == VERDICT_ANSWERED && t->provider.kind == PROVIDER_OPENAI)
         FUZZ_CHECK(slice_equal(part->response, slice_trim(t->bytes)), "the response is another");
@@ -427,5 +444,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_stream(&t, &call);
     check_response(&t, &call, &m);
     provider_call_fini(&call);
+    buf_fini(&t.said);
     return 0;
 }

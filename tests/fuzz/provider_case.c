@@ -65,7 +65,7 @@ static void read_choices(struct slice line, struct provider_case *c)
     c->provider = (struct provider){.kind = kinds[fuzz_choice(fuzz_u8(&r), ARRAY_LEN(kinds))],
                                     .base_url = "https://provider.example/base/",
                                     .model = "test-model",
-                                    .api_key = CASE_KEY};
+                                    .api_key = c->key};
     c->mode = modes[fuzz_choice(fuzz_u8(&r), ARRAY_LEN(modes))];
     c->n = 1 + fuzz_choice(fuzz_u8(&r), CASE_MEMBERS);
     c->wrapped = fuzz_choice(fuzz_u8(&r), 2) == 0;
@@ -85,6 +85,7 @@ void case_read(struct slice input, struct arena *arena, struct provider_case *re
     struct provider_case *c = ret_case;
     struct slice s[SECTIONS];
     *c = (struct provider_case){.seed = fuzz_hash(input.p, input.n, 0)};
+    snprintf(c->key, sizeof(c->key), "sk-%016" PRIx64, fuzz_hash("key", 3, c->seed));
     split(input, s);
     read_choices(s[0], c);
     c->template = s[SECTIONS - 1];
@@ -178,7 +179,7 @@ static void expand(struct buf *out, const struct provider_case *c, const struct 
         else if (what == '!')
             put_all(out, c, call, 'T');
         else if (what == 'K')
-            buf_append_text(out, CASE_KEY);
+            buf_append_text(out, c->key);
         else if (what == 'A' && c->n == 1)
             buf_append_text(out, case_answer(c, 0, answer));
         else {

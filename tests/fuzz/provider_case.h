@@ -21,15 +21,15 @@
 #include "provider/provider.h"
 
 #define CASE_MEMBERS 6
-#define CASE_KEY     "sk-fuzz0canary1key2"
 
-/* Invariant: members[i].prompt holds canary[i] within its first 31 words. */
+/* Invariant: members[i].prompt holds canary[i] within its first 31 words. The canaries and the key follow
+ * from the whole input, so that no input holds them. */
 struct provider_case {
     struct provider provider;
     enum provider_mode mode;
     size_t n;
     struct provider_member members[CASE_MEMBERS];
-    char canary[CASE_MEMBERS][20];
+    char canary[CASE_MEMBERS][20], key[20];
     uint64_t seed;
     bool wrapped, cut; /* the response is a model's text; at the end of max_tokens */
     bool filtered;

@@ -76,7 +76,7 @@ void check_call(const struct provider_case *c, const struct provider_call *call)
     FUZZ_CHECK(strncmp(call->url, "https://provider.example/base/", 30) == 0 &&
                    !strpbrk(call->url, " \r\n\t?#\"\\"),
                "the URL is %s", call->url);
-    FUZZ_CHECK(!strstr(call->url, CASE_KEY) && !fuzz_holds(buf_slice(&call->body), SLICE_LITERAL(CASE_KEY)),
+    FUZZ_CHECK(!strstr(call->url, c->key) && !fuzz_holds(buf_slice(&call->body), slice_of(c->key)),
                "the key is outside its header");
     check_headers(call->headers);
     FUZZ_CHECK(call->members == c->n && (call->mode == MODE_COMBINED) == (call->ids != NULL), "a call of %zu",
@@ -185,7 +185,7 @@ static void check_verdict(const struct provider_case *c, const struct provider_c
 static void check_reason(const struct provider_case *c, const struct provider_outcome *o, bool all)
 {
     FUZZ_CHECK(all == (o->status == 0), "status %d and all answered: %d", o->status, all);
-    FUZZ_CHECK(!fuzz_holds(o->message, SLICE_LITERAL(CASE_KEY)), "the key is told: %.*s", (int)o->message.n,
+    FUZZ_CHECK(!fuzz_holds(o->message, slice_of(c->key)), "the key is told: %.*s", (int)o->message.n,
                o->message.p);
     if (all)
         return;
