@@ -153,6 +153,9 @@ describe('a start that failed', () => {
         const file = path.join(s.dir, 'carpool.conf');
         const good = fs.readFileSync(file, 'utf8');
         const note = path.join(s.storage, 'coordinator.failed');
+        /* Who answers has read its configuration; /health comes from the other pool. */
+        await s.ask('before', { priority: 'HIGH' });
+        await until('it left', () => s.coordinatorPid() === null, 8000);
         fs.writeFileSync(file, `${good}\n[batch]\nnonsense = 1\n`);
         const refused = await s.ask('to nobody', { priority: 'HIGH' }, { check: false });
         assert.equal(refused.status, 503, refused.text);
