@@ -11,6 +11,8 @@
  *                                               ('reset', 'end', 'stall', 'error')
  *   fake.next({ do: 'raw', text: '…' })         a body word for word; type: its Content-Type
  *   fake.when((call) => …, 'hang')              every call that fits, until reset(); (call) => … chooses anew each time
+ *   fake.hold(); fake.release()                 no call is answered; until then (or reset()), however long a test takes
+ *   fake.next({ each: (n) => … })               a stream: what is awaited after its nth piece
  *   await fake.down(); await fake.up()          nobody listens; and again, on the same port
  *   fake.keys = ['sk-…']                       the keys that are accepted; null: any
  *   fake.health = { status: 503, body: {…} }    what GET /health and GET /v1/models say
@@ -18,6 +20,8 @@
 const http = require('node:http');
 const { performance } = require('node:perf_hooks');
 const { openai, gemini, completions, modelService, echoOf, answerTo } = require('./fake_dialects');
+
+const STRETCH = process.env.SANITIZED ? 4 : 1;
 
 const entriesOf = (call) =>
     call.members.map(({ id, prompt }) => [
@@ -60,7 +64,7 @@ const send = (res, status, body, headers = {}) => {
 };
 
 /* An answer as a stream, a piece at a time, never more at once than the other side reads. call.streamed counts them. */
-async function stream(call, res, { pieceMs = 0, after = Infinity, then }, events) {
+async function stream(call, res, { pieceMs = 0, after = Infinity, then, each }, events) {
     res.writeHead(200, { 'Content-Type': 'text/event-stream' });
     call.streamed = 0;
     for (const event of events) {
@@ -68,6 +72,7 @@ async function stream(call, res, { pieceMs = 0, after = Infinity, then }, events
         if (!res.write(`data: ${event}\n\n`)) await new Promise((resolve) => res.once('drain', resolve).once('close', resolve));
         if (res.destroyed) return;
         call.streamed++;
+        if (each) await each(call.streamed);
         if (pieceMs) await new Promise((resolve) => setTimeout(resolve, pieceMs));
     }
     res.end();
@@ -199,6 +204,7 @@ class FakeProvider {
 
     /* Forgets calls and behaviours. Calls that hang go on hanging until their client leaves. */
     reset() {
+        this.release?.();
         this.calls = [];
         this.queue = [];
         this.rules = [];
@@ -211,6 +217,15 @@ class FakeProvider {
 
     next(behaviour, times = 1) {
         for (let i = 0; i < times; i++) this.queue.push(normalise(behaviour));
+    }
+
+    hold() {
+        this.held = new Promise((resolve) => {
+            this.release = () => {
+                this.held = null;
+                resolve();
+            };
+        });
     }
 
     when(predicate, behaviour, times = Infinity) {
@@ -230,7 +245,7 @@ class FakeProvider {
         return this.calls.filter((call) => call.members.some((m) => m.prompt?.includes(text)));
     }
 
-    async waitForCalls(n, timeoutMs = 5000) {
+    async waitForCalls(n, timeoutMs = 5000 * STRETCH) {
         const end = performance.now() + timeoutMs;
         while (this.calls.length < n) {
             if (performance.now() > end)
@@ -335,6 +350,7 @@ class FakeProvider {
         });
         const wait = behaviour.ms ?? this.latencyMs;
         if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
+        await this.held;
         call.answeredAt = performance.now();
         if (!res.destroyed) perform(call, res, behaviour, dialect);
     }

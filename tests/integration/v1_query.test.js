@@ -2,7 +2,7 @@
 /* POST /v1/query and GET /v1/requests/{id}, source document 2 and api.md: shape, ids, replay, async. */
 const { describe } = require('node:test');
 const assert = require('node:assert/strict');
-const { useStack, until, assertError, UUID, RFC3339_MS } = require('./harness');
+const { useStack, until, sleep, assertError, UUID, RFC3339_MS } = require('./harness');
 
 const s = useStack({
     provider: 'openai',
@@ -198,7 +198,7 @@ describe('async', () => {
     const PREFER = { headers: { Prefer: 'respond-async' } };
 
     s.test('202, then the answer can be fetched', async () => {
-        s.fake.next({ ms: 200 });
+        s.fake.hold();
         const accepted = await s.ask('later', { request_id: 'async-1', metadata: { k: 'v' } }, PREFER);
         assert.equal(accepted.status, 202, accepted.text);
         assert.equal(accepted.headers.location, '/v1/requests/async-1');
@@ -208,6 +208,7 @@ describe('async', () => {
         assert.equal(accepted.json.error, null);
         await s.fake.waitForCalls(1);
         assert.equal((await s.get('/v1/requests/async-1')).json.status, 'running');
+        s.fake.release();
         const done = await until('it is done', async () => {
             const { json } = await s.get('/v1/requests/async-1');
             return json.status === 'done' && json;
@@ -221,14 +222,19 @@ describe('async', () => {
     });
 
     s.test('long-polling answers when it is done, and no sooner than it must', async () => {
-        s.fake.next({ ms: 400 });
+        s.fake.hold();
         await s.ask('polled', { request_id: 'async-2' }, PREFER);
-        const short = await s.get('/v1/requests/async-2?wait=0.1');
+        /* It does not end while this is asked, so that an answer at all is one before the end. */
+        const short = await s.get('/v1/requests/async-2?wait=0.1', { timeoutMs: 20000 });
         assert.ok(['queued', 'running'].includes(short.json.status), short.text);
-        assert.ok(short.ms < 350, `${short.ms}`);
-        const long = await s.get('/v1/requests/async-2?wait=10');
+        assert.ok(short.ms >= 95, `${short.ms}`);
+        await s.fake.waitForCalls(1);
+        const [long] = await Promise.all([
+            s.get('/v1/requests/async-2?wait=30'),
+            sleep(400).then(() => s.fake.release()),
+        ]);
         assert.equal(long.json.status, 'done', long.text);
-        assert.ok(long.ms > 100 && long.ms < 2000, `${long.ms}`);
+        assert.ok(long.ms > 100 && long.ms < 15000, `${long.ms}`);
     });
 
     s.test('without an id, Location names the one that was made', async () => {
