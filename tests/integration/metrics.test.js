@@ -30,10 +30,12 @@ const scrape = async (s) => {
     if (hasPromtool) promtool(['check', 'metrics'], res.text);
     return parseExposition(res.text);
 };
+/* Medium and low ones are sent by the batch, and wait until it is full. */
 const env = (more = {}) => ({
-    CARPOOL_BATCH_HIGH_WINDOW_MS: '150',
-    CARPOOL_BATCH_MEDIUM_WINDOW_MS: '600',
-    CARPOOL_BATCH_LOW_WINDOW_MS: '600',
+    CARPOOL_BATCH_HIGH_WINDOW_MS: '50',
+    CARPOOL_BATCH_MEDIUM_WINDOW_MS: '30000',
+    CARPOOL_BATCH_LOW_WINDOW_MS: '30000',
+    CARPOOL_BATCH_LOW_MAX_BATCH: '3',
     CARPOOL_RETRY_BASE_MS: '20',
     ...more,
 });
@@ -57,7 +59,10 @@ describe('figures', () => {
     });
 
     s.test('they are those of /stats', async () => {
+        const window = async (window_ms) => assert.equal((await s.put('/v1/settings', { high_priority: { window_ms } })).status, 200);
+        await window(30000);
         await Promise.all([send(6, 'HIGH'), send(4, 'MEDIUM'), send(3, 'LOW')]);
+        await window(50);
         const body = { request_id: 'again', prompt: 'again', priority: 'HIGH' };
         for (let i = 0; i < 3; i++) await s.post('/v1/query', body);
         s.fake.next({ do: 'status', status: 429 }, 2);
