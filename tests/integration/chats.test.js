@@ -172,10 +172,11 @@ describe('deleting', () => {
     });
 
     s.test('while it runs: 409; an id that nobody used: 404', async () => {
-        s.fake.next({ ms: 300 });
+        s.fake.hold();
         const running = s.ask('running', { request_id: 'del-3' });
         await s.fake.waitForCalls(1);
         assertError(await s.delete('/v1/chat/del-3'), 409);
+        s.fake.release();
         assert.equal((await running).status, 200);
         assert.ok([200, 204].includes((await s.delete('/v1/chat/del-3')).status));
         assertError(await s.delete('/v1/chat/never-used'), 404);

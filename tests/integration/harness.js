@@ -46,6 +46,13 @@ async function until(what, probe, timeoutMs = 5000) {
     }
 }
 
+/* Waits until the other end has read all that this socket has written. */
+async function untilRead({ localPort, remotePort }) {
+    const at = (port) => `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+    const there = new RegExp(`: ${at(remotePort)} ${at(localPort)} 01 [0-9A-F]{8}:([0-9A-F]{8}) `);
+    await until('it is read', () => there.exec(fs.readFileSync('/proc/net/tcp', 'utf8'))?.[1] === '00000000');
+}
+
 function freePort() {
     return new Promise((resolve, reject) => {
         const server = net.createServer();
@@ -295,14 +302,14 @@ class Stack {
             .map((file) => [path.relative(this.dir, file), ...tail(file)].join('\n'))
             .join('\n');
     }
-    /* The events written so far, oldest first. */
+    /* The events written so far, oldest first. A line without its end is being written. */
     events() {
         const file = path.join(this.storage, 'logs', 'events.jsonl');
         return fs.existsSync(file)
             ? fs
                   .readFileSync(file, 'utf8')
                   .split('\n')
-                  .filter(Boolean)
+                  .slice(0, -1)
                   .map((line) => JSON.parse(line))
             : [];
     }
@@ -381,6 +388,7 @@ module.exports = {
     Stack,
     useStack,
     until,
+    untilRead,
     sleep,
     inParallel,
     freePort,
