@@ -32,8 +32,11 @@ const nearly = (a, b) => Math.abs(a - b) < 1e-9;
 
 describe('budgets', () => {
     const s = useStack({ provider: 'openai', env: FAST, conf: '[prices]\nfake-model = 1 2\n' });
+    const wake = () => s.ask('so that a coordinator runs, which stays');
 
     s.test('what prompts cost is counted, and beyond the budget nothing is sent', async (t, stack) => {
+        assert.equal((await wake()).status, 200);
+        s.fake.reset();
         const { id, key } = await makeKey(stack, '--budget', '0.0021');
         stack.secrets.push(key);
         const first = await s.ask('What is one?', {}, as(key));
@@ -134,9 +137,17 @@ describe('budgets', () => {
         /* Each is estimated at 1004 microdollars, and costs less than a tenth of that. */
         const { id, key } = await makeKey(stack, '--budget', '0.0051');
         stack.secrets.push(key);
-        s.fake.next({ ms: 300 });
+        s.fake.hold();
         const ask = (i) => s.ask(`of many, ${i}`, { priority: 'LOW' }, as(key));
-        const all = await Promise.all(Array.from({ length: 9 }, (_, i) => ask(i)));
+        let refused = 0;
+        const asked = Array.from({ length: 9 }, async (_, i) => {
+            const res = await ask(i);
+            refused += res.status === 429;
+            return res;
+        });
+        await until('some are refused', () => refused === 4);
+        s.fake.release();
+        const all = await Promise.all(asked);
         const statuses = all.map((res) => res.status).sort();
         assert.deepEqual(statuses, [...Array(5).fill(200), ...Array(4).fill(429)]);
         for (const res of all.filter((r) => r.status === 429)) {
@@ -150,7 +161,7 @@ describe('budgets', () => {
     s.test('kill -9 of the coordinator in the middle of a call counts what it may have cost', async (t, stack) => {
         const { id, key } = await makeKey(stack, '--budget', '0.0015');
         stack.secrets.push(key);
-        s.fake.next({ ms: 60000 });
+        s.fake.next('hang');
         const before = s.fake.calls.length;
         const cut = s.ask('cut off', { request_id: 'cut-off' }, as(key));
         await until('it is sent', () => s.fake.calls.length > before);
@@ -176,6 +187,7 @@ describe('limits of a key', () => {
     const s = useStack({ env: { ...FAST, CARPOOL_LIMITS_REQUESTS_PER_MINUTE: '3' } });
 
     s.test('win over those of the configuration, each for itself, from the next prompt on', async (t, stack) => {
+        assert.equal((await s.ask('so that a coordinator runs, which stays')).status, 200);
         const tight = await makeKey(stack, '--requests-per-minute', '1');
         const wide = await makeKey(stack, '--requests-per-minute', '40');
         const plain = await makeKey(stack);

@@ -32,6 +32,8 @@ describe('carpoolctl settings', () => {
     });
 
     s.test('changes are in force at once, all or none, and in the audit trail', async (t, stack) => {
+        /* One that is started for a change leaves again, and refuses prompts while it does. */
+        assert.equal((await s.ask('so that a coordinator runs')).status, 200);
         const done = await set(stack, 'low_priority.window_ms=500', 'low_priority.policy=adaptive', 'model=a-model');
         assert.deepEqual([done.status, done.err], [0, '']);
         assert.deepEqual(done.out.trim().split('\n').sort(), [
@@ -72,7 +74,7 @@ describe('carpoolctl settings', () => {
             assert.equal(by.status, 0, by.err);
             assert.equal(by.out, `api_key=***${PROVIDER_KEY.slice(-4)}\nprovider=openai\n`, 'whose key it is taken for');
             stack.fake.keys = [PROVIDER_KEY];
-            await until('the old key is used again', async () => (await s.ask('with the old key')).status === 200);
+            assert.equal((await s.ask('with the old key')).status, 200);
             for (const input of ['', '\n', 'x'.repeat(5000), 'a\0b'])
                 assert.notEqual(
                     (await ctl(stack, ['settings', 'set', '--api-key-file', '-'], { input })).status,
