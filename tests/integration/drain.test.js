@@ -14,7 +14,7 @@ const OPTIONS = {
     provider: 'openai',
     env: {
         CARPOOL_BATCH_HIGH_WINDOW_MS: '30',
-        CARPOOL_BATCH_LOW_WINDOW_MS: '3000',
+        CARPOOL_BATCH_LOW_WINDOW_MS: '6000',
         CARPOOL_BATCH_HIGH_LATENCY_MS: '10000', /* a prompt waits as long and 30 s more */
         CARPOOL_BATCH_FLUSH_WHEN_ALL_WAIT: 'off',
     },
@@ -41,16 +41,17 @@ const ask = (s, id, priority, options = {}) =>
 const sent = (s, id) => s.fake.callsWith(id).length;
 const coordinatorLog = (s) => fs.readFileSync(path.join(s.storage, 'logs', 'coordinator.log'), 'utf8');
 
-/* A prompt that is at the provider, for ms or (null) for ever: {answer}, a promise. */
+/* A prompt that is at the provider, for ms, or (null) for ever, or until fake.release(): {answer}, a promise. */
 async function running(s, id, ms) {
-    s.fake.when((call) => call.members.some((m) => m.prompt.includes(id)), ms === null ? 'hang' : { ms });
+    if (ms === undefined) s.fake.hold();
+    else s.fake.when((call) => call.members.some((m) => m.prompt.includes(id)), ms === null ? 'hang' : { ms });
     const answer = ask(s, id, 'HIGH');
     await until(`${id} is at the provider`, () => sent(s, id) === 1);
     return { answer };
 }
 
 drains('the coordinator: what runs is told, what waits is refused, what was promised waits for the next', async (s) => {
-    const runs = await running(s, 'runs-0', 2500);
+    const runs = await running(s, 'runs-0');
     const waits = ask(s, 'waits-0', 'LOW');
     const kept = await ask(s, 'kept-0', 'LOW', { headers: { Prefer: 'respond-async' } });
     assert.equal(kept.status, 202, kept.text);
@@ -64,6 +65,7 @@ drains('the coordinator: what runs is told, what waits is refused, what was prom
     const late = await ask(s, 'late-0', 'HIGH');
     assert.equal(late.status, 503, late.text);
     assert.ok(isAlive(pid), 'it is still finishing');
+    s.fake.release();
     const told = await runs.answer;
     assert.equal(told.status, 200, told.text);
     await until('it has left', () => !isAlive(pid), 3000);
@@ -71,7 +73,7 @@ drains('the coordinator: what runs is told, what waits is refused, what was prom
     assert.equal(sent(s, 'waits-0') + sent(s, 'late-0') + sent(s, 'kept-0'), 0);
     /* The next one: refused ids are free, the async one is done. */
     for (const id of ['waits-0', 'late-0']) assert.equal((await ask(s, id, 'HIGH')).status, 200, id);
-    assert.equal((await s.get('/v1/requests/kept-0?wait=10')).json.status, 'done');
+    assert.equal((await s.get('/v1/requests/kept-0?wait=20')).json.status, 'done');
     for (const id of ['runs-0', 'waits-0', 'late-0', 'kept-0']) assert.equal(sent(s, id), 1, id);
 });
 
@@ -92,10 +94,10 @@ drains('the coordinator leaves after 30 s, whatever runs; its outcome is unknown
 });
 
 drains('a second SIGTERM makes the coordinator leave at once; nothing is sent again', async (s) => {
-    const { answer } = await running(s, 'twice-0', 5000);
+    const { answer } = await running(s, 'twice-0', null);
     const pid = s.coordinatorPid();
     process.kill(pid, 'SIGTERM');
-    await sleep(200);
+    await until('it has heard the first', () => /Finishing what runs/.test(coordinatorLog(s)));
     assert.ok(isAlive(pid));
     process.kill(pid, 'SIGTERM');
     await until('it has left', () => !isAlive(pid), 2000);
@@ -104,11 +106,13 @@ drains('a second SIGTERM makes the coordinator leave at once; nothing is sent ag
 });
 
 drains('a pool: what runs is answered, once more SIGTERM changes nothing, lighttpd brings it back', async (s) => {
-    const { answer } = await running(s, 'pool-0', 2000);
+    const { answer } = await running(s, 'pool-0');
     const { parent, children } = s.workers();
     process.kill(parent.pid, 'SIGTERM');
     await sleep(300);
     process.kill(parent.pid, 'SIGTERM');
+    await sleep(300);
+    s.fake.release();
     const res = await answer;
     assert.equal(res.status, 200, res.text);
     assert.equal(res.json.text, 'Answer to: prompt of pool-0');
