@@ -88,10 +88,16 @@ describe('too many', () => {
     });
 
     s.test('above waiting_max the newest are refused at once, with Retry-After; the others are served', async () => {
-        s.fake.when(() => true, { ms: 800 });
-        const results = await Promise.all(
-            Array.from({ length: 20 }, (_, i) => s.ask(`crowd ${i}`, { priority: 'HIGH' })),
-        );
+        s.fake.hold();
+        let over = 0;
+        const asked = Array.from({ length: 20 }, async (_, i) => {
+            const res = await s.ask(`crowd ${i}`, { priority: 'HIGH' });
+            over += res.status !== 200;
+            return res;
+        });
+        await until('all but six are refused', () => over === 14);
+        s.fake.release();
+        const results = await Promise.all(asked);
         const served = results.filter((res) => res.status === 200);
         const refused = results.filter((res) => res.status !== 200);
         assert.equal(served.length, 6);
@@ -110,16 +116,17 @@ describe('too many', () => {
 describe('a full queue', () => {
     const s = useStack({
         provider: 'openai',
-        env: { CARPOOL_LIMITS_QUEUE_MAX: '5', CARPOOL_BATCH_LOW_WINDOW_MS: '1500', CARPOOL_BATCH_LOW_MAX_BATCH: '50' },
+        env: { CARPOOL_LIMITS_QUEUE_MAX: '5', CARPOOL_BATCH_LOW_WINDOW_MS: '20000', CARPOOL_BATCH_LOW_MAX_BATCH: '50' },
     });
 
     s.test('refuses the newest, keeps the oldest', async () => {
         const first = Array.from({ length: 5 }, (_, i) => s.ask(`queued ${i}`, { priority: 'LOW' }));
-        await sleep(200 * STRETCH);
+        await until('they wait', async () => (await s.get('/stats')).json.queue.low.depth === 5);
         const late = await s.ask('late', { priority: 'LOW' });
         assert.ok([429, 503].includes(late.status), late.text);
         assertError(late, late.status);
         assert.match(late.headers['retry-after'], /^\d+$/);
+        assert.equal((await s.put('/v1/settings', { low_priority: { window_ms: 0 } })).status, 200);
         assert.ok((await Promise.all(first)).every((res) => res.status === 200));
     });
 });
@@ -128,9 +135,10 @@ describe('asleep', () => {
     const s = useStack({ env: { CARPOOL_COORDINATOR_IDLE_EXIT_S: '1' } });
 
     s.test('an idle coordinator leaves, /health says so, the next prompt brings one back', async () => {
-        await s.ask('good night', { priority: 'HIGH' });
-        const pid = s.coordinatorPid();
-        assert.ok(pid);
+        const pid = await until('one runs', async () => {
+            await s.ask('good night', { priority: 'HIGH' });
+            return s.coordinatorPid();
+        });
         await until('it left', () => s.coordinatorPid() === null, 8000);
         const res = await until('/health has noticed', async () => {
             const r = await s.get('/health');
@@ -179,7 +187,11 @@ describe('a start that failed', () => {
             assert.ok(res.status === 200 || /nonsense/.test(res.text), res.text);
             return res.status === 200;
         });
-        await until('one runs', async () => (await coordinator()).status === 'ok');
+        /* Asked for each time, since it leaves a second later. */
+        await until('one runs', async () => {
+            assert.equal((await s.ask('to it', { priority: 'HIGH' })).status, 200);
+            return (await coordinator()).status === 'ok';
+        });
         assert.ok(!fs.existsSync(note));
         await until('it left', () => s.coordinatorPid() === null, 8000);
         await until('it is missed by nobody', async () => (await coordinator()).status === 'idle');
