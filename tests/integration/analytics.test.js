@@ -1,19 +1,36 @@
 'use strict';
 /* GET /v1/analytics: source 2's keys (all of batches), and that every number equals what was sent. */
 const assert = require('node:assert/strict');
-const { useStack, until } = require('./harness');
+const { useStack, until, sleep } = require('./harness');
 
 const s = useStack({
     provider: 'openai',
     env: {
-        CARPOOL_BATCH_HIGH_WINDOW_MS: '100',
-        CARPOOL_BATCH_MEDIUM_WINDOW_MS: '100',
-        CARPOOL_BATCH_LOW_WINDOW_MS: '100',
+        CARPOOL_BATCH_HIGH_WINDOW_MS: '30000',
+        CARPOOL_BATCH_MEDIUM_WINDOW_MS: '30000',
+        CARPOOL_BATCH_LOW_WINDOW_MS: '30000',
     },
 });
 const analytics = async (query = '') => (await s.get(`/v1/analytics${query}`)).json;
 const day = (offset = 0) => new Date(Date.now() + offset * 86400000).toISOString().slice(0, 10);
 const send = (n, priority) => Promise.all(Array.from({ length: n }, (_, i) => s.ask(`${priority} ${i}`, { priority })));
+const window = async (priority, window_ms) =>
+    assert.equal((await s.put('/v1/settings', { [`${priority}_priority`]: { window_ms } })).status, 200);
+/* One batch that is not full, which leaves when all of it has waited for a while: that time, the least and the most. */
+async function sendTogether(n, priority) {
+    const name = priority.toLowerCase();
+    const start = performance.now();
+    const sent = send(n, priority);
+    await until('they wait', async () => (await s.get('/stats')).json.queue[name].depth === n);
+    const together = performance.now();
+    await sleep(150);
+    const least = performance.now() - together;
+    await window(name, 0);
+    await sent;
+    const most = performance.now() - start;
+    await window(name, 30000);
+    return [least, most];
+}
 
 s.test('nothing sent yet', async () => {
     const json = await analytics();
@@ -29,8 +46,8 @@ s.test('nothing sent yet', async () => {
 
 s.test('counts equal what was sent', async () => {
     const midnight = day();
-    await Promise.all([send(6, 'HIGH'), send(4, 'MEDIUM'), send(3, 'LOW')]);
-    await send(2, 'HIGH');
+    const [, , [least, most]] = await Promise.all([send(6, 'HIGH'), send(4, 'MEDIUM'), sendTogether(3, 'LOW')]);
+    await sendTogether(2, 'HIGH');
     const json = await analytics();
     assert.equal(s.fake.calls.length, 4);
     assert.deepEqual([json.total_requests, json.high_priority, json.medium_priority, json.low_priority], [4, 2, 1, 1]);
@@ -54,7 +71,8 @@ s.test('counts equal what was sent', async () => {
             assert.ok(p50 >= 0 && p50 <= p90 && p90 <= p99 && p99 < 10000, JSON.stringify(table));
         }
     }
-    assert.ok(json.queue_ms.low.p50 >= 80 && json.queue_ms.low.p50 <= 200, JSON.stringify(json.queue_ms));
+    const { p50 } = json.queue_ms.low;
+    assert.ok(p50 >= least * 0.95 && p50 <= most * 1.05, `${p50}, not ${least} to ${most}: ${JSON.stringify(json.queue_ms)}`);
     assert.ok('cost_usd' in json && 'errors' in json);
 });
 
@@ -83,7 +101,7 @@ s.test('histograms say what is behind the means', async () => {
 
 s.test('tokens are those the provider reported', async () => {
     const before = await analytics();
-    await send(3, 'HIGH');
+    await sendTogether(3, 'HIGH');
     const [call] = s.fake.calls;
     const sum = (json) => Object.values(json.tokens).reduce((n, v) => n + (typeof v === 'number' ? v : 0), 0);
     const after = await analytics();
@@ -98,6 +116,7 @@ s.test('tokens are those the provider reported', async () => {
 
 s.test('a replay makes no batch, a refusal is counted as an error', async () => {
     const before = await analytics();
+    await window('high', 0);
     const body = { request_id: 'counted-1', prompt: 'again', priority: 'HIGH' };
     await s.post('/v1/query', body);
     await s.post('/v1/query', body);

@@ -11,7 +11,7 @@ const generate = (s, body, options) => s.post('/generate', body, options);
 describe('POST /generate', () => {
     const s = useStack({
         provider: 'openai',
-        env: { CARPOOL_BATCH_MEDIUM_WINDOW_MS: '50', CARPOOL_BATCH_HIGH_WINDOW_MS: '20' },
+        env: { CARPOOL_BATCH_LOW_WINDOW_MS: '30000', CARPOOL_BATCH_LOW_MAX_BATCH: '2', CARPOOL_BATCH_MEDIUM_WINDOW_MS: '50', CARPOOL_BATCH_HIGH_WINDOW_MS: '20' },
     });
 
     s.test("source 3's request and answer, by the provider's text completion", async () => {
@@ -71,7 +71,7 @@ describe('POST /generate', () => {
         assert.equal(s.fake.calls.length, 3, 'that is remembered');
         assert.equal(s.fake.calls[2].path, '/v1/chat/completions');
         /* A question shares calls as ever. */
-        const asked = await Promise.all([1, 2].map((i) => s.ask(`meanwhile ${i}`)));
+        const asked = await Promise.all([1, 2].map((i) => s.ask(`meanwhile ${i}`, { priority: 'LOW' })));
         assert.equal(new Set(asked.map((r) => r.json.batch_id)).size, 1);
         assert.ok(s.fake.calls.at(-1).combined);
     });
@@ -142,7 +142,7 @@ describe('POST /generate with gemini', () => {
 });
 
 describe('POST /generate with a model service', () => {
-    const s = useStack({ provider: 'model_service', env: { CARPOOL_BATCH_MEDIUM_WINDOW_MS: '150' } });
+    const s = useStack({ provider: 'model_service', env: { CARPOOL_BATCH_MEDIUM_WINDOW_MS: '1500' } });
 
     s.test('texts with one max_new_tokens share a call', async () => {
         const results = await Promise.all([

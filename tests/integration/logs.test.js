@@ -8,7 +8,7 @@ const { useStack, until, inParallel } = require('./harness');
 
 const TIME = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`;
 const ID = '[0-9a-f-]{36}';
-const CONFIGURED = { CARPOOL_BATCH_HIGH_WINDOW_MS: '300', CARPOOL_CACHE_MODE: 'exact' };
+const CONFIGURED = { CARPOOL_BATCH_HIGH_WINDOW_MS: '30000', CARPOOL_BATCH_HIGH_MAX_BATCH: '2', CARPOOL_CACHE_MODE: 'exact' };
 
 describe('logs of what was asked', () => {
     const s = useStack({ provider: 'openai', env: CONFIGURED });
