@@ -13,11 +13,14 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { Stack, until, sleep, isAlive, BUILD, STRETCH } = require('./harness');
 
+/* What waits for so long still waits when the first one is stopped, and no longer when it wakes. */
+const SHORTLY_S = 3 * STRETCH;
+
 const OPTIONS = {
     provider: 'openai',
     env: {
         CARPOOL_BATCH_HIGH_WINDOW_MS: '50',
-        CARPOOL_BATCH_LOW_WINDOW_MS: '2500',
+        CARPOOL_BATCH_LOW_WINDOW_MS: String(SHORTLY_S * 1250),
         CARPOOL_BATCH_LOW_MAX_BATCH: '50',
         CARPOOL_BATCH_FLUSH_WHEN_ALL_WAIT: 'off',
     },
@@ -53,7 +56,7 @@ const settle = (promise) => promise.then((r) => r, (e) => ({ status: 0, text: e.
 async function stopInTheMiddle(s) {
     const old = s.coordinatorPid() ?? (await ask(s, 'first', 'HIGH'), s.coordinatorPid());
     s.fake.when((call) => call.members.some((m) => m.prompt.includes('running-')), { ms: 1500 });
-    s.fake.when((call) => call.members.some((m) => m.prompt.includes('again-')), { do: 'status', status: 429, retryAfter: 2 }, 1);
+    s.fake.when((call) => call.members.some((m) => m.prompt.includes('again-')), { do: 'status', status: 429, retryAfter: SHORTLY_S }, 1);
     const waiting = [0, 1, 2].map((i) => settle(ask(s, `queued-${i}`, 'LOW')));
     const kept = await ask(s, 'kept-0', 'LOW', {}, { headers: { Prefer: 'respond-async' } });
     assert.equal(kept.status, 202);
@@ -74,7 +77,7 @@ async function serveThem(s) {
         assert.equal(res.status, 200, res.text);
         assert.equal(res.json.text, `Answer to: prompt of queued-${i}`);
     });
-    await until('the async one is done', async () => (await s.get('/v1/requests/kept-0')).json?.status === 'done');
+    await until('the async one is done', async () => (await s.get('/v1/requests/kept-0')).json?.status === 'done', 2000 * SHORTLY_S);
     for (const id of ['again-0', 'running-0']) assert.equal((await ask(s, id, 'HIGH')).status, 424, id);
 }
 
