@@ -6,12 +6,12 @@
  */
 const { test } = require('node:test');
 const assert = require('node:assert/strict');
-const { spawn } = require('node:child_process');
+const { spawn, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
-const { until, sleep, isAlive, BUILD, STRETCH } = require('./harness');
+const { until, isAlive, BUILD, STRETCH } = require('./harness');
 const { Crowd } = require('./crowd');
 
 const WORKERS = 50;
@@ -21,7 +21,9 @@ const CPU_MAX_S = 0.25; /* of a worker and all it started */
 /* One prompt each, at once; all are answered and one coordinator is there. */
 async function assertServed(t, crowd) {
     const start = performance.now();
-    const results = await crowd.askAll('first');
+    const asked = crowd.askAll('first');
+    crowd.asked?.();
+    const results = await asked;
     t.diagnostic(`${crowd.n} answers after ${(performance.now() - start).toFixed(0)} ms`);
     results.forEach((res, i) => {
         assert.equal(res.status, 200, res.text);
@@ -63,10 +65,14 @@ function scenario(name, prepare, { readies = 1, ...options } = {}) {
     });
 }
 
+const untilLocked = (file) =>
+    until('it is locked', () => fs.existsSync(file) && spawnSync('flock', ['--nonblock', file, 'true']).status === 1);
+
 /* A coordinator lived here and was killed: its socket and its lock file are still there. */
 async function leaveTraces(crowd) {
     const before = spawn(path.join(BUILD, 'carpoold'), ['--background'], { env: crowd.env, stdio: 'ignore' });
     await new Promise((resolve) => before.on('exit', resolve));
+    await until('it has said that it is ready', () => crowd.coordinatorLog().includes('Ready.'));
     const [{ pid }] = crowd.processes('carpoold');
     process.kill(pid, 'SIGKILL');
     await until('it is dead', () => !isAlive(pid));
@@ -85,11 +91,14 @@ scenario('a stale lock file', async (crowd) => {
 scenario('both', leaveTraces, { readies: 2 });
 
 scenario('the lock is held by a process that is about to end', async (crowd) => {
-    const holder = spawn('flock', [crowd.lock, 'sleep', '1.5'], { stdio: 'ignore' });
+    const holder = spawn('flock', [crowd.lock, 'cat'], { stdio: ['pipe', 'ignore', 'ignore'] });
     const ended = new Promise((resolve) => holder.on('exit', resolve));
-    await until('the lock file is there', () => fs.existsSync(crowd.lock));
-    await sleep(100);
-    return () => ended;
+    await untilLocked(crowd.lock);
+    crowd.asked = () => setTimeout(() => holder.stdin.end(), 1500);
+    return () => {
+        holder.stdin.end();
+        return ended;
+    };
 });
 
 /* The socket lies in the storage directory, and whoever holds the lock is its master. */
@@ -146,8 +155,7 @@ hopeless(
     async (crowd) => {
         const holder = spawn('flock', [crowd.lock, 'sleep', '600'], { stdio: 'ignore', detached: true });
         const ended = new Promise((resolve) => holder.on('exit', resolve));
-        await until('the lock file is there', () => fs.existsSync(crowd.lock));
-        await sleep(100);
+        await untilLocked(crowd.lock);
         return () => {
             process.kill(-holder.pid, 'SIGKILL');
             return ended;
