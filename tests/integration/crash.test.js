@@ -170,7 +170,7 @@ s.test('coordinator and lighttpd together', (t) =>
 
 s.test('requests accepted as async before a kill are done afterwards', async () => {
     const ids = Array.from({ length: 30 }, (_, i) => `kept-${i}`);
-    await s.put('/v1/settings', { low_priority: { window_ms: 1500, max_batch: 50, tokens: 100 } });
+    await s.put('/v1/settings', { low_priority: { window_ms: 30000, max_batch: 50, tokens: 100 } });
     const accepted = await Promise.all(
         ids.map((id) =>
             s.ask(`prompt of ${id}`, { request_id: id, priority: 'LOW' }, { headers: { Prefer: 'respond-async' } }),
@@ -180,6 +180,7 @@ s.test('requests accepted as async before a kill are done afterwards', async () 
     assert.equal(s.fake.callsWith('kept-').length, 0, 'they still wait in the queue');
     process.kill(s.coordinatorPid(), 'SIGKILL');
     await timeUntilServed('kept');
+    await s.put('/v1/settings', { low_priority: { window_ms: 100 } });
     for (const id of ids) {
         const res = await s.get(`/v1/requests/${id}?wait=15`);
         assert.equal(res.json.status, 'done', `${id}: ${res.text}`);
@@ -189,12 +190,18 @@ s.test('requests accepted as async before a kill are done afterwards', async () 
 });
 
 s.test('those who wait in the queue when the coordinator is killed get their answer from the next one', async () => {
-    await s.put('/v1/settings', { low_priority: { window_ms: 700, max_batch: 50, tokens: 100 } });
+    await s.put('/v1/settings', { low_priority: { window_ms: 20000, max_batch: 50, tokens: 100 } });
     const waiting = Array.from({ length: 10 }, (_, i) =>
         s.ask(`prompt of waiting-${i}`, { request_id: `waiting-${i}`, priority: 'LOW' }),
     );
-    await sleep(250 * STRETCH);
-    process.kill(s.coordinatorPid(), 'SIGKILL');
+    const wait = () => until('they wait', async () => (await s.get('/stats')).json.queue.low.depth === 10);
+    await wait();
+    const pid = s.coordinatorPid();
+    process.kill(pid, 'SIGKILL');
+    await until('it is dead', () => !isAlive(pid));
+    await wait();
+    assert.equal(s.fake.callsWith('waiting-').length, 0);
+    await s.put('/v1/settings', { low_priority: { window_ms: 100 } });
     const results = await Promise.all(waiting);
     results.forEach((res, i) => {
         assert.equal(res.status, 200, res.text);
