@@ -53,15 +53,17 @@ async function untilRead({ localPort, remotePort }) {
     await until('it is read', () => there.exec(fs.readFileSync('/proc/net/tcp', 'utf8'))?.[1] === '00000000');
 }
 
-function freePort() {
-    return new Promise((resolve, reject) => {
-        const server = net.createServer();
-        server.on('error', reject);
-        server.listen(0, '127.0.0.1', () => {
-            const { port } = server.address();
-            server.close(() => resolve(port));
+/* A port that nobody has now, and that the system gives to nobody who asks for any: those begin at 32768. */
+async function freePort() {
+    for (;;) {
+        const port = 20000 + Math.floor(Math.random() * 12000);
+        const free = await new Promise((resolve, reject) => {
+            const server = net.createServer();
+            server.on('error', (e) => (e.code === 'EADDRINUSE' ? resolve(false) : reject(e)));
+            server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
         });
-    });
+        if (free) return port;
+    }
 }
 
 /* The environment of this process without anything that would configure carpool. */
