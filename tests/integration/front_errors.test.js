@@ -19,7 +19,7 @@ for (const target of ['127.0.0.1:80', '/health']) {
 
 s.test('a worker that dies: OpenAI\'s clients hear so in OpenAI\'s words', async (t, stack) => {
     stack.expectDamage = true;
-    s.fake.when(() => true, { ms: 3000 });
+    s.fake.hold();
     const asked = [{ stream: true }, { n: 2 }].map((more) => ask(s, 'Anybody there?', more, unchecked));
     const native = s.ask('And here?', { priority: 'HIGH' }, unchecked);
     await s.fake.waitForCalls(3);
@@ -27,6 +27,7 @@ s.test('a worker that dies: OpenAI\'s clients hear so in OpenAI\'s words', async
     for (const res of await Promise.all(asked))
         assertError(res, 500, { code: 'workers_failed', type: 'server_error', message: /may have been charged.*Idempotency-Key/ });
     assert.equal((await native).json.error.error_code, 'WORKERS_FAILED');
+    s.fake.release();
 });
 
 s.test('a body that is larger than lighttpd lets through', async () => {
