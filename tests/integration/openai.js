@@ -15,9 +15,10 @@ const idempotent = (key) => ({ headers: { 'Idempotency-Key': key } });
 
 /*
  * An answer as a stream: {status, headers, events, at, comments, text, whole}. events: what stood behind "data: ", at: when each
- * came, in ms; whole: the response came to its end. read: gets (data, n, req) for each event as it comes.
+ * came, in ms; whole: the response came to its end. read: gets (data, n, req) for each event as it comes; comment: is told
+ * of each comment.
  */
-function listen(s, body, { headers = {}, path = '/v1/chat/completions', read = () => {}, pause } = {}) {
+function listen(s, body, { headers = {}, path = '/v1/chat/completions', read = () => {}, comment = () => {}, pause } = {}) {
     const payload = JSON.stringify({ model: 'fake-model', stream: true, ...body });
     const start = performance.now();
     return new Promise((resolve, reject) => {
@@ -40,8 +41,10 @@ function listen(s, body, { headers = {}, path = '/v1/chat/completions', read = (
                 const lines = (rest + text).split('\n\n');
                 rest = lines.pop();
                 for (const line of lines) {
-                    if (line.startsWith(':')) result.comments++;
-                    else {
+                    if (line.startsWith(':')) {
+                        result.comments++;
+                        comment();
+                    } else {
                         assert.match(line, /^data: [^\n]+$/);
                         result.events.push(line.slice(6));
                         result.at.push(performance.now() - start);
