@@ -3,7 +3,7 @@
  * with a service that comes and goes. What takes a minute is in tests/scenario/array_missing.txt. */
 const { describe } = require('node:test');
 const assert = require('node:assert/strict');
-const { useStack, until, sleep, Stack } = require('./harness');
+const { useStack, until, sleep, Stack, STRETCH } = require('./harness');
 const { FakeProvider } = require('./fake_provider');
 
 const batched = (s, queries, options) => s.post('/chat/batched', { queries }, options);
@@ -94,10 +94,17 @@ describe('a model service without /generate_batch', () => {
             `${status}: its prompts go one by one, HOSTING_MAX_CONCURRENCY at once, and that is remembered`,
             async () => {
                 s.fake.when((call) => call.path === '/generate_batch', { do: 'status', status });
-                s.fake.latencyMs = 60;
+                /* From the first that goes alone on, none is answered before as many run as may. */
+                let full;
+                const fill = () => {
+                    s.fake.hold();
+                    return until('five run at once', () => s.fake.runningMost === 5).finally(() => s.fake.release());
+                };
+                s.fake.when((call) => void (call.path === '/generate' && (full ??= fill())), 'ok');
                 const asked = queries(16);
                 const res = await batched(s, asked, { headers: { 'X-Priority': 'high' } });
                 assert.deepEqual(res.json, { partial_success: false, responses: answers(asked) });
+                await full;
                 const tried = paths(s).filter((path) => path === '/generate_batch').length;
                 assert.ok(
                     tried >= 1 && tried <= 5,
@@ -146,7 +153,7 @@ describe('a model service that comes and goes', () => {
     s.test(
         'killed in the middle: what ran is told as unknown, the rest clearly, and all is well when it is back',
         async () => {
-            s.fake.latencyMs = 400;
+            s.fake.when(() => true, 'hang');
             const waiting = batched(s, queries(24, 'Killed'));
             await s.fake.waitForCalls(2);
             await s.fake.down();
@@ -161,7 +168,7 @@ describe('a model service that comes and goes', () => {
             });
             assert.match(reason, /reached|lost|refused|connect/i);
 
-            s.fake.latencyMs = 0;
+            s.fake.rules = [];
             await s.fake.up();
             await recovered();
             const asked = queries(24, 'Again');
@@ -230,7 +237,7 @@ describe('a model service that comes and goes', () => {
 describe('provider.timeout_ms', () => {
     const s = useStack({
         provider: 'model_service',
-        env: { ...QUICK, CARPOOL_PROVIDER_TIMEOUT_MS: '400', CARPOOL_BATCH_MEDIUM_MAX_BATCH: '2' },
+        env: { ...QUICK, CARPOOL_PROVIDER_TIMEOUT_MS: String(2000 * STRETCH), CARPOOL_BATCH_MEDIUM_MAX_BATCH: '2' },
     });
 
     s.test('one slow call does not take the others along', async () => {
