@@ -15,9 +15,10 @@ const start = (options = {}) => Stack.start({ command: ['etc/run'], ...options }
 
 /* Ends the run by signals and gives its exit status; nothing may be left then, without any help. */
 async function end(stack, ...signals) {
-    for (const signal of signals) {
+    for (const [i, signal] of signals.entries()) {
+        /* Two at once would be one. */
+        if (i) await until('it has noticed', () => stack.printed().includes('carpool: stopping.'));
         stack.front.kill(signal);
-        await sleep(50);
     }
     const { code, signal } = await stack.frontExit;
     const left = stack.processes();
@@ -44,7 +45,8 @@ async function refused(options) {
 }
 
 test('prints the URL and a line a batch, Ctrl-C ends it with 0', async () => {
-    const stack = await start();
+    /* Full at six, and it waits until it is. */
+    const stack = await start({ env: { CARPOOL_BATCH_HIGH_WINDOW_MS: '30000' } });
     await until('it greets', () => stack.printed().includes(`http://127.0.0.1:${stack.port}`));
     await Promise.all(Array.from({ length: 6 }, (_, i) => stack.ask(`q${i}`, { priority: 'HIGH' })));
     const line = await until('a readable line for the batch', () =>
@@ -70,11 +72,15 @@ test('make that is told to end ends all of it', ofRelease, async () => {
 });
 
 test('answers under way are still given', async () => {
-    const stack = await start({ env: { CARPOOL_PROVIDER_MOCK_LATENCY_MS: '700' } });
+    const stack = await start({ provider: 'openai' });
+    stack.fake.hold();
     const running = stack.ask('last words', { priority: 'HIGH' });
-    await sleep(500 * STRETCH);
+    await stack.fake.waitForCalls(1);
     const ending = end(stack, 'SIGINT');
-    assert.equal((await running).json.text, 'Processed: last words');
+    await until('it has begun to stop', () => stack.printed().includes('carpool: stopping.'));
+    await sleep(300);
+    stack.fake.release();
+    assert.equal((await running).json.text, 'Answer to: last words');
     assert.equal((await ending).code, 0);
 });
 
