@@ -161,8 +161,10 @@ withCrowd(
 
 withCrowd('SIGPIPE ends nobody', { pool: true, args: ['--processes=2', '--threads=4'] }, async (t, crowd) => {
     assert.equal((await post(crowd, 'before')).status, 200);
-    const all = [...crowd.processes('carpool.fcgi'), ...crowd.processes('carpoold')].map((p) => p.pid);
-    assert.equal(all.length, 4);
+    const all = await until('all are there', () => {
+        const pids = [...crowd.processes('carpool.fcgi'), ...crowd.processes('carpoold')].map((p) => p.pid);
+        return pids.length === 4 && pids;
+    });
     for (const pid of all) process.kill(pid, 'SIGPIPE');
     await sleep(100);
     assert.ok(all.every(isAlive));
@@ -191,9 +193,11 @@ for (const [what, stepMs, program, args] of [
         const crowd = new Crowd({ n: 0 });
         let inOrder = 0;
         try {
-            for (let i = 0; i < 60; i++)
+            /* How long a start takes is the machine's: on until ten were old enough. */
+            let i = 0;
+            for (; i < 60 || (inOrder <= 10 && i < 1000); i++)
                 inOrder += await endAfter(i * stepMs * STRETCH, path.join(BUILD, program), args(crowd.dir), crowd.env);
-            t.diagnostic(`${inOrder} of 60 left in order, the others were too young to`);
+            t.diagnostic(`${inOrder} of ${i} left in order, the others were too young to`);
             assert.ok(inOrder > 10, 'late ones leave in order');
             await until('nobody is left', () => !crowd.processes('carpool.fcgi').length && !crowd.processes('carpoold').length);
             /* What they left behind stops nobody. */
@@ -209,10 +213,12 @@ for (const [what, stepMs, program, args] of [
 /* As Apache does it: SIGTERM, again, and SIGKILL at 8 s. */
 test('a process under mod_fcgid that waits for a start that hangs leaves in time', { timeout: 60000 * STRETCH }, async () => {
     const crowd = new Crowd({ n: 1 });
-    const holder = spawn('flock', [crowd.lock, 'sleep', '600'], { stdio: 'ignore', detached: true });
+    const holder = spawn('flock', [crowd.lock, 'sh', '-c', 'echo held; exec sleep 600'], {
+        stdio: ['ignore', 'pipe', 'ignore'],
+        detached: true,
+    });
     try {
-        await until('the lock is held', () => fs.existsSync(crowd.lock));
-        await sleep(100);
+        await new Promise((resolve) => holder.stdout.once('data', resolve));
         await crowd.start();
         const asked = post(crowd, 'hung-1');
         await until('a coordinator is being started', () => crowd.processes('carpoold').length > 0);
