@@ -213,7 +213,8 @@ describe('a coordinator that is killed', () => {
         try {
             await until('strace is attached', () => {
                 if (tracer.exitCode !== null) throw Object.assign(new Error('no'), { final: true });
-                return /^TracerPid:\t[1-9]/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
+                const tasks = fs.readdirSync(`/proc/${pid}/task`);
+                return tasks.every((id) => /^TracerPid:\t[1-9]/m.test(fs.readFileSync(`/proc/${pid}/task/${id}/status`, 'utf8')));
             });
         } catch {
             t.skip(`strace may not attach here: ${said}`);
@@ -223,7 +224,7 @@ describe('a coordinator that is killed', () => {
         const res = await s.put('/v1/settings', { base_url: two.urlB(), api_key: KEY_B });
         assert.ok(res.status >= 500, `nobody is told that it is done: ${res.text}`);
         await until('it is dead', () => s.coordinatorPid() !== pid);
-        assert.match(said, /rename\(.*provider\.key\.new/);
+        await until('strace says where', () => /rename\(.*provider\.key\.new/.test(said));
         await until('another one serves', async () => (await two.ask('after the crash')).status === 200, 15000);
         assert.equal((await s.get('/v1/settings')).json.base_url, two.urlB(), 'the settings were committed');
         assert.equal(fs.readFileSync(path.join(s.storage, 'provider.key'), 'utf8').split('\n')[0], KEY_A, 'the file was not');
