@@ -183,6 +183,7 @@ life('brokers that refuse for a while', {}, async (stack, cluster) => {
     /* Whether the topic takes records again is known when there is one for it. */
     await ask(stack, 'again', 1);
     await untilHealth(stack, 'ok');
+    await until('it is in the topic', () => cluster.of(TOPICS.requests).length >= 3);
     assert.equal(cluster.of(TOPICS.requests).length, 3);
 });
 

@@ -3,8 +3,8 @@
  * What a prompt takes while Kafka is there, hangs or is away: rounds of each in turn against one carpool, so that the
  * machine's moods meet all of them alike, and each round is compared with the one with Kafka just before.
  *
- * Equal rounds differ by chance. So when three of four look slow, more rounds decide. Of twelve, ten are slow by chance once
- * in fifty tries if each were by every second; what really makes prompts wait makes it twelve.
+ * Equal rounds differ by chance. So when three of four look slow, more rounds decide. Of twenty, eighteen are slow by chance
+ * once in five thousand tries if each were by every second; what really makes prompts wait makes it twenty.
  */
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -19,6 +19,8 @@ const LOOKS = new Map([
     [4, 3],
     [8, 7],
     [12, 10],
+    [16, 14],
+    [20, 18],
 ]);
 const PROMPTS = 150; /* when its state begins, and again when that is known */
 
@@ -80,7 +82,7 @@ describe('latency', () => {
         return found.join('; ');
     }
 
-    test('prompts take as long without Kafka as with it', { timeout: 300000 * STRETCH }, async (t) => {
+    test('prompts take as long without Kafka as with it', { timeout: 500000 * STRETCH }, async (t) => {
         const rounds = { there: [], hangs: [], away: [] };
         const all = Object.entries(rounds);
         let found = 'nothing was measured';

@@ -4,7 +4,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const nodeTest = require('node:test');
 const path = require('node:path');
-const { useStack, Stack, until, sleep, STRETCH, PROVIDER_KEY } = require('../integration/harness');
+const { useStack, Stack, until, untilRead, STRETCH, PROVIDER_KEY } = require('../integration/harness');
 const { Cluster, TOPICS, filed, assertRecord, untilHealth, environment } = require('./kafka');
 
 /* Hooks of a file run side by side, those of a describe one after the other. */
@@ -16,7 +16,7 @@ nodeTest.describe('records', () => {
         Object.assign(
             env,
             environment(cluster, {
-                CARPOOL_BATCH_LOW_WINDOW_MS: '2000',
+                CARPOOL_BATCH_LOW_WINDOW_MS: '500',
                 CARPOOL_BATCH_FLUSH_WHEN_ALL_WAIT: 'off',
                 CARPOOL_CACHE_MODE: 'exact',
             }),
@@ -25,6 +25,8 @@ nodeTest.describe('records', () => {
     nodeTest.after(() => cluster.kill());
     const s = useStack({ provider: 'openai', env });
 
+    /* How long a low one waits: until it has been seen waiting, and then no longer. */
+    const lowWindow = async (window_ms) => assert.equal((await s.put('/v1/settings', { low_priority: { window_ms } })).status, 200);
     const request = (id) => cluster.find(TOPICS.requests, (r) => r.request_id === id);
     const error = (id) => cluster.find(TOPICS.errors, (r) => r.request_id === id);
 
@@ -91,8 +93,10 @@ nodeTest.describe('records', () => {
 
     s.test('a whole batch, asynchronously', async () => {
         const ids = ['async-1', 'async-2', 'async-3'];
+        await lowWindow(60000);
         for (const id of ids)
             await s.ask(`prompt ${id}`, { request_id: id, priority: 'LOW' }, { headers: { Prefer: 'respond-async' } });
+        await lowWindow(20);
         const records = await Promise.all(ids.map(request));
         for (const r of records) assert.deepEqual([r.async, r.outcome, r.priority], [true, 'answered', 'LOW']);
         assert.equal(new Set(records.map((r) => r.batch_id)).size, 1);
@@ -131,10 +135,12 @@ nodeTest.describe('records', () => {
         const res = await s.ask('second', { request_id: 'reused-1', priority: 'HIGH' });
         if (res.status !== 409) assert.fail(res.text);
         /* The worker knows the finished request and refuses by itself; while it runs, the coordinator does. */
+        await lowWindow(60000);
         const running = s.ask('third', { request_id: 'reused-2', priority: 'LOW' });
         await until('it runs', async () => (await s.get('/v1/requests/reused-2', { check: false })).status === 200);
         const refused = await s.ask('fourth', { request_id: 'reused-2', priority: 'LOW' });
         assert.equal(refused.status, 409);
+        await lowWindow(20);
         const e = await cluster.find(TOPICS.errors, (x) => x.request_id === 'reused-2');
         assert.deepEqual([e.error_code, e.batch_id], ['REQUEST_ID_REUSED', null]);
         await running;
@@ -151,14 +157,17 @@ nodeTest.describe('records', () => {
         const socket = net.connect(s.port, '127.0.0.1');
         socket.on('error', () => {});
         socket.setNoDelay(true);
-        socket.write('POST /v1/query HTTP/1.1\r\nHost: 127.0.0.1\r\n');
-        await sleep(30);
+        await lowWindow(60000);
+        /* In two pieces: lighttpd does not watch one whose request was whole when it came. */
+        await new Promise((written) => socket.write('POST /v1/query HTTP/1.1\r\nHost: 127.0.0.1\r\n', written));
+        await untilRead(socket);
         socket.write(`Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
         await until('it waits', async () => (await s.get('/v1/requests/gone-1', { check: false })).status === 200);
         socket.resetAndDestroy();
         const r = await request('gone-1');
         assert.deepEqual([r.outcome, r.status, r.error_code, r.batch_id], ['cancelled', 499, 'CLIENT_GONE', null]);
         assert.ok(!cluster.of(TOPICS.errors).some((e) => e.request_id === 'gone-1'), 'nobody was refused anything');
+        await lowWindow(20);
     });
 
     s.test('metrics come by themselves and count what was answered', async () => {
