@@ -3,6 +3,8 @@
 const assert = require('node:assert/strict');
 const http = require('node:http');
 const { performance } = require('node:perf_hooks');
+const { piecesOf } = require('./fake_dialects');
+const { until } = require('./harness');
 const { openapi } = require('./http_client');
 
 const user = (content) => ({ role: 'user', content });
@@ -64,6 +66,15 @@ function listen(s, body, { headers = {}, path = '/v1/chat/completions', read = (
         req.end(payload);
     });
 }
+/* Of a stream with this text: each of its pieces is sent when the one before has come out at the other end. each: for the fake
+ * provider, read: for listen(), late: what did not come. */
+function inTurn(text) {
+    const pieces = piecesOf(text).length;
+    const late = [];
+    let heard = 0;
+    const each = (n) => n > pieces || until(`piece ${n}`, () => heard >= n).catch((e) => late.push(e.message));
+    return { each, late, read: () => heard++ };
+}
 /* The objects of a stream that came to its end. */
 function chunksOf(result) {
     assert.equal(result.status, 200, result.text);
@@ -113,4 +124,4 @@ function assertCompletion(res, text, { model = 'fake-model', finish = 'stop' } =
     assert.equal(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens);
 }
 
-module.exports = { user, chat, complete, ask, listen, chunksOf, textOf, idempotent, assertError, assertCompletion };
+module.exports = { user, chat, complete, ask, listen, inTurn, chunksOf, textOf, idempotent, assertError, assertCompletion };

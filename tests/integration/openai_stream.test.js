@@ -2,9 +2,9 @@
 /* OpenAI's API with stream: told as it comes, ended by [DONE] once it is durable, given again, cancelled, held back. */
 const { describe } = require('node:test');
 const assert = require('node:assert/strict');
-const { useStack, until, sleep, STRETCH, UUID } = require('./harness');
+const { useStack, until, sleep, isAlive, STRETCH, UUID } = require('./harness');
 const { piecesOf } = require('./fake_dialects');
-const { user, chat, listen, chunksOf, textOf, assertError } = require('./openai');
+const { user, chat, listen, inTurn, chunksOf, textOf, assertError } = require('./openai');
 
 const WINDOWS = {
     CARPOOL_BATCH_HIGH_WINDOW_MS: '20',
@@ -30,13 +30,9 @@ describe('streams', () => {
     const s = useStack({ provider: 'openai', env: WINDOWS });
 
     s.test('each piece as it comes, as the provider sent it', async () => {
-        /* Each of the text is sent when the one before has come out at the other end. */
-        const pieces = piecesOf('Answer to: a b c d e f').length;
-        let heard = 0;
-        const late = [];
-        const each = (n) => n > pieces || until(`piece ${n}`, () => heard >= n).catch((e) => late.push(e.message));
+        const { each, read, late } = inTurn('Answer to: a b c d e f');
         s.fake.next({ each });
-        const result = await listen(s, question('a b c d e f', { max_tokens: 9, own: 1.50 }), { read: (event, n) => (heard = n) });
+        const result = await listen(s, question('a b c d e f', { max_tokens: 9, own: 1.50 }), { read });
         const chunks = chunksOf(result);
         assert.deepEqual(late, []);
         assert.equal(textOf(chunks), 'Answer to: a b c d e f');
@@ -51,7 +47,7 @@ describe('streams', () => {
             stream: true,
             stream_options: { include_usage: true },
         });
-        assert.equal(chunks.length, pieces + 2);
+        assert.equal(chunks.length, piecesOf('Answer to: a b c d e f').length + 2);
         assert.deepEqual([...new Set(chunks.map((c) => c.id))], [`chatcmpl-${call.n}`]);
         assert.equal(chunks.at(-1).choices[0].finish_reason, 'stop');
         const [kept] = await s.chats('?order=newest&limit=1');
@@ -297,8 +293,11 @@ describe('streams whose processes die before the first piece', () => {
         await s.fake.waitForCalls(1);
         const both = [without, asked('lost-2')];
         await s.fake.waitForCalls(2);
-        for (const { pid } of s.workers().children) process.kill(pid, 'SIGKILL');
+        const killed = s.workers().children.map((p) => p.pid);
+        for (const pid of killed) process.kill(pid, 'SIGKILL');
         for (const res of await Promise.all(both)) assertError(res, 500, { code: 'workers_failed' });
+        /* One that is dying could still take the next request along. */
+        await until('they are gone', () => !killed.some(isAlive));
         await until('nobody waits for the first', () => s.fake.calls[0].clientLeft);
         assertError(await asked('lost-2'), 409, { code: 'request_running', retry: true });
         s.fake.release();
