@@ -204,7 +204,7 @@ class FakeProvider {
 
     /* Forgets calls and behaviours. Calls that hang go on hanging until their client leaves. */
     reset() {
-        this.release?.();
+        this.release();
         this.calls = [];
         this.queue = [];
         this.rules = [];
@@ -220,12 +220,11 @@ class FakeProvider {
     }
 
     hold() {
-        this.held = new Promise((resolve) => {
-            this.release = () => {
-                this.held = null;
-                resolve();
-            };
-        });
+        this.held = new Promise((resolve) => (this.resume = resolve));
+    }
+    release() {
+        this.resume?.();
+        this.held = null;
     }
 
     when(predicate, behaviour, times = Infinity) {

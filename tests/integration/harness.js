@@ -209,6 +209,7 @@ class Stack {
 
     async stop({ checks = true } = {}) {
         const faults = [];
+        this.fake?.release(); /* what a failed test still holds */
         if (this.front && this.front.exitCode === null && this.front.signalCode === null) this.front.kill('SIGTERM');
         if (
             this.front &&
