@@ -2,7 +2,7 @@
 /* Chat and text completions through the SDK. */
 const { describe } = require('node:test');
 const assert = require('node:assert/strict');
-const { OpenAI, useCarpool, client, question } = require('./sdk');
+const { OpenAI, useCarpool, client, question, KEY } = require('./sdk');
 const { continuationOf } = require('../integration/fake_dialects');
 
 describe('the SDK', () => {
@@ -19,9 +19,13 @@ describe('the SDK', () => {
 
     s.test('asks several at once, which share calls', async () => {
         const sdk = client(s, { defaultHeaders: { 'X-Priority': 'high' } });
+        const window = async (window_ms) =>
+            assert.equal((await s.put('/v1/settings', { high_priority: { window_ms } }, { headers: { 'X-API-Key': KEY } })).status, 200);
+        await window(30000); /* each call waits until it has its six */
         const answers = await Promise.all(
             Array.from({ length: 12 }, (_, i) => sdk.chat.completions.create(question(`Question ${i}?`))),
         );
+        await window(20);
         answers.forEach((a, i) => assert.equal(a.choices[0].message.content, `Answer to: Question ${i}?`));
         assert.ok(s.fake.calls.length < 12, `${s.fake.calls.length} calls`);
     });
