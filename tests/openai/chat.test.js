@@ -2,11 +2,12 @@
 /* Chat and text completions through the SDK. */
 const { describe } = require('node:test');
 const assert = require('node:assert/strict');
-const { OpenAI, useCarpool, client, question, KEY } = require('./sdk');
+const { OpenAI, useCarpool, client, question } = require('./sdk');
 const { continuationOf } = require('../integration/fake_dialects');
 
 describe('the SDK', () => {
-    const s = useCarpool();
+    const ADMIN_KEY = 'sk-carpool-sdk-admin';
+    const s = useCarpool({ env: { ADMIN_KEY } });
 
     s.test('asks a question', async () => {
         const answer = await client(s).chat.completions.create(question('What is AI?'));
@@ -20,7 +21,7 @@ describe('the SDK', () => {
     s.test('asks several at once, which share calls', async () => {
         const sdk = client(s, { defaultHeaders: { 'X-Priority': 'high' } });
         const window = async (window_ms) =>
-            assert.equal((await s.put('/v1/settings', { high_priority: { window_ms } }, { headers: { 'X-API-Key': KEY } })).status, 200);
+            assert.equal((await s.put('/v1/settings', { high_priority: { window_ms } }, { headers: { 'X-API-Key': ADMIN_KEY } })).status, 200);
         await window(30000); /* each call waits until it has its six */
         const answers = await Promise.all(
             Array.from({ length: 12 }, (_, i) => sdk.chat.completions.create(question(`Question ${i}?`))),
