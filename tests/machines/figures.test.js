@@ -120,11 +120,15 @@ describe('requests a minute', () => {
 
 describe('the cache', () => {
     const m = useMachines({ env: { CARPOOL_CACHE_MODE: 'exact' } });
+    /* What Redis has of it. It hears of an end just after the client. */
+    const answers = () => m.redis.command('KEYS', '{carpool}:c:*');
+    const kept = (n) => until(`Redis has ${n} answers`, async () => (await answers()).length >= n);
 
     m.test('an answer of A is given by B without a call', async () => {
+        const before = (await answers()).length;
         const first = await m.a.ask('what is shared', { priority: 'HIGH' });
         assert.equal(first.json.cached, false);
-        await sleep(100);
+        await kept(before + 1);
         const second = await m.b.ask('what is shared', { priority: 'HIGH' });
         assert.equal(second.status, 200, second.text);
         assert.equal(second.json.cached, true);
@@ -134,8 +138,9 @@ describe('the cache', () => {
     });
 
     m.test('… after A is gone, too, and under an id of its own that both then know', async () => {
+        const before = (await answers()).length;
         assert.equal((await m.a.ask('and outlives A', { priority: 'HIGH' })).status, 200);
-        await sleep(100);
+        await kept(before + 1);
         await m.a.die();
         const second = await m.b.ask('and outlives A', { priority: 'HIGH', request_id: 'from-cache' });
         assert.equal(second.json.cached, true, second.text);
@@ -150,7 +155,7 @@ describe('the cache', () => {
         const first = await m.a.ask('to be forgotten', { priority: 'HIGH', request_id: 'forget' });
         assert.equal(first.status, 200);
         assert.equal((await m.a.delete('/v1/chat/forget')).status, 200);
-        await sleep(1000 * STRETCH);
+        await until('B has heard of it', async () => (await m.b.get('/v1/requests/forget')).status === 410);
         const second = await m.b.ask('to be forgotten', { priority: 'HIGH' });
         assert.equal(second.json.cached, false, second.text);
         assert.equal(timesPaid(m.fake, 'to be forgotten'), 2);

@@ -23,6 +23,7 @@ for (const [what, away, back] of [
         };
         const lanes = Array.from({ length: 12 }, (_, n) => lane(m.all[n % 2], n));
         try {
+            await until('each lane has an answer, which is shared', () => results.length >= lanes.length);
             await sleep(500);
             await away();
             const start = performance.now();

@@ -50,12 +50,13 @@ m.test('many ids at once, each on both machines, a little apart', async () => {
 });
 
 m.test('accepted a hundred times: one call, and both tell what became of it', async () => {
-    m.fake.latencyMs = 500;
+    m.fake.hold();
     const body = { prompt: 'asynchronous', request_id: 'async', username: 'tester' };
     const responses = await onBoth((machine) =>
         machine.post('/v1/query', body, { headers: { Prefer: 'respond-async' } }),
     );
     assertAll(responses, 202);
+    m.fake.release();
     const told = await Promise.all([m.a, m.b].map((machine) => machine.get('/v1/requests/async?wait=10')));
     for (const { json, text } of told) assert.equal(json.status, 'done', text);
     assert.equal(distinct(told), 1);
@@ -81,7 +82,7 @@ m.test('POST /invoke a hundred times: one call, equal but for what a replay has 
 });
 
 m.test('GET on the other machine: missing, running, waited for, done', async () => {
-    m.fake.latencyMs = 1500;
+    m.fake.hold();
     assert.equal((await m.b.get('/v1/requests/elsewhere')).status, 404);
     const asked = m.a.ask('what B can see', { request_id: 'elsewhere', priority: 'HIGH' });
     await m.fake.waitForCalls(1, 5000 * STRETCH);
@@ -89,7 +90,10 @@ m.test('GET on the other machine: missing, running, waited for, done', async () 
     assert.equal(meanwhile.json.status, 'running', meanwhile.text);
     const short = await m.b.get('/v1/requests/elsewhere?wait=0.2');
     assert.equal(short.json.status, 'running', short.text);
-    const waited = await m.b.get('/v1/requests/elsewhere?wait=20');
+    const waiting = m.b.get('/v1/requests/elsewhere?wait=20');
+    await sleep(300);
+    m.fake.release();
+    const waited = await waiting;
     assert.equal(waited.json.status, 'done', waited.text);
     const answer = await asked;
     assert.deepEqual(waited.json.response, answer.json);
@@ -98,12 +102,13 @@ m.test('GET on the other machine: missing, running, waited for, done', async () 
 });
 
 m.test('another body under the id: 409 on the other machine, while it runs and when it is done', async () => {
-    m.fake.latencyMs = 1000;
+    m.fake.hold();
     const asked = m.a.ask('the first body', { request_id: 'taken', priority: 'HIGH' });
     await m.fake.waitForCalls(1, 5000 * STRETCH);
     const during = await m.b.ask('another body', { request_id: 'taken', priority: 'HIGH' });
     assert.equal(during.status, 409, during.text);
     assert.equal(during.json.error.error_code, 'REQUEST_ID_REUSED');
+    m.fake.release();
     assert.equal((await asked).status, 200);
     const after = await m.b.ask('a third body', { request_id: 'taken', priority: 'HIGH' });
     assert.equal(after.status, 409, after.text);
