@@ -44,7 +44,8 @@ for (const name of Object.keys(OBEY)) assert.ok(INJECTIONS.some(([, how]) => how
 
 for (const kind of ['openai', 'gemini']) {
     describe(`within one key (${kind})`, () => {
-        const s = useStack({ provider: kind, env: ENV });
+        /* Four come each time, and wait until they are four. */
+        const s = useStack({ provider: kind, env: { ...ENV, CARPOOL_BATCH_HIGH_WINDOW_MS: '30000' } });
 
         s.test('fifty injections: each breach of form is seen, and nobody gets what was said to another', async () => {
             believe(s.fake, obeying);
@@ -144,12 +145,16 @@ describe('what the form cannot show', () => {
         const ask = (prompt, key) => s.ask(prompt, { priority: 'HIGH' }, { headers: { 'X-API-Key': key } });
         return Promise.all([ask(attack(0, 'x'), keys[0]), ...[1, 2, 3].map((i) => ask(victim(0, i), keys[i]))]);
     };
+    const window = async (window_ms) =>
+        assert.equal((await s.put('/v1/settings', { high_priority: { window_ms } }, { headers: { 'X-API-Key': 'another-key' } })).status, 200);
     const harmed = ([attacker, ...victims]) =>
         victims.some((res, i) => res.json.text !== answerTo(victim(0, i + 1))) || /canary/.test(attacker.json.text);
 
     for (const how of Object.keys(SUBVERSIONS)) {
         s.test(`${how}: harms members of the same key, and nobody else`, async () => {
+            await window(30000); /* all four have to be in one call, and three of another key in none with them */
             assert.ok(harmed(await round(how)), 'should this ever be seen, the README can promise more');
+            await window(1500);
             assert.ok(!harmed(await round(how, ['another-key', 'one-key', 'one-key', 'one-key'])));
         });
     }
