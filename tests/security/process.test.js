@@ -61,8 +61,12 @@ describe('running programs', () => {
 
     s.test('each is locked in, all its threads', async () => {
         await s.ask('so that a coordinator runs', {}, asClient);
-        assert.equal(programs().length, 6, 'two parents, three children, a coordinator');
-        for (const { pid, name } of programs()) assertLocked(pid, name);
+        /* A child that is only just starting is not yet. */
+        await until('two parents, three children, a coordinator, all locked', () => {
+            assert.equal(programs().length, 6);
+            for (const { pid, name } of programs()) assertLocked(pid, name);
+            return true;
+        });
         if (!SANITIZED) {
             const log = fs.readFileSync(path.join(s.storage, 'logs', 'coordinator.log'), 'utf8');
             assert.match(log, /Sandbox: (Landlock ABI \d+|no Landlock), (system call filter|no system call filter), not dumpable\./);
