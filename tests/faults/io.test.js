@@ -92,6 +92,13 @@ async function withFault(t, s, part, fault) {
     try {
         if (fault.restart) for (const pid of s.pids(part)) process.kill(pid, 'SIGKILL');
         if (fault.health) t.diagnostic(await untilUnwell(s, fault.health));
+        /* What was stored before may still be on its way to its client. */
+        if (fault.calm)
+            await until('no more is told', async () => {
+                const before = load.told.size;
+                await sleep(300);
+                return load.told.size === before;
+            });
         const told = load.told.size;
         await sleep(INTERVAL_MS);
         if (fault.calm) assert.equal(load.told.size, told, 'nothing is told that could not be stored');
