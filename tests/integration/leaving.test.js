@@ -46,7 +46,7 @@ s.test('reset before it is sent, alone: dropped', async () => {
     const client = await waitingClient('reset-1', 'LOW');
     await until('it waits in the queue', async () => (await statusOf('reset-1')) === 'queued');
     client.resetAndDestroy();
-    await until('it is dropped', async () => (await statusOf('reset-1')) === 'none', 2000);
+    await until('it is dropped', async () => (await statusOf('reset-1')) === 'none', 1000);
     await sleep(LOW_WINDOW_MS + 300 * STRETCH);
     assert.equal(sent('reset-1'), 0);
     /* The id is free. */

@@ -99,20 +99,19 @@ describe('in force at once', () => {
                 Array(4).fill(tokens),
             );
         }
-        /* Whoever waited this window would be late by far. */
         const long = 20000;
         await s.put('/v1/settings', { high_priority: { window_ms: long, max_batch: 2 } });
         const pair = await Promise.all([1, 2].map((i) => s.ask(`pair ${i}`, { priority: 'HIGH' })));
         assert.ok(
-            pair.every((res) => res.ms < long / 2),
+            pair.every((res) => res.ms < 1000),
             'a full batch of the new size leaves at once',
         );
         await s.put('/v1/settings', { high_priority: { window_ms: 400 } });
         const alone = await s.ask('alone', { priority: 'HIGH' });
-        assert.ok(alone.ms >= 395 && alone.ms < long / 2, `the new window: ${alone.ms}`);
+        assert.ok(alone.ms >= 395 && alone.ms < 1500, `the new window: ${alone.ms}`);
         await s.put('/v1/settings', { high_priority: { window_ms: long, policy: 'adaptive' }, model: 'other-model' });
         const quick = await s.ask('quick', { priority: 'HIGH' });
-        assert.ok(quick.ms < long / 2, `adaptive: ${quick.ms}`);
+        assert.ok(quick.ms < 1000, `adaptive: ${quick.ms}`);
         assert.equal(quick.json.model, 'other-model');
         assert.equal(s.fake.calls.at(-1).model, 'other-model');
     });
