@@ -67,12 +67,12 @@ function listen(s, body, { headers = {}, path = '/v1/chat/completions', read = (
     });
 }
 /* Of a stream with this text: each of its pieces is sent when the one before has come out at the other end. each: for the fake
- * provider, read: for listen(), late: what did not come. */
-function inTurn(text) {
+ * provider, read: for listen(), late: what did not come within timeoutMs (5,000). */
+function inTurn(text, timeoutMs) {
     const pieces = piecesOf(text).length;
     const late = [];
     let heard = 0;
-    const each = (n) => n > pieces || until(`piece ${n}`, () => heard >= n).catch((e) => late.push(e.message));
+    const each = (n) => n > pieces || until(`piece ${n}`, () => heard >= n, timeoutMs).catch((e) => late.push(e.message));
     return { each, late, read: () => heard++ };
 }
 /* The objects of a stream that came to its end. */

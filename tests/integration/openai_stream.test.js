@@ -30,7 +30,7 @@ describe('streams', () => {
     const s = useStack({ provider: 'openai', env: WINDOWS });
 
     s.test('each piece as it comes, as the provider sent it', async () => {
-        const { each, read, late } = inTurn('Answer to: a b c d e f');
+        const { each, read, late } = inTurn('Answer to: a b c d e f', 1000);
         s.fake.next({ each });
         const result = await listen(s, question('a b c d e f', { max_tokens: 9, own: 1.50 }), { read });
         const chunks = chunksOf(result);
